@@ -1,1 +1,4 @@
 //! placeholder
+
+pub mod executor;
+pub mod process;

@@ -1,0 +1,1 @@
+//! Doing work as a process.
