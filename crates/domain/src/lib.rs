@@ -1,1 +1,28 @@
-//! placeholder
+//! The rules of Sexton: records, state machines, and decisions as values.
+//!
+//! Pure and synchronous: no I/O, no clock, no randomness. Code here looks at a snapshot and `now`
+//! and returns what should change ([`change::Change`]) and what should then be done
+//! ([`change::Effect`]). It is the only place that moves a record from one state to another.
+
+pub mod access;
+pub mod agent;
+pub mod archive;
+pub mod change;
+pub mod duration;
+pub mod entry;
+pub mod event;
+pub mod hook;
+pub mod id;
+pub mod job;
+pub mod key;
+pub mod meta;
+pub mod name;
+pub mod node;
+pub mod plan;
+pub mod retention;
+pub mod retry;
+pub mod run;
+pub mod schedule;
+pub mod session;
+pub mod usage;
+pub mod when;

@@ -1,1 +1,18 @@
-//! placeholder
+//! What Sexton asks of a database.
+//!
+//! [`Driver`] is the seam: apply batches of [`Change`](sexton_domain::change::Change), read typed
+//! pages. A driver never decides. [`Store`] is the handle the engine holds: spans, metrics,
+//! bounded retries and nudges are written once around the seam. [`conformance`] proves a driver.
+
+pub mod attempt;
+#[cfg(feature = "conformance")]
+pub mod conformance;
+pub mod driver;
+pub mod metrics;
+pub mod nudge;
+pub mod page;
+mod store;
+
+pub use attempt::Attempts;
+pub use driver::{CommitError, Committed, Conflict, Driver, Error, Monotonic, Stats, Ticket};
+pub use store::Store;

@@ -1,0 +1,45 @@
+//! Plans: every decision that Sexton takes, as functions from a snapshot and `now` to a
+//! [`Decision`](crate::change::Decision).
+//!
+//! | question | where |
+//! |---|---|
+//! | what becomes of a due slot | [`slots`] |
+//! | may a queued run start | [`admission`] |
+//! | what follows the end of a run | [`ending`] |
+//! | what becomes of the runs and sessions of a dead node | [`reconcile`] |
+//! | what an edit of a job changes | [`jobs`] |
+
+use jiff::Timestamp;
+
+use crate::event::Teller;
+use crate::id::Ids;
+
+pub mod admission;
+pub mod ending;
+pub mod jobs;
+pub mod reconcile;
+pub mod slots;
+
+/// The time of a decision and the source of the ids it needs.
+#[derive(Debug)]
+pub struct Moment {
+    /// Now, in whole milliseconds.
+    pub now: Timestamp,
+    /// Mints the ids of new records and events.
+    pub ids: Ids,
+}
+
+impl Moment {
+    /// A decision at `now` whose ids grow from `seed`.
+    pub fn new(now: Timestamp, seed: u128) -> Self {
+        Self { now, ids: Ids::new(now, seed) }
+    }
+
+    /// Makes the events of this decision.
+    pub fn tell(&mut self) -> Teller<'_> {
+        Teller { now: self.now, ids: &mut self.ids }
+    }
+}
+
+#[cfg(test)]
+mod fixtures;

@@ -1,0 +1,213 @@
+//! Whether a queued run may start: under the limits, alone on its session key, and alone in its job
+//! where its policy says so.
+//!
+//! Runs are offered in the order of their `turn`. A run's turn is one more than that of the run
+//! queued before it for the same job, but no less than that of the run that was started last
+//! (start-time fair queuing with runs of equal weight): a job with a hundred queued runs gets one
+//! start for each start of every other job that wants one.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+use crate::agent::Agent;
+use crate::change::{Change, Decision, Effect, Guard};
+use crate::event::EventType;
+use crate::id::{JobId, SessionId};
+use crate::key::SessionKey;
+use crate::name::AgentName;
+use crate::node::Owner;
+use crate::plan::Moment;
+use crate::run::{Cause, Event, Input, Rejected, Run};
+use crate::session::{OpenReason, Session, State};
+
+/// How many runs may run at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Over all agents.
+    pub runs: usize,
+    /// Of one agent.
+    pub runs_per_agent: usize,
+}
+
+impl Limits {
+    /// How many of the runs may be making up for passed slots: half, at least one, so that a start
+    /// after a long pause does not crowd out what is due now.
+    pub fn catch_up(&self) -> usize {
+        (self.runs / 2).max(1)
+    }
+}
+
+/// Why a queued run does not start now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wait {
+    /// All places are taken.
+    NodeFull,
+    /// All places of its agent are taken.
+    AgentFull,
+    /// A run is running on its session key.
+    KeyBusy,
+    /// Another run of its job is running.
+    JobBusy,
+    /// All places for catching up are taken, or catching up is paused.
+    CatchUpFull,
+}
+
+/// What is running, and what was admitted since.
+#[derive(Debug)]
+pub struct Admission {
+    limits: Limits,
+    catch_up_places: usize,
+    running: usize,
+    catching_up: usize,
+    agents: BTreeMap<AgentName, usize>,
+    keys: BTreeSet<SessionKey>,
+    jobs: BTreeSet<JobId>,
+}
+
+impl Admission {
+    /// Starts from the runs that are running now. `catch_up` is false while catching up is paused.
+    pub fn new<'a>(
+        limits: Limits,
+        catch_up: CatchUp,
+        running: impl IntoIterator<Item = &'a Run>,
+    ) -> Self {
+        let catch_up_places = match catch_up {
+            CatchUp::Paced => limits.catch_up(),
+            CatchUp::Paused => 0,
+        };
+        let mut admission = Self {
+            limits,
+            catch_up_places,
+            running: 0,
+            catching_up: 0,
+            agents: BTreeMap::new(),
+            keys: BTreeSet::new(),
+            jobs: BTreeSet::new(),
+        };
+        running.into_iter().for_each(|run| admission.take(run));
+        admission
+    }
+
+    /// Whether no further run can be admitted.
+    pub fn is_full(&self) -> bool {
+        self.running >= self.limits.runs
+    }
+
+    /// The agents whose places are all taken: their queued runs need not be looked at.
+    pub fn full_agents(&self) -> Vec<AgentName> {
+        let full = self.agents.iter().filter(|(_, n)| **n >= self.limits.runs_per_agent);
+        full.map(|(agent, _)| agent.clone()).collect()
+    }
+
+    /// Admits the run, or says what it waits for.
+    ///
+    /// # Errors
+    ///
+    /// The first rule that it fails.
+    pub fn offer(&mut self, run: &Run) -> Result<(), Wait> {
+        let of_agent = self.agents.get(&run.agent).copied().unwrap_or_default();
+        let job_busy = run.job.is_some_and(|job| self.jobs.contains(&job));
+        match () {
+            () if self.is_full() => Err(Wait::NodeFull),
+            () if of_agent >= self.limits.runs_per_agent => Err(Wait::AgentFull),
+            () if self.keys.contains(&run.session_key) => Err(Wait::KeyBusy),
+            () if run.alone && job_busy => Err(Wait::JobBusy),
+            () if run.cause == Cause::CatchUp && self.catching_up >= self.catch_up_places => {
+                Err(Wait::CatchUpFull)
+            }
+            () => {
+                self.take(run);
+                Ok(())
+            }
+        }
+    }
+
+    fn take(&mut self, run: &Run) {
+        self.running += 1;
+        self.catching_up += usize::from(run.cause == Cause::CatchUp);
+        *self.agents.entry(run.agent.clone()).or_default() += 1;
+        self.keys.insert(run.session_key.clone());
+        self.jobs.extend(run.job);
+    }
+}
+
+/// Whether runs that make up for passed slots may start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CatchUp {
+    /// Yes, in the places that [`Limits::catch_up`] leaves them.
+    Paced,
+    /// Not now: the gateway keeps dying soon after its start.
+    Paused,
+}
+
+/// Claims an admitted run for a node and opens its session: one commit, before anything is started.
+///
+/// `current` is the agent as the node knows it now, for runs that were made when it was unknown.
+///
+/// # Errors
+///
+/// [`Rejected`] when the run is not queued any more.
+pub fn start(
+    run: &Run,
+    owner: Owner,
+    current: Option<&Agent>,
+    moment: &mut Moment,
+) -> Result<Decision, Rejected> {
+    let Input { settings, timeout, .. } = run.input.clone().unwrap_or_else(|| Input {
+        prompt: String::new(),
+        settings: None,
+        job_revision: None,
+        timeout: crate::agent::DEFAULT_TIMEOUT,
+        idle_timeout: None,
+    });
+    let deadline = timeout.after(moment.now);
+    let state = run.state.next(Event::Claim { owner, deadline })?;
+    let session = open_session(run, owner, moment);
+    let mut claimed = Run {
+        state,
+        session: Some(session.id),
+        started_at: Some(moment.now),
+        ..run.clone()
+    };
+    if let Some(input) = &mut claimed.input {
+        input.settings = settings.or_else(|| current.cloned());
+    }
+    let mut decision = Decision::default();
+    decision.change(Change::Require(Guard::Alive(owner.epoch)));
+    decision.change(Change::Require(Guard::KeyIdle(run.session_key.clone())));
+    if let Some(job) = run.job.filter(|_| run.alone) {
+        decision.change(Change::Require(Guard::NothingRunning(job)));
+    }
+    decision.change(moment.tell().run(EventType::RunStarted, &claimed));
+    decision.change(moment.tell().session(EventType::SessionStarted, &session));
+    decision.change(claimed.clone());
+    decision.change(session.clone());
+    claimed.version = claimed.version.next();
+    let session = Session { version: session.version.next(), ..session };
+    decision.effects.push(Effect::Start { run: Box::new(claimed), session: Box::new(session) });
+    Ok(decision)
+}
+
+fn open_session(run: &Run, owner: Owner, moment: &mut Moment) -> Session {
+    Session {
+        id: moment.ids.mint::<SessionId>(),
+        key: run.session_key.clone(),
+        kind: run.session_key.kind(),
+        agent: run.agent.clone(),
+        job: run.job,
+        job_key: run.job_key.clone(),
+        run: Some(run.id),
+        owner,
+        previous: None,
+        opened_at: moment.now,
+        open_reason: OpenReason::Run,
+        state: State::Open,
+        entry_count: 0,
+        bytes: 0,
+        expires_at: None::<Timestamp>,
+        hold: None,
+        pinned: false,
+        version: crate::change::Version::NEW,
+    }
+}

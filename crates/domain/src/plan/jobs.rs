@@ -1,0 +1,410 @@
+//! What an edit of a job changes: add, edit, remove, suspend, resume, trigger, cancel a run, and the
+//! reload of a config source.
+
+use std::collections::BTreeMap;
+
+use crate::change::{Change, Decision, Effect, Guard, RecordId, Version};
+use crate::event::EventType;
+use crate::id::JobId;
+use crate::job::{Counters, Job, Overlap, Source, Spec, SuspendedBy, Suspension};
+use crate::name::JobKey;
+use crate::plan::Moment;
+use crate::plan::ending::{self, Ending, Snapshot};
+use crate::plan::slots;
+use crate::run::{CancelRequest, Cause, Outcome, Reason, Run, State};
+
+/// Why an edit is refused. Nothing is changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// The job is declared in a config source.
+    #[error("change job {key}: it is declared in the config source {owner:?}")]
+    OwnedByConfig {
+        /// The job.
+        key: JobKey,
+        /// The source's name.
+        owner: String,
+    },
+    /// Another source has a job of this key.
+    #[error("declare job {key}: a job of this key exists already and belongs to {owner}")]
+    KeyTaken {
+        /// The key.
+        key: JobKey,
+        /// Whose it is.
+        owner: Source,
+    },
+    /// The job was removed.
+    #[error("change job {key}: it was removed")]
+    Removed {
+        /// The job.
+        key: JobKey,
+    },
+    /// A one-shot whose time is over.
+    #[error("resume job {key}: its only slot is over")]
+    Done {
+        /// The job.
+        key: JobKey,
+    },
+    /// The overlap policy does not admit another run now.
+    #[error("run job {key}: a run of it is {state} and its overlap policy is {overlap}")]
+    Active {
+        /// The job.
+        key: JobKey,
+        /// `queued`, `waiting` or `running`.
+        state: &'static str,
+        /// Its policy.
+        overlap: &'static str,
+    },
+    /// A reload would remove every job of its source.
+    #[error("reload config source {0:?}: it would remove all of its jobs")]
+    WouldRemoveAll(String),
+    /// The run has ended.
+    #[error("cancel run: it has ended")]
+    RunEnded,
+    /// The version that the caller saw is not the stored one.
+    #[error("change job {key}: it is at revision {revision} by now")]
+    Stale {
+        /// The job.
+        key: JobKey,
+        /// Its revision.
+        revision: u32,
+    },
+}
+
+/// Adds a job, or replaces the spec of the one that has this key: the same call twice changes
+/// nothing the second time.
+///
+/// # Errors
+///
+/// [`Refused::KeyTaken`] when another source has the key.
+pub fn put(
+    key: &JobKey,
+    source: &Source,
+    spec: Spec,
+    existing: Option<Existing<'_>>,
+    moment: &mut Moment,
+) -> Result<Put, Refused> {
+    let Some(existing) = existing else {
+        let job = new_job(key.clone(), source.clone(), spec, moment);
+        let mut decision = Decision::default();
+        decision.change(moment.tell().job(EventType::JobAdded, &job));
+        decision.change(job.clone());
+        return Ok(Put { id: job.id, decision });
+    };
+    if existing.job.source != *source {
+        let owner = existing.job.source.clone();
+        return Err(Refused::KeyTaken { key: key.clone(), owner });
+    }
+    Ok(Put { id: existing.job.id, decision: respec(existing, spec, moment) })
+}
+
+/// A job with its runs that have not ended.
+#[derive(Debug, Clone, Copy)]
+pub struct Existing<'a> {
+    /// The job.
+    pub job: &'a Job,
+    /// Its active runs.
+    pub active: &'a [Run],
+}
+
+/// The outcome of [`put`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Put {
+    /// The job.
+    pub id: JobId,
+    /// What changes; empty when the job is already so.
+    pub decision: Decision,
+}
+
+/// Replaces the spec of a job made by command or over HTTP.
+///
+/// # Errors
+///
+/// [`Refused::OwnedByConfig`], [`Refused::Removed`].
+pub fn edit(existing: Existing<'_>, spec: Spec, moment: &mut Moment) -> Result<Decision, Refused> {
+    editable(existing.job)?;
+    Ok(respec(existing, spec, moment))
+}
+
+/// Removes a job made by command or over HTTP. What runs, runs to its end.
+///
+/// # Errors
+///
+/// [`Refused::OwnedByConfig`], [`Refused::Removed`].
+pub fn remove(existing: Existing<'_>, moment: &mut Moment) -> Result<Decision, Refused> {
+    editable(existing.job)?;
+    Ok(bury(existing, moment))
+}
+
+/// Stops a job from running until it is resumed, whoever owns it. Queued and waiting runs are
+/// cancelled; what runs, runs to its end.
+///
+/// # Errors
+///
+/// [`Refused::Removed`].
+pub fn suspend(existing: Existing<'_>, moment: &mut Moment) -> Result<Decision, Refused> {
+    known(existing.job)?;
+    if existing.job.suspension.is_some() {
+        return Ok(Decision::default());
+    }
+    let mut job = existing.job.clone();
+    job.suspension = Some(Suspension { by: SuspendedBy::Operator, since: moment.now });
+    let mut decision = clear(existing.active, Reason::JobDisabled, &mut job.counters, moment);
+    decision.change(moment.tell().job(EventType::JobDisabled, &job));
+    decision.change(job);
+    Ok(decision)
+}
+
+/// Lets a suspended job run again, from its first slot after now.
+///
+/// # Errors
+///
+/// [`Refused::Removed`], [`Refused::Done`].
+pub fn resume(job: &Job, moment: &mut Moment) -> Result<Decision, Refused> {
+    known(job)?;
+    if job.done_at.is_some() {
+        return Err(Refused::Done { key: job.key.clone() });
+    }
+    let mut decision = Decision::default();
+    let mut resumed = job.clone();
+    resumed.suspension = None;
+    resumed.backoff_until = None;
+    resumed.counters.failing_streak = 0;
+    if !job.is_active() {
+        resumed.next_slot = resumed.slot_after(moment.now);
+    }
+    if resumed != *job {
+        decision.change(moment.tell().job(EventType::JobEnabled, &resumed));
+        decision.change(resumed);
+    }
+    Ok(decision)
+}
+
+/// Queues a run of a job now, whether or not the job is enabled.
+///
+/// # Errors
+///
+/// [`Refused::Active`] by the overlap policy, [`Refused::Removed`].
+pub fn trigger(snapshot: slots::Snapshot<'_>, moment: &mut Moment) -> Result<Decision, Refused> {
+    known(snapshot.job)?;
+    let mut job = snapshot.job.clone();
+    let mut decision = Decision::default();
+    let refuse = |run: &Run, overlap| {
+        Err(Refused::Active { key: snapshot.job.key.clone(), state: run.state.name(), overlap })
+    };
+    let active = snapshot.active;
+    match job.spec.overlap {
+        Overlap::Allow => {}
+        Overlap::Skip => {
+            if let Some(run) = active.first() {
+                return refuse(run, "skip");
+            }
+        }
+        Overlap::Queue => {
+            if let Some(run) = active.iter().find(|run| run.state == State::Queued) {
+                return refuse(run, "queue");
+            }
+        }
+        Overlap::Replace => {
+            decision.merge(clear(active, Reason::Replaced, &mut job.counters, moment));
+            for run in active.iter().filter(|run| run.owner().is_some()) {
+                decision.merge(stop(run, Reason::Replaced, moment));
+            }
+        }
+    }
+    let run = slots::new_run(&mut job, snapshot, None, Cause::Manual, moment);
+    decision.change(moment.tell().run(EventType::RunQueued, &run));
+    decision.change(run);
+    decision.change(job);
+    Ok(decision)
+}
+
+/// Cancels a run: at once while it waits, by request to its runner while it runs.
+///
+/// # Errors
+///
+/// [`Refused::RunEnded`].
+pub fn cancel(snapshot: Snapshot<'_>, moment: &mut Moment) -> Result<Decision, Refused> {
+    if snapshot.run.owner().is_some() {
+        return Ok(stop(snapshot.run, Reason::Operator, moment));
+    }
+    let ending = Ending::plain(Outcome::Cancelled, Reason::Operator);
+    ending::end_run(snapshot, ending, moment).map_err(|_| Refused::RunEnded)
+}
+
+/// A job as a config source declares it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Declared {
+    /// Its key.
+    pub key: JobKey,
+    /// What it says.
+    pub spec: Spec,
+    /// The key it had before.
+    pub renamed_from: Option<JobKey>,
+}
+
+/// What a reload looks at: every job that is not removed, with its active runs.
+#[derive(Debug, Clone, Copy)]
+pub struct Reload<'a> {
+    /// The name of the config source.
+    pub source: &'a str,
+    /// Its jobs.
+    pub declared: &'a [Declared],
+    /// Jobs of this source and jobs whose keys are declared.
+    pub existing: &'a [(Job, Vec<Run>)],
+    /// Whether the source may remove its last job.
+    pub empty: Empty,
+}
+
+/// Whether a reload may remove every job of its source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Empty {
+    /// No.
+    Refuse,
+    /// Yes.
+    Allow,
+}
+
+/// Brings the store in line with a config source: its jobs are added, changed and removed; jobs of
+/// others are not touched. One decision, all or nothing.
+///
+/// # Errors
+///
+/// [`Refused::KeyTaken`], [`Refused::WouldRemoveAll`].
+pub fn reload(reload: Reload<'_>, moment: &mut Moment) -> Result<Decision, Refused> {
+    let source = Source::Config(reload.source.to_owned());
+    let mut by_key: BTreeMap<&JobKey, (&Job, &[Run])> =
+        reload.existing.iter().map(|(job, active)| (&job.key, (job, &active[..]))).collect();
+    let owned = by_key.values().filter(|(job, _)| job.source == source).count();
+    if owned > 0 && reload.declared.is_empty() && reload.empty == Empty::Refuse {
+        return Err(Refused::WouldRemoveAll(reload.source.to_owned()));
+    }
+    let mut decision = Decision::default();
+    for Declared { key, spec, renamed_from } in reload.declared {
+        let renamed = renamed_from.as_ref().filter(|_| !by_key.contains_key(key));
+        let found = match renamed {
+            Some(old) if by_key.get(old).is_some_and(|(job, _)| job.source == source) => {
+                by_key.remove(old)
+            }
+            _ => by_key.remove(key),
+        };
+        let job = found.map(|(job, _)| Job { key: key.clone(), ..job.clone() });
+        let existing = job.as_ref().zip(found).map(|(job, (_, active))| Existing { job, active });
+        let renamed = found.is_some_and(|(job, _)| job.key != *key);
+        let put = put(key, &source, spec.clone(), existing, moment)?;
+        if renamed && put.decision.is_empty() {
+            if let Some(job) = job {
+                decision.change(moment.tell().job(EventType::JobChanged, &job));
+                decision.change(job);
+            }
+        }
+        decision.merge(put.decision);
+    }
+    for (job, active) in by_key.into_values().filter(|(job, _)| job.source == source) {
+        decision.merge(bury(Existing { job, active }, moment));
+    }
+    Ok(decision)
+}
+
+fn new_job(key: JobKey, source: Source, spec: Spec, moment: &mut Moment) -> Job {
+    let now = moment.now;
+    let mut job = Job {
+        id: moment.ids.mint(),
+        key,
+        source,
+        spec,
+        suspension: None,
+        next_slot: None,
+        last_slot: None,
+        backoff_until: None,
+        last_turn: 0,
+        counters: Counters::default(),
+        done_at: None,
+        removed_at: None,
+        created_at: now,
+        updated_at: now,
+        revision: 1,
+        version: Version::NEW,
+    };
+    job.next_slot = job.slot_after(now);
+    job
+}
+
+/// The job with another spec. Only another schedule, or being switched on, moves its next slot.
+fn respec(existing: Existing<'_>, spec: Spec, moment: &mut Moment) -> Decision {
+    let mut decision = Decision::default();
+    let before = existing.job;
+    if before.spec == spec {
+        return decision;
+    }
+    let mut job = before.clone();
+    let rescheduled = before.spec.schedule != spec.schedule || before.spec.jitter != spec.jitter;
+    let switched_on = spec.enabled && !before.spec.enabled;
+    let switched_off = !spec.enabled && before.spec.enabled;
+    job.spec = spec;
+    job.revision += 1;
+    job.updated_at = moment.now;
+    if rescheduled {
+        job.done_at = None;
+    }
+    if rescheduled || switched_on {
+        job.next_slot = job.slot_after(moment.now);
+    }
+    if switched_off {
+        decision.merge(clear(existing.active, Reason::JobDisabled, &mut job.counters, moment));
+    }
+    decision.change(moment.tell().job(EventType::JobChanged, &job));
+    decision.change(job);
+    decision
+}
+
+fn bury(existing: Existing<'_>, moment: &mut Moment) -> Decision {
+    let mut job = existing.job.clone();
+    let mut decision = clear(existing.active, Reason::JobRemoved, &mut job.counters, moment);
+    job.removed_at = Some(moment.now);
+    job.next_slot = None;
+    decision.change(moment.tell().job(EventType::JobRemoved, &job));
+    decision.change(job);
+    decision
+}
+
+/// Cancels the runs that have not started.
+fn clear(active: &[Run], reason: Reason, counters: &mut Counters, moment: &mut Moment) -> Decision {
+    let mut decision = Decision::default();
+    for run in active.iter().filter(|run| run.owner().is_none()) {
+        decision.merge(ending::unstarted(run, reason, counters, moment));
+    }
+    decision
+}
+
+/// Asks the runner of a running run to stop; asking twice changes nothing.
+fn stop(run: &Run, reason: Reason, moment: &Moment) -> Decision {
+    let mut decision = Decision::default();
+    if run.cancel.is_none() {
+        let cancel = CancelRequest { reason, at: moment.now };
+        decision.change(Run { cancel: Some(cancel), ..run.clone() });
+    }
+    decision.effects.push(Effect::Stop(run.id));
+    decision
+}
+
+fn known(job: &Job) -> Result<(), Refused> {
+    match job.removed_at {
+        Some(_) => Err(Refused::Removed { key: job.key.clone() }),
+        None => Ok(()),
+    }
+}
+
+fn editable(job: &Job) -> Result<(), Refused> {
+    known(job)?;
+    match &job.source {
+        Source::Api => Ok(()),
+        Source::Config(owner) => {
+            Err(Refused::OwnedByConfig { key: job.key.clone(), owner: owner.clone() })
+        }
+    }
+}
+
+/// The guard that an edit was made on what its author saw.
+pub fn unchanged(job: &Job) -> Change {
+    Change::Require(Guard::Unchanged(RecordId::Job(job.id), job.version))
+}

@@ -1,0 +1,157 @@
+//! What becomes of what a dead node left behind: its runs, its sessions, itself.
+//!
+//! Idempotent: what these decisions produce, they do not act on again.
+
+use jiff::Timestamp;
+
+use crate::change::Decision;
+use crate::duration::Duration;
+use crate::event::{EventType, Subject};
+use crate::node::{self, Epoch, Node, NodeEnd};
+use crate::plan::admission::CatchUp;
+use crate::plan::Moment;
+use crate::plan::ending::{self, Ending, Snapshot};
+use crate::run::{Event, Outcome, Reason, Rejected, Run, RunError, State};
+use crate::session::{EndReason, Session};
+
+/// A gateway that has been up this long did not die of its start.
+pub const STABLE_AFTER: Duration = Duration::from_secs(60);
+/// After this many starts in a row without a stable minute, catching up is paused.
+pub const BOOT_LOOP: usize = 3;
+/// A wall clock this far past the last heartbeat is not believed at once.
+pub const MAX_ABSENCE: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// Whether an epoch is over although nobody ended it.
+///
+/// `exclusive` holds where the store admits one process at a time, so that every other epoch is
+/// over; elsewhere an epoch is over when its lease is.
+pub fn is_dead(node: &Node, me: Epoch, fence: Fence, now: Timestamp) -> bool {
+    node.epoch != me
+        && node.end.is_none()
+        && match fence {
+            Fence::Exclusive => true,
+            Fence::Lease => node.lease_until <= now,
+        }
+}
+
+/// What keeps a dead epoch from writing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fence {
+    /// The store admits one process at a time.
+    Exclusive,
+    /// Leases.
+    Lease,
+}
+
+/// Records that an epoch is over.
+pub fn bury_node(dead: &Node, reason: node::EndReason, moment: &mut Moment) -> Decision {
+    let mut decision = Decision::default();
+    let buried = Node { end: Some(NodeEnd { at: moment.now, reason }), ..dead.clone() };
+    decision.change(moment.tell().node(EventType::NodeLost, &buried));
+    decision.change(buried);
+    decision
+}
+
+/// Ends the run of a dead epoch: interrupted, with another attempt where the job asks for it.
+///
+/// # Errors
+///
+/// [`Rejected`] when the run has ended meanwhile.
+pub fn end_orphan(
+    snapshot: Snapshot<'_>,
+    reason: Reason,
+    moment: &mut Moment,
+) -> Result<Decision, Rejected> {
+    let message = match reason {
+        Reason::NodeLost => "the lease of the node that ran it ran out",
+        _ => "the gateway that ran it died",
+    };
+    let error = RunError { class: "interrupted".to_owned(), message: message.to_owned() };
+    let ending =
+        Ending { error: Some(error), ..Ending::plain(Outcome::Interrupted, reason) };
+    ending::end_run(snapshot, ending, moment)
+}
+
+/// Ends an open session whose owner is gone.
+pub fn end_ownerless(session: &Session, turn: Turn, moment: &mut Moment) -> Decision {
+    let reason = match turn {
+        Turn::InFlight => EndReason::Interrupted,
+        Turn::None => EndReason::Restart,
+    };
+    ending::end_session(session, reason, moment)
+}
+
+/// Whether a turn was in flight in a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// Yes.
+    InFlight,
+    /// No.
+    None,
+}
+
+/// Queues a retry whose backoff is over; empty while it rests.
+pub fn rested(run: &Run, moment: &mut Moment) -> Decision {
+    let mut decision = Decision::default();
+    let due = matches!(run.state, State::Waiting { until } if until <= moment.now);
+    if let Ok(state) = run.state.next(Event::Rested)
+        && due
+    {
+        let queued = Run { state, ..run.clone() };
+        decision.change(moment.tell().run(EventType::RunQueued, &queued));
+        decision.change(queued);
+    }
+    decision
+}
+
+/// Whether catching up is paused, judged by the latest epochs, newest first, without the own one.
+pub fn catch_up(earlier: &[Node]) -> CatchUp {
+    let loops = earlier.len() >= BOOT_LOOP
+        && earlier[..BOOT_LOOP].iter().all(|node| {
+            node.stable_at.is_none()
+                && node.end.is_none_or(|end| end.reason == node::EndReason::Crash)
+        });
+    if loops { CatchUp::Paused } else { CatchUp::Paced }
+}
+
+/// What is wrong with the wall clock at a start, judged by the newest heartbeat in the store.
+pub fn clock_at_boot(last_heartbeat: Option<Timestamp>, now: Timestamp) -> Option<ClockJump> {
+    let last = last_heartbeat?;
+    match () {
+        () if now < last => Some(ClockJump::Back { by: Duration::between(now, last) }),
+        () if MAX_ABSENCE.after(last) < now => {
+            Some(ClockJump::Ahead { by: Duration::between(last, now) })
+        }
+        () => None,
+    }
+}
+
+/// A wall clock that is not believed at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClockJump {
+    /// It stands before a time that was already seen.
+    Back {
+        /// By how much.
+        by: Duration,
+    },
+    /// It is further ahead than the monotonic clock, or than a pause explains.
+    Ahead {
+        /// By how much.
+        by: Duration,
+    },
+}
+
+impl ClockJump {
+    /// The alert that tells it.
+    pub fn alert(self, epoch: Epoch, moment: &mut Moment) -> Decision {
+        let (way, by) = match self {
+            Self::Back { by } => ("back", by),
+            Self::Ahead { by } => ("ahead", by),
+        };
+        let message = format!("the wall clock jumped {way} by {by}; check the machine's time");
+        let subject = Subject { epoch: Some(epoch), ..Subject::default() };
+        let mut decision = Decision::default();
+        decision.change(moment.tell().alert("clock_jump", &message, subject));
+        decision
+    }
+}

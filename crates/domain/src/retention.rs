@@ -1,0 +1,140 @@
+//! Retention: when an ended session is expired, by the policy that holds now.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::duration::{Duration, Keep};
+use crate::job::{Retain, Retention};
+use crate::key::SessionKind;
+use crate::session::{Session, State};
+
+/// How long ended sessions of each kind are kept, counted from their end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Policies {
+    /// Isolated runs.
+    pub run: Keep,
+    /// Jobs' own persistent sessions.
+    pub job: Keep,
+    /// Main sessions.
+    pub main: Keep,
+    /// Chats.
+    pub chat: Keep,
+    /// Subagents.
+    pub subagent: Keep,
+    /// Boot sessions.
+    pub boot: Keep,
+    /// Temporary ones.
+    pub temporary: Keep,
+    /// All others.
+    pub other: Keep,
+}
+
+impl Default for Policies {
+    fn default() -> Self {
+        let hours = |n: u64| Keep::For(Duration::from_secs(n * 3600));
+        Self {
+            run: hours(24),
+            job: hours(30 * 24),
+            main: Keep::Forever,
+            chat: Keep::Forever,
+            subagent: hours(24),
+            boot: hours(24),
+            temporary: hours(1),
+            other: Keep::Forever,
+        }
+    }
+}
+
+impl Policies {
+    /// The policy of a kind.
+    pub fn of(&self, kind: SessionKind) -> Keep {
+        match kind {
+            SessionKind::Run => self.run,
+            SessionKind::Job => self.job,
+            SessionKind::Main => self.main,
+            SessionKind::Chat => self.chat,
+            SessionKind::Subagent => self.subagent,
+            SessionKind::Boot => self.boot,
+            SessionKind::Temporary => self.temporary,
+            SessionKind::Other => self.other,
+        }
+    }
+}
+
+/// How many newer ended sessions its job has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Rank {
+    /// Of all of them.
+    pub newer: u32,
+    /// Of those that failed.
+    pub newer_failures: u32,
+}
+
+/// Whether a session may go, and by which rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It may go.
+    Expired(Rule),
+    /// It stays; with a time, age alone will expire it then.
+    Kept(Rule, Option<Timestamp>),
+}
+
+/// The rule that decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rule {
+    /// It has not ended.
+    Open,
+    /// It is pinned.
+    Pinned,
+    /// Its job keeps no more than `max_sessions`.
+    MaxSessions,
+    /// It is one of the job's newest.
+    KeepLast,
+    /// It is one of the job's newest failures.
+    KeepLastFailures,
+    /// It succeeded and its job keeps failures only.
+    OnFailure,
+    /// Its age.
+    Age,
+    /// Its policy keeps it for ever.
+    Forever,
+}
+
+/// Judges one session by the policies that hold now.
+///
+/// Floors (`keep_last`, `keep_last_failures`) go before age, the cap (`max_sessions`) before both.
+pub fn verdict(
+    session: &Session,
+    kinds: &Policies,
+    job: &Retention,
+    rank: Rank,
+    now: Timestamp,
+) -> Verdict {
+    let State::Ended { at, reason } = session.state else {
+        return Verdict::Kept(Rule::Open, None);
+    };
+    if session.pinned {
+        return Verdict::Kept(Rule::Pinned, None);
+    }
+    if job.max_sessions.is_some_and(|max| rank.newer >= max) {
+        return Verdict::Expired(Rule::MaxSessions);
+    }
+    if job.keep_last.is_some_and(|floor| rank.newer < floor) {
+        return Verdict::Kept(Rule::KeepLast, None);
+    }
+    let failed = reason.is_failure();
+    if failed && job.keep_last_failures.is_some_and(|floor| rank.newer_failures < floor) {
+        return Verdict::Kept(Rule::KeepLastFailures, None);
+    }
+    let keep = match job.retain {
+        Some(Retain::OnFailure) if !failed => return Verdict::Expired(Rule::OnFailure),
+        Some(Retain::Keep(keep)) => keep,
+        Some(Retain::OnFailure) | None => kinds.of(session.kind),
+    };
+    match keep {
+        Keep::Forever => Verdict::Kept(Rule::Forever, None),
+        Keep::For(age) if age.after(at) <= now => Verdict::Expired(Rule::Age),
+        Keep::For(age) => Verdict::Kept(Rule::Age, Some(age.after(at))),
+    }
+}

@@ -1,0 +1,242 @@
+//! Sessions: one bounded span of an agent's work, with exactly one start and exactly one end.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::change::Version;
+use crate::id::{JobId, RunId, SessionId};
+use crate::key::{SessionKey, SessionKind};
+use crate::name::{AgentName, JobKey};
+use crate::node::Owner;
+
+/// Why a session ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EndReason {
+    /// The run succeeded.
+    Completed,
+    /// The run failed.
+    Failed,
+    /// The run reached its deadline or its idle limit.
+    TimedOut,
+    /// The run was cancelled.
+    Cancelled,
+    /// The owner died while a turn was in flight.
+    Interrupted,
+    /// A fresh session was asked for.
+    New,
+    /// It was reset by hand.
+    Reset,
+    /// It had been silent for longer than the kind's reset policy allows.
+    Idle,
+    /// Its day was over by the kind's reset policy.
+    Daily,
+    /// Reserved: the conversation was compacted into a successor.
+    Compaction,
+    /// It was deleted by hand.
+    Deleted,
+    /// Its node was asked to stop.
+    Shutdown,
+    /// Its node was restarted, or died between turns.
+    Restart,
+    /// Imports only: the source did not say.
+    Unknown,
+}
+
+impl EndReason {
+    /// Every reason, in the order of the documents.
+    pub const ALL: [Self; 14] = [
+        Self::Completed,
+        Self::Failed,
+        Self::TimedOut,
+        Self::Cancelled,
+        Self::Interrupted,
+        Self::New,
+        Self::Reset,
+        Self::Idle,
+        Self::Daily,
+        Self::Compaction,
+        Self::Deleted,
+        Self::Shutdown,
+        Self::Restart,
+        Self::Unknown,
+    ];
+
+    /// Whether the session counts as a failure for `keep_last_failures` and `on_failure`.
+    pub fn is_failure(self) -> bool {
+        matches!(self, Self::Failed | Self::TimedOut | Self::Interrupted)
+    }
+}
+
+/// Why a session was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OpenReason {
+    /// For an isolated run of a job.
+    Run,
+    /// The first session of its key, or a fresh one after an ended one.
+    New,
+    /// It continues the conversation of its predecessor.
+    Continued,
+    /// Brought in from another system.
+    Imported,
+}
+
+/// Whether a session is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Owned and alive.
+    Open,
+    /// Over, for good.
+    Ended {
+        /// When.
+        at: Timestamp,
+        /// Why.
+        reason: EndReason,
+    },
+}
+
+/// What can happen to a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// Entries arrive.
+    Append,
+    /// It ends.
+    End {
+        /// When.
+        at: Timestamp,
+        /// Why.
+        reason: EndReason,
+    },
+}
+
+/// A transition that the state machine does not know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("apply {event:?} to a session that is {state:?}")]
+pub struct Rejected {
+    state: State,
+    event: Event,
+}
+
+impl State {
+    /// The only way a session's state moves.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejected`] when the session has already ended.
+    pub fn next(self, event: Event) -> Result<Self, Rejected> {
+        match (self, event) {
+            (Self::Open, Event::Append) => Ok(Self::Open),
+            (Self::Open, Event::End { at, reason }) => Ok(Self::Ended { at, reason }),
+            (state, event) => Err(Rejected { state, event }),
+        }
+    }
+}
+
+/// Why an expired session stays for now, and when the reaper looks again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    /// A machine-readable reason.
+    pub reason: HoldReason,
+    /// When to look again.
+    pub until: Timestamp,
+}
+
+/// What keeps an expired session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HoldReason {
+    /// A start or end of it has not reached every hook.
+    DeliveryPending,
+    /// An open session continues it.
+    Continued,
+    /// Its archive could not be written.
+    ArchiveFailed,
+    /// The clock is not to be trusted.
+    ClockJump,
+}
+
+/// One bounded span of an agent's work. At most 4 KiB as stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Session {
+    /// Never reused.
+    pub id: SessionId,
+    /// The address; at most one open session has it.
+    pub key: SessionKey,
+    /// Stored, never guessed from the key later.
+    pub kind: SessionKind,
+    /// Who works.
+    pub agent: AgentName,
+    /// The job it belongs to.
+    pub job: Option<JobId>,
+    /// That job's key at the time.
+    pub job_key: Option<JobKey>,
+    /// The run of an isolated session.
+    pub run: Option<RunId>,
+    /// The epoch that keeps it.
+    pub owner: Owner,
+    /// The session whose conversation came before it on the same key.
+    pub previous: Option<SessionId>,
+    /// When it was opened.
+    pub opened_at: Timestamp,
+    /// Why.
+    pub open_reason: OpenReason,
+    /// Open or ended.
+    pub state: State,
+    /// How many entries it has. Moved by appends alone.
+    pub entry_count: u64,
+    /// The sum of their contents in bytes. Moved by appends alone.
+    pub bytes: u64,
+    /// An index for the reaper: when to look at it, never a verdict.
+    pub expires_at: Option<Timestamp>,
+    /// Why it stays although it is due.
+    pub hold: Option<Hold>,
+    /// Kept whatever its age.
+    pub pinned: bool,
+    /// For compare-and-swap.
+    pub version: Version,
+}
+
+impl Session {
+    /// Whether it has not ended.
+    pub fn is_open(&self) -> bool {
+        self.state == State::Open
+    }
+
+    /// When it ended.
+    pub fn ended_at(&self) -> Option<Timestamp> {
+        match self.state {
+            State::Open => None,
+            State::Ended { at, .. } => Some(at),
+        }
+    }
+
+    /// Why it ended.
+    pub fn end_reason(&self) -> Option<EndReason> {
+        match self.state {
+            State::Open => None,
+            State::Ended { reason, .. } => Some(reason),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// P2: exactly one end. Every (state, event) pair.
+    #[test]
+    fn an_open_session_takes_entries_and_one_end_and_an_ended_one_takes_nothing() {
+        let at = Timestamp::UNIX_EPOCH;
+        for reason in EndReason::ALL {
+            let end = Event::End { at, reason };
+            let ended = State::Ended { at, reason };
+            assert_eq!(State::Open.next(Event::Append), Ok(State::Open));
+            assert_eq!(State::Open.next(end), Ok(ended));
+            for event in [Event::Append, end] {
+                assert_eq!(ended.next(event), Err(Rejected { state: ended, event }));
+            }
+        }
+    }
+}

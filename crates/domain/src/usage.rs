@@ -1,0 +1,59 @@
+//! The usage ledger: immutable reports of what models cost, and their daily sums.
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use serde::{Deserialize, Serialize};
+
+use crate::id::{JobId, RunId, SessionId, UsageId};
+use crate::name::AgentName;
+
+/// What one or more model calls took.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tokens {
+    /// Tokens read by the model, cached ones included.
+    pub input: u64,
+    /// Tokens written by the model.
+    pub output: u64,
+    /// Of `input`, those served from a cache.
+    pub cached: u64,
+    /// Millionths of a US dollar, so that sums are exact.
+    pub cost_micro_usd: u64,
+}
+
+/// One report of an agent. Never changed; rolled up per day before it is deleted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Its identity; the same report saved twice counts once.
+    pub id: UsageId,
+    /// When it was reported.
+    pub at: Timestamp,
+    /// The job, if any.
+    pub job: Option<JobId>,
+    /// The agent.
+    pub agent: AgentName,
+    /// The run.
+    pub run: RunId,
+    /// The session.
+    pub session: Option<SessionId>,
+    /// The model, as the agent names it.
+    pub model: String,
+    /// What it took.
+    pub tokens: Tokens,
+}
+
+/// The sum of a UTC day for one job, agent and model. Kept for ever.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DailyUsage {
+    /// The UTC day.
+    pub day: Date,
+    /// The job, if any.
+    pub job: Option<JobId>,
+    /// The agent.
+    pub agent: AgentName,
+    /// The model.
+    pub model: String,
+    /// How many reports are summed.
+    pub reports: u64,
+    /// The sum.
+    pub tokens: Tokens,
+}

@@ -1,0 +1,304 @@
+//! The seam: what a database has to do for Sexton, and how it says that it could not.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use jiff::civil::Date;
+use sexton_domain::change::{Change, Guard, Record, RecordId};
+use sexton_domain::entry::Entry;
+use sexton_domain::event::Event;
+use sexton_domain::id::{JobId, RunId, SessionId};
+use sexton_domain::job::Job;
+use sexton_domain::key::SessionKey;
+use sexton_domain::meta::Meta;
+use sexton_domain::name::JobKey;
+use sexton_domain::node::{Epoch, Node};
+use sexton_domain::run::Run;
+use sexton_domain::session::Session;
+use sexton_domain::usage::DailyUsage;
+use tokio::sync::oneshot;
+
+use crate::page::{
+    JobFilter, Page, PageRequest, Queue, RunFilter, SessionFilter, Tally,
+};
+
+/// A monotonic clock, as time since an arbitrary start: for measuring, never for deciding.
+pub type Monotonic = Arc<dyn Fn() -> Duration + Send + Sync>;
+
+/// A database that keeps Sexton's records.
+///
+/// Every method takes effect whole or not at all. Reads see every batch that was acknowledged
+/// before they began. Nothing here decides: there is no state logic behind this trait.
+#[async_trait]
+pub trait Driver: Send + Sync + 'static {
+    /// Applies a batch, all or nothing, and makes it durable before it is acknowledged.
+    ///
+    /// The batch is queued before this returns: batches committed one after the other by one task
+    /// are applied in that order, whether or not their tickets are awaited. Dropping the ticket
+    /// does not undo the batch.
+    fn commit(&self, changes: Vec<Change>) -> Ticket;
+
+    /// Applies several batches, each for itself all or nothing: the answer to each comes back in
+    /// order. For claims of queued runs, where databases have a better way than one after another.
+    async fn claim(&self, claims: Vec<Vec<Change>>) -> Vec<Result<Committed, CommitError>> {
+        let tickets: Vec<Ticket> = claims.into_iter().map(|claim| self.commit(claim)).collect();
+        let mut answers = Vec::with_capacity(tickets.len());
+        for ticket in tickets {
+            answers.push(ticket.await);
+        }
+        answers
+    }
+
+    /// What the store knows about itself.
+    async fn meta(&self) -> Result<Meta, Error>;
+
+    /// One record.
+    async fn get(&self, id: RecordId) -> Result<Option<Record>, Error>;
+
+    /// The newest epochs, newest first.
+    async fn nodes(&self, limit: u32) -> Result<Vec<Node>, Error>;
+
+    /// Every epoch that has not ended.
+    async fn living_nodes(&self) -> Result<Vec<Node>, Error>;
+
+    /// The job of this key that is not removed.
+    async fn job_by_key(&self, key: JobKey) -> Result<Option<Job>, Error>;
+
+    /// Jobs, newest first.
+    async fn jobs(
+        &self,
+        filter: JobFilter,
+        page: PageRequest<JobId>,
+    ) -> Result<Page<Job, JobId>, Error>;
+
+    /// Jobs whose [`Job::due_at`] is not after `now`, the longest due first.
+    async fn due_jobs(&self, now: Timestamp, limit: u32) -> Result<Vec<Job>, Error>;
+
+    /// The earliest [`Job::due_at`] of all jobs.
+    async fn next_due(&self) -> Result<Option<Timestamp>, Error>;
+
+    /// Runs, newest first.
+    async fn runs(
+        &self,
+        filter: RunFilter,
+        page: PageRequest<RunId>,
+    ) -> Result<Page<Run, RunId>, Error>;
+
+    /// The runs of a job that have not ended, oldest first.
+    async fn active_runs(&self, job: JobId) -> Result<Vec<Run>, Error>;
+
+    /// The run of a job with the newest slot and, for that slot, the highest attempt.
+    async fn newest_slot(&self, job: JobId) -> Result<Option<Run>, Error>;
+
+    /// Every run in state `running`, oldest first.
+    async fn running(&self) -> Result<Vec<Run>, Error>;
+
+    /// Queued runs in the order of (turn, id).
+    async fn queue(&self, queue: Queue) -> Result<Vec<Run>, Error>;
+
+    /// The highest turn of all runs that were ever started; zero without any.
+    async fn last_turn(&self) -> Result<u64, Error>;
+
+    /// Waiting runs whose backoff is over at `now`, the longest over first.
+    async fn rested_runs(&self, now: Timestamp, limit: u32) -> Result<Vec<Run>, Error>;
+
+    /// When the first backoff of a waiting run is over.
+    async fn next_rested(&self) -> Result<Option<Timestamp>, Error>;
+
+    /// Running runs of other epochs than these, oldest first.
+    async fn orphan_runs(&self, living: Vec<Epoch>, limit: u32) -> Result<Vec<Run>, Error>;
+
+    /// Open sessions of other epochs than these, oldest first.
+    async fn orphan_sessions(&self, living: Vec<Epoch>, limit: u32)
+    -> Result<Vec<Session>, Error>;
+
+    /// The open session behind a key.
+    async fn open_session(&self, key: SessionKey) -> Result<Option<Session>, Error>;
+
+    /// Sessions, newest first.
+    async fn sessions(
+        &self,
+        filter: SessionFilter,
+        page: PageRequest<SessionId>,
+    ) -> Result<Page<Session, SessionId>, Error>;
+
+    /// Entries of a session with a number above `after`, in order.
+    async fn entries(
+        &self,
+        session: SessionId,
+        after: u64,
+        limit: u32,
+    ) -> Result<Vec<Entry>, Error>;
+
+    /// Events with a number above `after`, in order.
+    async fn events(&self, after: u64, limit: u32) -> Result<Vec<Event>, Error>;
+
+    /// The lowest and the highest event number that are stored; none without events.
+    async fn event_range(&self) -> Result<Option<(u64, u64)>, Error>;
+
+    /// Daily usage sums from a day on, oldest first.
+    async fn daily_usage(&self, from: Date) -> Result<Vec<DailyUsage>, Error>;
+
+    /// How many records there are. Costs the same however many that is.
+    async fn tally(&self) -> Result<Tally, Error>;
+
+    /// What the driver has done and what it occupies.
+    fn stats(&self) -> Stats;
+
+    /// Finishes what is queued and lets go of the store. Later commits fail with [`Error::Closed`].
+    async fn close(&self);
+}
+
+/// A batch that was accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Committed {
+    /// The number of the last event of the batch, if it has any.
+    pub last_seq: Option<u64>,
+}
+
+/// The answer to a commit, to be awaited where something depends on it.
+#[derive(Debug)]
+pub struct Ticket(Answer);
+
+#[derive(Debug)]
+enum Answer {
+    Ready(Option<Result<Committed, CommitError>>),
+    Pending(oneshot::Receiver<Result<Committed, CommitError>>),
+}
+
+impl Ticket {
+    /// An answer that is known already.
+    pub fn ready(answer: Result<Committed, CommitError>) -> Self {
+        Self(Answer::Ready(Some(answer)))
+    }
+
+    /// An answer that will be sent.
+    pub fn pending(answer: oneshot::Receiver<Result<Committed, CommitError>>) -> Self {
+        Self(Answer::Pending(answer))
+    }
+}
+
+impl Future for Ticket {
+    type Output = Result<Committed, CommitError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.0 {
+            Answer::Ready(answer) => {
+                Poll::Ready(answer.take().unwrap_or(Err(CommitError::AnswerLost)))
+            }
+            Answer::Pending(answer) => Pin::new(answer)
+                .poll(context)
+                .map(|answer| answer.unwrap_or(Err(CommitError::AnswerLost))),
+        }
+    }
+}
+
+/// Why a batch was not acknowledged.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CommitError {
+    /// Something the decision relied on has changed: read again and decide again.
+    #[error("commit: {0}")]
+    Conflict(Conflict),
+    /// The batch was not stored.
+    #[error(transparent)]
+    Failed(#[from] Error),
+    /// The batch may or may not be stored: read again.
+    #[error("commit: the answer was lost, the batch may or may not be stored")]
+    AnswerLost,
+}
+
+/// What a batch ran into.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Conflict {
+    /// The record has another version than the one that was read, or is gone, or exists already.
+    #[error("{0:?} is not at the expected version")]
+    Version(RecordId),
+    /// A run of this job, slot and attempt exists.
+    #[error("the slot has a run of this attempt")]
+    SlotTaken,
+    /// An open session has this key.
+    #[error("session key {0} has an open session")]
+    KeyOpen(SessionKey),
+    /// A running run has this session key.
+    #[error("session key {0} has a running run")]
+    KeyRunning(SessionKey),
+    /// A job that is not removed has this key.
+    #[error("job key {0} is taken")]
+    JobKeyTaken(JobKey),
+    /// Another uniqueness rule of the store.
+    #[error("{0}")]
+    Unique(String),
+    /// A guard does not hold.
+    #[error("{0:?} does not hold")]
+    Guard(Guard),
+    /// The session does not have as many entries as the append expects, is not open, or is owned by
+    /// another epoch.
+    #[error("session {session} does not take entry {first}")]
+    Append {
+        /// The session.
+        session: SessionId,
+        /// The number of the first entry.
+        first: u64,
+    },
+}
+
+/// Why the store could not do something. Nothing was changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// Try again later: the disk is full, the device fails, the database does not answer.
+    #[error("{doing}: {why}")]
+    Unavailable {
+        /// What was being done.
+        doing: &'static str,
+        /// What the database says.
+        why: String,
+    },
+    /// A record is larger than the store takes.
+    #[error("store {what} of {bytes} bytes: the limit is {limit}")]
+    TooLarge {
+        /// What.
+        what: &'static str,
+        /// Its size.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// A row cannot be read. The others are not affected.
+    #[error("read {what}: {why}")]
+    Corrupt {
+        /// Which row.
+        what: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The store was closed.
+    #[error("use the store: it is closed")]
+    Closed,
+    /// The store was opened for reading only.
+    #[error("write to the store: it is open for reading only")]
+    ReadOnly,
+}
+
+/// What a driver has done since it was opened, and what it occupies.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Stats {
+    /// Batches that were acknowledged.
+    pub commits: u64,
+    /// Transactions they were grouped into.
+    pub transactions: u64,
+    /// Times the disk was waited for (fsync or its like).
+    pub syncs: u64,
+    /// The time spent in commits of the database, syncs included.
+    pub commit_time: Duration,
+    /// Bytes of the database.
+    pub store_bytes: u64,
+    /// Bytes of its write-ahead log.
+    pub wal_bytes: u64,
+    /// Bytes free on the disk that holds it.
+    pub free_bytes: Option<u64>,
+}

@@ -1,0 +1,141 @@
+//! Pages, filters and counts: the shapes of typed reads.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use sexton_domain::id::{JobId, RunId};
+use sexton_domain::job::Source;
+use sexton_domain::key::{SessionKey, SessionKind};
+use sexton_domain::name::AgentName;
+use sexton_domain::run::Outcome;
+use sexton_domain::session::EndReason;
+
+/// The most items of a page.
+pub const MAX_PAGE: u32 = 500;
+/// How many rows a read looks at for one page when its filters have no index in common.
+pub const SCAN_WINDOW: u32 = 10_000;
+
+/// Which page: the items after `after` in the order of the list, at most `limit` of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PageRequest<I> {
+    /// The last item of the page before; none for the first page.
+    pub after: Option<I>,
+    /// 1 to [`MAX_PAGE`]; drivers clamp.
+    pub limit: u32,
+}
+
+impl<I> PageRequest<I> {
+    /// The first page.
+    pub fn first(limit: u32) -> Self {
+        Self { after: None, limit }
+    }
+}
+
+/// Some items of a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page<T, I> {
+    /// In the order of the list.
+    pub items: Vec<T>,
+    /// Where the next page begins; none at the end. A page that looked at [`SCAN_WINDOW`] rows may
+    /// have fewer items than asked for, or none, and still a next one.
+    pub next: Option<I>,
+}
+
+/// Which jobs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct JobFilter {
+    /// Of this source.
+    pub source: Option<Source>,
+    /// Of this agent.
+    pub agent: Option<AgentName>,
+    /// Also those that were removed.
+    pub removed: bool,
+}
+
+/// Which runs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RunFilter {
+    /// Of this job.
+    pub job: Option<JobId>,
+    /// Of this agent.
+    pub agent: Option<AgentName>,
+    /// In this state: `queued`, `waiting`, `running` or `ended`.
+    pub state: Option<RunState>,
+    /// With this outcome.
+    pub outcome: Option<Outcome>,
+    /// Made at or after.
+    pub since: Option<Timestamp>,
+    /// Made before.
+    pub until: Option<Timestamp>,
+}
+
+/// The state of a run without its data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RunState {
+    /// May start.
+    Queued,
+    /// Rests before a retry.
+    Waiting,
+    /// Has an owner.
+    Running,
+    /// Is over.
+    Ended,
+}
+
+impl RunState {
+    /// Every state.
+    pub const ALL: [Self; 4] = [Self::Queued, Self::Waiting, Self::Running, Self::Ended];
+
+    /// The word for it, the same as [`sexton_domain::run::State::name`].
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Waiting => "waiting",
+            Self::Running => "running",
+            Self::Ended => "ended",
+        }
+    }
+}
+
+/// Which sessions.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SessionFilter {
+    /// Behind this key.
+    pub key: Option<SessionKey>,
+    /// Of these kinds; empty is all.
+    pub kinds: Vec<SessionKind>,
+    /// Of this agent.
+    pub agent: Option<AgentName>,
+    /// Of this job.
+    pub job: Option<JobId>,
+    /// Open or ended.
+    pub open: Option<bool>,
+    /// Ended for this reason.
+    pub reason: Option<EndReason>,
+    /// Opened at or after.
+    pub since: Option<Timestamp>,
+}
+
+/// Which part of the queue.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Queue {
+    /// Runs of these agents are left out.
+    pub without: Vec<AgentName>,
+    /// The last run of the part before.
+    pub after: Option<(u64, RunId)>,
+    /// At most this many.
+    pub limit: u32,
+}
+
+/// How many records there are.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Sessions by kind and whether they are open.
+    pub sessions: BTreeMap<(SessionKind, bool), u64>,
+    /// Runs by state and, once ended, outcome.
+    pub runs: BTreeMap<(RunState, Option<Outcome>), u64>,
+    /// Jobs that are not removed.
+    pub jobs: u64,
+    /// Events.
+    pub events: u64,
+}

@@ -1,0 +1,171 @@
+//! The handle the engine holds: a driver with spans, metrics, nudges and bounded retries around it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use sexton_domain::change::{Change, Record, RecordId};
+use sexton_domain::id::{JobId, RunId, SessionId};
+use sexton_domain::job::Job;
+use sexton_domain::node::{Epoch, Node};
+use sexton_domain::run::Run;
+use sexton_domain::session::Session;
+use tokio::sync::watch;
+
+use crate::attempt::Attempts;
+use crate::driver::{CommitError, Committed, Driver, Error, Monotonic};
+use crate::metrics::Metrics;
+use crate::nudge::{Nudges, Topic, Topics};
+
+/// A store, cheap to clone.
+#[derive(Clone)]
+pub struct Store(Arc<Inner>);
+
+struct Inner {
+    driver: Arc<dyn Driver>,
+    monotonic: Monotonic,
+    metrics: Metrics,
+    nudges: Nudges,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    /// A handle around a driver; `monotonic` measures commits.
+    pub fn new(driver: Arc<dyn Driver>, monotonic: Monotonic) -> Self {
+        let (metrics, nudges) = (Metrics::default(), Nudges::default());
+        Self(Arc::new(Inner { driver, monotonic, metrics, nudges }))
+    }
+
+    /// Typed, paged reads.
+    pub fn read(&self) -> &dyn Driver {
+        &*self.0.driver
+    }
+
+    /// What the handle measures.
+    pub fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
+    /// Interest in a topic; see [`Nudges::subscribe`].
+    pub fn subscribe(&self, topic: Topic) -> watch::Receiver<u64> {
+        self.0.nudges.subscribe(topic)
+    }
+
+    /// Starts an operation that reads, decides and commits until there is no conflict.
+    pub fn attempts(&self, doing: &'static str) -> Attempts<'_> {
+        Attempts::new(self, doing)
+    }
+
+    /// Commits a batch. It is queued before this returns; awaiting the answer is the caller's
+    /// choice, and dropping it undoes nothing.
+    pub fn commit(
+        &self,
+        changes: Vec<Change>,
+    ) -> impl Future<Output = Result<Committed, CommitError>> + Send + use<> {
+        let topics = Topics::of(&changes);
+        let since = (self.0.monotonic)();
+        let ticket = self.0.driver.commit(changes);
+        let inner = Arc::clone(&self.0);
+        async move {
+            let answer = ticket.await;
+            inner.settle(&answer, since, topics);
+            answer
+        }
+    }
+
+    /// Commits a batch whose answer nobody waits for. Its nudges are sent when it is queued.
+    pub fn commit_unawaited(&self, changes: Vec<Change>) -> crate::driver::Ticket {
+        let topics = Topics::of(&changes);
+        let ticket = self.0.driver.commit(changes);
+        self.0.nudges.send_all(topics);
+        ticket
+    }
+
+    /// Claims queued runs: each batch for itself, all answers in order.
+    pub async fn claim(&self, claims: Vec<Vec<Change>>) -> Vec<Result<Committed, CommitError>> {
+        let topics: Vec<Topics> = claims.iter().map(|claim| Topics::of(claim)).collect();
+        let since = (self.0.monotonic)();
+        let answers = self.0.driver.claim(claims).await;
+        for (answer, topics) in answers.iter().zip(topics) {
+            self.0.settle(answer, since, topics);
+        }
+        answers
+    }
+
+    /// A job by its id.
+    ///
+    /// # Errors
+    ///
+    /// When the store fails or the row cannot be read.
+    pub async fn job(&self, id: JobId) -> Result<Option<Job>, Error> {
+        Ok(match self.read().get(RecordId::Job(id)).await? {
+            Some(Record::Job(job)) => Some(*job),
+            _ => None,
+        })
+    }
+
+    /// A run by its id.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::job`].
+    pub async fn run(&self, id: RunId) -> Result<Option<Run>, Error> {
+        Ok(match self.read().get(RecordId::Run(id)).await? {
+            Some(Record::Run(run)) => Some(*run),
+            _ => None,
+        })
+    }
+
+    /// A session by its id.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::job`].
+    pub async fn session(&self, id: SessionId) -> Result<Option<Session>, Error> {
+        Ok(match self.read().get(RecordId::Session(id)).await? {
+            Some(Record::Session(session)) => Some(*session),
+            _ => None,
+        })
+    }
+
+    /// A node by its epoch.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::job`].
+    pub async fn node(&self, epoch: Epoch) -> Result<Option<Node>, Error> {
+        Ok(match self.read().get(RecordId::Node(epoch)).await? {
+            Some(Record::Node(node)) => Some(node),
+            _ => None,
+        })
+    }
+}
+
+impl Inner {
+    fn settle(
+        &self,
+        answer: &Result<Committed, CommitError>,
+        since: std::time::Duration,
+        topics: Topics,
+    ) {
+        let took = (self.monotonic)().saturating_sub(since);
+        match answer {
+            Ok(_) => {
+                self.metrics.commit_seconds.observe(took.as_secs_f64());
+                self.nudges.send_all(topics);
+            }
+            Err(CommitError::Conflict(conflict)) => {
+                self.metrics.conflicts.inc();
+                tracing::debug!(%conflict, "commit conflicted");
+            }
+            Err(error) => {
+                self.metrics.failures.inc();
+                tracing::debug!(%error, "commit failed");
+            }
+        }
+    }
+}
