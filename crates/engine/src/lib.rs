@@ -1,4 +1,25 @@
-//! placeholder
+//! The moving parts of Sexton: loops around the decisions of `sexton-domain`.
+//!
+//! Knows no HTTP and no particular database. [`engine::Engine`] brings a node to work,
+//! [`handle::Handle`] is all that the outside may ask of it, [`tasks`] lists every long-lived task.
 
+pub mod clock;
+mod dispatcher;
+pub mod engine;
+pub mod entropy;
+pub mod env;
 pub mod executor;
+pub mod handle;
+mod heartbeat;
+mod output;
 pub mod process;
+mod reconciler;
+mod runner;
+mod runners;
+mod scheduler;
+pub mod settings;
+pub mod tasks;
+mod ticker;
+mod transcript;
+
+pub use sexton_store::{Error as StoreError, Stats, page};

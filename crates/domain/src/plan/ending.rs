@@ -105,8 +105,10 @@ pub fn end_run(
         ..run.clone()
     };
     let mut decision = Decision::default();
-    let isolated = session.filter(|session| session.run == Some(run.id) && session.is_open());
-    if let Some(session) = isolated {
+    // An isolated session ends with its run; a persistent one only if its owner died with it.
+    let owner_died = matches!(ending.reason, Reason::Crash | Reason::NodeLost);
+    let over = session.filter(|session| session.run == Some(run.id) || owner_died);
+    if let Some(session) = over {
         let reason = session_reason(ending.outcome, ending.reason);
         decision.merge(end_session(session, reason, moment));
     }

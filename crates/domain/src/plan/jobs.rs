@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::change::{Change, Decision, Effect, Guard, RecordId, Version};
+use crate::change::{Decision, Effect, Version};
 use crate::event::EventType;
-use crate::id::JobId;
+use crate::id::{JobId, RunId};
 use crate::job::{Counters, Job, Overlap, Source, Spec, SuspendedBy, Suspension};
 use crate::name::JobKey;
 use crate::plan::Moment;
@@ -184,7 +184,10 @@ pub fn resume(job: &Job, moment: &mut Moment) -> Result<Decision, Refused> {
 /// # Errors
 ///
 /// [`Refused::Active`] by the overlap policy, [`Refused::Removed`].
-pub fn trigger(snapshot: slots::Snapshot<'_>, moment: &mut Moment) -> Result<Decision, Refused> {
+pub fn trigger(
+    snapshot: slots::Snapshot<'_>,
+    moment: &mut Moment,
+) -> Result<Triggered, Refused> {
     known(snapshot.job)?;
     let mut job = snapshot.job.clone();
     let mut decision = Decision::default();
@@ -213,9 +216,19 @@ pub fn trigger(snapshot: slots::Snapshot<'_>, moment: &mut Moment) -> Result<Dec
     }
     let run = slots::new_run(&mut job, snapshot, None, Cause::Manual, moment);
     decision.change(moment.tell().run(EventType::RunQueued, &run));
+    let id = run.id;
     decision.change(run);
     decision.change(job);
-    Ok(decision)
+    Ok(Triggered { run: id, decision })
+}
+
+/// The outcome of [`trigger`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Triggered {
+    /// The new run.
+    pub run: RunId,
+    /// What changes.
+    pub decision: Decision,
 }
 
 /// Cancels a run: at once while it waits, by request to its runner while it runs.
@@ -402,9 +415,4 @@ fn editable(job: &Job) -> Result<(), Refused> {
             Err(Refused::OwnedByConfig { key: job.key.clone(), owner: owner.clone() })
         }
     }
-}
-
-/// The guard that an edit was made on what its author saw.
-pub fn unchanged(job: &Job) -> Change {
-    Change::Require(Guard::Unchanged(RecordId::Job(job.id), job.version))
 }

@@ -114,6 +114,18 @@ pub fn catch_up(earlier: &[Node]) -> CatchUp {
     if loops { CatchUp::Paused } else { CatchUp::Paced }
 }
 
+/// The alert that tells that catching up is paused.
+pub fn boot_loop_alert(epoch: Epoch, moment: &mut Moment) -> Decision {
+    let message = format!(
+        "the gateway died {BOOT_LOOP} times within a minute of its start; passed slots are made up \
+         for after it has been up for {STABLE_AFTER}"
+    );
+    let subject = Subject { epoch: Some(epoch), ..Subject::default() };
+    let mut decision = Decision::default();
+    decision.change(moment.tell().alert("boot_loop", &message, subject));
+    decision
+}
+
 /// What is wrong with the wall clock at a start, judged by the newest heartbeat in the store.
 pub fn clock_at_boot(last_heartbeat: Option<Timestamp>, now: Timestamp) -> Option<ClockJump> {
     let last = last_heartbeat?;

@@ -1,0 +1,300 @@
+//! The engine: from an open store to a node at work, and from there to a node at rest.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sexton_domain::change::Decision;
+use sexton_domain::event::EventType;
+use sexton_domain::node::{EndReason, Epoch, Node, NodeEnd, Owner};
+use sexton_domain::plan::admission::CatchUp;
+use sexton_domain::plan::jobs::{Declared, Empty};
+use sexton_domain::plan::reconcile::{self, BOOT_LOOP, Fence, STABLE_AFTER};
+use sexton_store::nudge::Topic;
+use sexton_store::{Error as StoreError, Store};
+use tokio::sync::watch;
+
+use crate::dispatcher::Dispatcher;
+use crate::env::Env;
+use crate::handle::{Error, Handle, Online, Phase};
+use crate::heartbeat::Heartbeat;
+use crate::reconciler::Reconciler;
+use crate::runners::{Runners, Watch};
+use crate::scheduler::Scheduler;
+use crate::settings::Settings;
+use crate::tasks::TaskKind;
+use crate::ticker::{self, Loop};
+
+/// What a stop adds to the longest grace before it goes on without the last runs; what they leave
+/// is found by the next boot.
+const STOP_MARGIN: Duration = Duration::from_secs(15);
+
+/// What an engine starts from.
+#[derive(Debug)]
+pub struct Start {
+    /// The open store.
+    pub store: Store,
+    /// What it stands on.
+    pub env: Env,
+    /// From the config.
+    pub settings: Settings,
+    /// The jobs of the config: brought in line before anything is scheduled.
+    pub jobs: Option<Declaration>,
+    /// What keeps a dead epoch from writing to this store.
+    pub fence: Fence,
+}
+
+/// The jobs that a config source declares.
+#[derive(Debug, Clone)]
+pub struct Declaration {
+    /// The source's name.
+    pub source: String,
+    /// Its jobs.
+    pub jobs: Vec<Declared>,
+    /// Whether it may remove its last job.
+    pub empty: Empty,
+}
+
+/// A node at work.
+#[derive(Debug)]
+pub struct Engine {
+    handle: Handle,
+    phase: watch::Receiver<Phase>,
+}
+
+impl Engine {
+    /// Takes a new epoch, ends what earlier ones left behind, and goes to work. The node is at work
+    /// when this returns; its handle exists earlier, see [`Engine::start_with`].
+    ///
+    /// # Errors
+    ///
+    /// When the store fails, or the config's jobs are refused.
+    pub async fn start(start: Start) -> Result<Self, Error> {
+        Self::start_with(start, |_| {}).await
+    }
+
+    /// As [`Engine::start`]; `early` gets the handle before the reconciling begins, so that a server
+    /// can say what the node is doing.
+    ///
+    /// # Errors
+    ///
+    /// As [`Engine::start`].
+    pub async fn start_with(start: Start, early: impl FnOnce(Handle)) -> Result<Self, Error> {
+        let Start { store, env, settings, jobs, fence } = start;
+        let lease = settings.lease;
+        let earlier = store.read().nodes(BOOT_LOOP as u32).await?;
+        let owner = join(&store, &env, &settings, &earlier).await?;
+        let phase = watch::Sender::new(Phase::Reconciling);
+        let settings = watch::Sender::new(Arc::new(settings));
+        let runners = Runners::new(env.clone(), store.clone(), owner, settings.subscribe());
+        let handle = Handle::online(
+            store.clone(),
+            Online {
+                env: env.clone(),
+                owner,
+                phase: phase.clone(),
+                settings: settings.clone(),
+                runners: runners.clone(),
+            },
+        );
+        early(handle.clone());
+        let beat = (env.clock.now(), env.clock.monotonic());
+        let node = Parts { env, store, owner, fence, phase, runners };
+        node.spawn(
+            Heartbeat {
+                env: node.env.clone(),
+                store: node.store.clone(),
+                owner,
+                lease,
+                runners: node.runners.clone(),
+                phase: node.phase.clone(),
+                last: beat,
+            },
+            None,
+        );
+        let mut reconciler = node.reconciler();
+        reconciler.run_once(node.env.clock.now()).await?;
+        if let Some(Declaration { source, jobs, empty }) = jobs {
+            handle.bring_in_line(&source, &jobs, empty).await?;
+        }
+        node.go_to_work(reconciler, &settings, reconcile::catch_up(&earlier));
+        let phase = node.phase.subscribe();
+        Ok(Self { handle, phase })
+    }
+
+    /// What the outside may ask for.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Returns when the node has stopped, after [`Handle::stop`].
+    pub async fn wait(mut self) {
+        // The sender outlives the node's tasks; if it is gone, so is the node.
+        let _ = self.phase.wait_for(|phase| *phase == Phase::Stopped).await;
+    }
+}
+
+/// Records the new epoch, with what is wrong with the clock.
+async fn join(
+    store: &Store,
+    env: &Env,
+    settings: &Settings,
+    earlier: &[Node],
+) -> Result<Owner, StoreError> {
+    let mut attempts = store.attempts("take an epoch");
+    loop {
+        let meta = store.read().meta().await?;
+        let newest = store.read().nodes(1).await?.pop();
+        let last = newest.as_ref().map_or(Epoch::new(meta.generation, 0), |node| node.epoch);
+        let mut moment = env.moment();
+        let node = Node {
+            id: moment.ids.mint(),
+            epoch: last.next(meta.generation),
+            host: env.host.name.clone(),
+            process: env.host.process,
+            software: env.host.software.clone(),
+            started_at: moment.now,
+            heartbeat_at: moment.now,
+            lease_until: settings.lease.after(moment.now),
+            stable_at: None,
+            end: None,
+            version: Default::default(),
+        };
+        let mut decision = Decision::default();
+        decision.change(moment.tell().node(EventType::NodeStarted, &node));
+        let last_heartbeat = earlier.iter().map(|node| node.heartbeat_at).max();
+        if let Some(jump) = reconcile::clock_at_boot(last_heartbeat, moment.now) {
+            tracing::warn!(?jump, "the wall clock does not follow on from the last heartbeat");
+            decision.merge(jump.alert(node.epoch, &mut moment));
+        }
+        if reconcile::catch_up(earlier) == CatchUp::Paused {
+            decision.merge(reconcile::boot_loop_alert(node.epoch, &mut moment));
+        }
+        decision.change(node.clone());
+        if attempts.commit(decision.changes).await?.is_some() {
+            return Ok(node.owner());
+        }
+    }
+}
+
+/// A node's parts while it starts, works and stops.
+struct Parts {
+    env: Env,
+    store: Store,
+    owner: Owner,
+    fence: Fence,
+    phase: watch::Sender<Phase>,
+    runners: Runners,
+}
+
+impl Parts {
+    fn spawn(&self, work: impl Loop + 'static, nudges: Option<watch::Receiver<u64>>) {
+        let kind = work.kind();
+        let phase = self.phase.subscribe();
+        self.env.tasks.spawn(kind, ticker::drive(work, self.env.clone(), nudges, phase));
+    }
+
+    fn reconciler(&self) -> Reconciler {
+        Reconciler {
+            env: self.env.clone(),
+            store: self.store.clone(),
+            owner: self.owner,
+            fence: self.fence,
+        }
+    }
+
+    /// Starts the loops, and the task that takes the node to rest.
+    fn go_to_work(
+        &self,
+        reconciler: Reconciler,
+        settings: &watch::Sender<Arc<Settings>>,
+        catch_up: CatchUp,
+    ) {
+        let scheduler = Scheduler {
+            env: self.env.clone(),
+            store: self.store.clone(),
+            settings: settings.subscribe(),
+            runners: self.runners.clone(),
+        };
+        let dispatcher = Dispatcher {
+            env: self.env.clone(),
+            store: self.store.clone(),
+            settings: settings.subscribe(),
+            runners: self.runners.clone(),
+            owner: self.owner,
+            fence: self.fence,
+            catch_up_from: (catch_up == CatchUp::Paused)
+                .then(|| self.env.clock.monotonic() + STABLE_AFTER.to_std()),
+        };
+        self.phase.send_if_modified(|phase| {
+            let reconciled = *phase == Phase::Reconciling;
+            if reconciled {
+                *phase = Phase::Ready;
+            }
+            reconciled
+        });
+        self.spawn(scheduler, Some(self.store.subscribe(Topic::Jobs)));
+        self.spawn(dispatcher, Some(self.store.subscribe(Topic::Queue)));
+        self.spawn(Watch(self.runners.clone()), Some(self.runners.looks()));
+        self.spawn(reconciler, None);
+        let settings = settings.subscribe();
+        let drain = drain(self.clone(), settings);
+        self.env.tasks.spawn(TaskKind::Drain, drain);
+    }
+}
+
+impl Clone for Parts {
+    fn clone(&self) -> Self {
+        Self {
+            env: self.env.clone(),
+            store: self.store.clone(),
+            phase: self.phase.clone(),
+            runners: self.runners.clone(),
+            ..*self
+        }
+    }
+}
+
+/// Waits until the node is asked to stop, and takes it to rest: no new work, runs stopped and proven
+/// dead, the epoch ended, the store closed.
+async fn drain(node: Parts, settings: watch::Receiver<Arc<Settings>>) {
+    let mut phase = node.phase.subscribe();
+    let asked = phase.wait_for(|phase| matches!(phase, Phase::Draining(_) | Phase::Stopped)).await;
+    let reason = match asked.map(|phase| *phase) {
+        Ok(Phase::Draining(reason)) => reason,
+        // Fenced: another node has ended this epoch already.
+        _ => return node.store.read().close().await,
+    };
+    tracing::info!(?reason, "stopping");
+    let grace = settings.borrow().agents.values().map(|agent| agent.agent.grace.to_std()).max();
+    node.runners.stop_all(reason);
+    let bound = grace.unwrap_or_default() + STOP_MARGIN;
+    tokio::select! {
+        biased;
+        () = node.runners.idle() => {}
+        () = node.env.clock.sleep(bound) => {
+            tracing::error!("some runs could not be proven dead in time; the next start ends them");
+        }
+    }
+    if let Err(error) = leave(&node, reason).await {
+        tracing::error!(%error, "the end of this epoch could not be recorded; the next start does");
+    }
+    node.store.read().close().await;
+    node.phase.send_replace(Phase::Stopped);
+}
+
+/// Records the end of this epoch.
+async fn leave(node: &Parts, reason: EndReason) -> Result<(), StoreError> {
+    let mut attempts = node.store.attempts("end this epoch");
+    loop {
+        let record = node.store.node(node.owner.epoch).await?.filter(|node| node.end.is_none());
+        let Some(record) = record else { return Ok(()) };
+        let mut moment = node.env.moment();
+        let ended = Node { end: Some(NodeEnd { at: moment.now, reason }), ..record };
+        let mut decision = Decision::default();
+        decision.change(moment.tell().node(EventType::NodeStopped, &ended));
+        decision.change(ended);
+        if attempts.commit(decision.changes).await?.is_some() {
+            return Ok(());
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! What the engine stands on: clock, entropy, tasks, executor and the machine it runs on.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use sexton_domain::node::ProcessId;
+use sexton_domain::plan::Moment;
+
+use crate::clock::Clock;
+use crate::entropy::Entropy;
+use crate::executor::Executor;
+use crate::tasks::Tasks;
+
+/// What the engine stands on. Cheap to clone.
+#[derive(Clone)]
+pub struct Env {
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<Entropy>,
+    /// How long-lived tasks are started.
+    pub tasks: Tasks,
+    /// How processes are started.
+    pub executor: Arc<dyn Executor>,
+    /// Where this is.
+    pub host: Arc<Host>,
+}
+
+/// The gateway's own process and machine.
+#[derive(Debug, Clone)]
+pub struct Host {
+    /// Host name.
+    pub name: String,
+    /// The gateway's process.
+    pub process: ProcessId,
+    /// Sexton's version.
+    pub software: String,
+    /// The gateway's own environment, from which agents get what the config names.
+    pub environment: BTreeMap<String, String>,
+}
+
+impl fmt::Debug for Env {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Env").field("host", &self.host.name).finish_non_exhaustive()
+    }
+}
+
+impl Env {
+    /// The moment of a decision that is taken now.
+    pub fn moment(&self) -> Moment {
+        Moment::new(self.clock.now(), self.entropy.seed())
+    }
+}

@@ -1,0 +1,96 @@
+//! The heartbeat renews this epoch's lease if and only if the epoch has not been ended by another
+//! node. It also watches the wall clock against the monotonic one.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use sexton_domain::duration;
+use sexton_domain::node::{Node, Owner};
+use sexton_domain::plan::reconcile::{ClockJump, STABLE_AFTER};
+use sexton_store::{CommitError, Error, Store};
+use tokio::sync::watch;
+
+use crate::env::Env;
+use crate::handle::Phase;
+use crate::runners::Runners;
+use crate::tasks::TaskKind;
+use crate::ticker::{Loop, Pass};
+
+/// Heartbeats in one lease.
+const BEATS: u32 = 3;
+/// A difference between the two clocks that is a jump.
+const JUMP: Duration = Duration::from_secs(60);
+
+/// The heartbeat.
+#[derive(Debug)]
+pub struct Heartbeat {
+    pub(crate) env: Env,
+    pub(crate) store: Store,
+    pub(crate) owner: Owner,
+    pub(crate) lease: duration::Duration,
+    pub(crate) runners: Runners,
+    pub(crate) phase: watch::Sender<Phase>,
+    /// Wall and monotonic time of the last beat.
+    pub(crate) last: (Timestamp, Duration),
+}
+
+#[async_trait]
+impl Loop for Heartbeat {
+    fn kind(&self) -> TaskKind {
+        TaskKind::Heartbeat
+    }
+
+    async fn run_once(&mut self, now: Timestamp) -> Result<Pass, Error> {
+        if let Some(jump) = self.clock_jump(now) {
+            tracing::warn!(?jump, "the wall clock jumped");
+            let alert = jump.alert(self.owner.epoch, &mut self.env.moment());
+            // An alert that is not stored is in the log all the same.
+            drop(self.store.commit_unawaited(alert.changes));
+        }
+        let Some(node) = self.store.node(self.owner.epoch).await? else {
+            return Ok(self.fenced());
+        };
+        if node.end.is_some() {
+            return Ok(self.fenced());
+        }
+        match self.store.commit(vec![self.beat(node, now).into()]).await {
+            Ok(_) | Err(CommitError::Conflict(_) | CommitError::AnswerLost) => {}
+            Err(CommitError::Failed(error)) => return Err(error),
+        }
+        Ok(Pass::after(1, self.lease.to_std() / BEATS))
+    }
+}
+
+impl Heartbeat {
+    fn beat(&self, node: Node, now: Timestamp) -> Node {
+        let stable = STABLE_AFTER.after(node.started_at) <= now;
+        Node {
+            heartbeat_at: now,
+            lease_until: self.lease.after(now),
+            stable_at: node.stable_at.or(stable.then_some(now)),
+            ..node
+        }
+    }
+
+    /// What the wall clock did that the monotonic one did not, since the last beat.
+    fn clock_jump(&mut self, now: Timestamp) -> Option<ClockJump> {
+        let monotonic = self.env.clock.monotonic();
+        let (last, last_monotonic) = std::mem::replace(&mut self.last, (now, monotonic));
+        let passed = duration::Duration::from_std(monotonic.saturating_sub(last_monotonic));
+        let expected = passed.after(last);
+        let by = duration::Duration::between(expected.min(now), expected.max(now));
+        (by.to_std() > JUMP).then_some(match now < expected {
+            true => ClockJump::Back { by },
+            false => ClockJump::Ahead { by },
+        })
+    }
+
+    /// This epoch is over by another's decision: nothing of it may act any more.
+    fn fenced(&self) -> Pass {
+        tracing::error!(epoch = %self.owner.epoch, "this epoch was ended by another node; stopping");
+        self.runners.abandon();
+        self.phase.send_replace(Phase::Stopped);
+        Pass::after(0, self.lease.to_std())
+    }
+}

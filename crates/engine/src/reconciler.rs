@@ -1,0 +1,222 @@
+//! The reconciler acts on a node if and only if it is dead and not recorded as such, on a run if and
+//! only if it is running for an epoch that is over, and on a session if and only if it is open and
+//! its owner is gone. Twice is once.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use sexton_domain::id::RunId;
+use sexton_domain::node::{EndReason, Epoch, Owner};
+use sexton_domain::plan::ending::Snapshot;
+use sexton_domain::plan::reconcile::{self, Fence, Turn};
+use sexton_domain::run::{Reason, Run};
+use sexton_domain::session::Session;
+use sexton_store::{Error, Store};
+
+use crate::env::Env;
+use crate::executor::BuryError;
+use crate::tasks::TaskKind;
+use crate::ticker::{Loop, Pass};
+
+/// The pause between two looks.
+const EVERY: Duration = Duration::from_secs(30);
+/// How many orphans one read takes.
+const PAGE: u32 = 256;
+
+/// The reconciler.
+#[derive(Debug)]
+pub struct Reconciler {
+    pub(crate) env: Env,
+    pub(crate) store: Store,
+    pub(crate) owner: Owner,
+    pub(crate) fence: Fence,
+}
+
+#[async_trait]
+impl Loop for Reconciler {
+    fn kind(&self) -> TaskKind {
+        TaskKind::Reconciler
+    }
+
+    async fn run_once(&mut self, now: Timestamp) -> Result<Pass, Error> {
+        let dead = self.find_dead(now).await?;
+        let ended = self.end_orphans().await?;
+        for epoch in &dead {
+            self.bury_node(*epoch).await?;
+        }
+        Ok(Pass::after(ended + dead.len(), EVERY))
+    }
+}
+
+impl Reconciler {
+    /// Epochs that are over although nobody ended them.
+    async fn find_dead(&self, now: Timestamp) -> Result<Vec<Epoch>, Error> {
+        let nodes = self.store.read().living_nodes().await?;
+        let dead = |node: &&_| reconcile::is_dead(node, self.owner.epoch, self.fence, now);
+        Ok(nodes.iter().filter(dead).map(|node| node.epoch).collect())
+    }
+
+    /// The epochs whose runs and sessions have an owner.
+    async fn living(&self) -> Result<Vec<Epoch>, Error> {
+        let now = self.env.clock.now();
+        let nodes = self.store.read().living_nodes().await?;
+        let dead = |node: &_| reconcile::is_dead(node, self.owner.epoch, self.fence, now);
+        Ok(nodes.iter().filter(|node| !dead(node)).map(|node| node.epoch).collect())
+    }
+
+    /// Ends what has no living owner; survivors of the dead are killed before anything is retried.
+    async fn end_orphans(&self) -> Result<usize, Error> {
+        let living = self.living().await?;
+        let mut ended = 0;
+        let mut stuck = BTreeSet::new();
+        loop {
+            let orphans = self.store.read().orphan_runs(living.clone(), PAGE).await?;
+            let orphans: Vec<Run> =
+                orphans.into_iter().filter(|run| !stuck.contains(&run.id)).collect();
+            if orphans.is_empty() {
+                break;
+            }
+            stuck.extend(self.kill_survivors(&orphans).await);
+            for run in orphans.iter().map(|run| run.id) {
+                if stuck.contains(&run) {
+                    continue;
+                }
+                if let Err(error) = self.end_run(run).await {
+                    tracing::error!(run.id = %run, %error, "an orphan could not be ended");
+                    stuck.insert(run);
+                } else {
+                    ended += 1;
+                }
+            }
+        }
+        Ok(ended + self.end_sessions(&living, &stuck).await?)
+    }
+
+    /// Kills what is left of dead runs on this machine; returns the runs of which something lives.
+    async fn kill_survivors(&self, orphans: &[Run]) -> BTreeSet<RunId> {
+        let dead: BTreeSet<_> = orphans.iter().map(|run| run.id.uuid()).collect();
+        let survivors = match self.env.executor.bury(&|run| dead.contains(&run)).await {
+            Ok(killed) => {
+                for survivor in killed {
+                    tracing::warn!(run.id = %survivor.run, pid = survivor.process.pid,
+                        "killed a process that had outlived its gateway");
+                }
+                return BTreeSet::new();
+            }
+            Err(BuryError::Alive(survivors)) => survivors,
+            Err(error) => {
+                tracing::error!(%error, "survivors could not be looked for");
+                return orphans.iter().map(|run| run.id).collect();
+            }
+        };
+        for survivor in &survivors {
+            tracing::error!(run.id = %survivor.run, pid = survivor.process.pid,
+                "a process of a dead run does not die; its run stays until it does");
+        }
+        survivors.into_iter().map(|survivor| RunId::from(survivor.run)).collect()
+    }
+
+    async fn end_run(&self, id: RunId) -> Result<(), Error> {
+        let mut attempts = self.store.attempts("end an orphaned run");
+        let reason = match self.fence {
+            Fence::Exclusive => Reason::Crash,
+            Fence::Lease => Reason::NodeLost,
+        };
+        loop {
+            let Some(run) = self.store.run(id).await? else { return Ok(()) };
+            let loaded = Loaded::read(&self.store, &run).await?;
+            let snapshot = loaded.snapshot(&run);
+            let Ok(decision) = reconcile::end_orphan(snapshot, reason, &mut self.env.moment())
+            else {
+                return Ok(());
+            };
+            if attempts.commit(decision.changes).await?.is_some() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Ends sessions without a living owner; those of runs that still live stay.
+    async fn end_sessions(
+        &self,
+        living: &[Epoch],
+        stuck: &BTreeSet<RunId>,
+    ) -> Result<usize, Error> {
+        let mut ended = 0;
+        loop {
+            let mut orphans = self.store.read().orphan_sessions(living.to_vec(), PAGE).await?;
+            let page = orphans.len();
+            orphans.retain(|session| session.run.is_none_or(|run| !stuck.contains(&run)));
+            if orphans.is_empty() {
+                return Ok(ended);
+            }
+            let mut moment = self.env.moment();
+            let mut attempts = self.store.attempts("end ownerless sessions");
+            let changes = orphans
+                .iter()
+                .flat_map(|session| {
+                    // A run in flight has been ended before, and its isolated session with it.
+                    reconcile::end_ownerless(session, Turn::None, &mut moment).changes
+                })
+                .collect();
+            if attempts.commit(changes).await?.is_some() {
+                ended += orphans.len();
+                if page < PAGE as usize {
+                    return Ok(ended);
+                }
+            }
+        }
+    }
+
+    async fn bury_node(&self, epoch: Epoch) -> Result<(), Error> {
+        let reason = match self.fence {
+            Fence::Exclusive => EndReason::Crash,
+            Fence::Lease => EndReason::Lost,
+        };
+        let mut attempts = self.store.attempts("record a dead node");
+        loop {
+            let node = self.store.node(epoch).await?.filter(|node| node.end.is_none());
+            let Some(node) = node else { return Ok(()) };
+            tracing::warn!(epoch = %epoch, node.id = %node.id, heartbeat_at = %node.heartbeat_at,
+                "an earlier epoch ended without saying so");
+            let decision = reconcile::bury_node(&node, reason, &mut self.env.moment());
+            if attempts.commit(decision.changes).await?.is_some() {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// What the end of a run looks at besides the run itself.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) session: Option<Session>,
+    job: Option<sexton_domain::job::Job>,
+    others: Vec<Run>,
+}
+
+impl Loaded {
+    pub(crate) async fn read(store: &Store, run: &Run) -> Result<Self, Error> {
+        let session = match run.session {
+            Some(session) => store.session(session).await?,
+            None => None,
+        };
+        let (job, mut others) = match run.job {
+            Some(job) => (store.job(job).await?, store.read().active_runs(job).await?),
+            None => (None, Vec::new()),
+        };
+        others.retain(|other| other.id != run.id);
+        Ok(Self { session, job, others })
+    }
+
+    pub(crate) fn snapshot<'a>(&'a self, run: &'a Run) -> Snapshot<'a> {
+        Snapshot {
+            run,
+            session: self.session.as_ref(),
+            job: self.job.as_ref(),
+            others: &self.others,
+        }
+    }
+}

@@ -1,0 +1,382 @@
+//! A runner takes one run from its claim to its end: start, follow, stop, prove dead, end.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use sexton_domain::agent::{DEFAULT_OUTPUT_LIMIT_BYTES, Executor as Settled};
+use sexton_domain::change::Change;
+use sexton_domain::entry::{MAX_ENTRY_BYTES, Role};
+use sexton_domain::node::{self, EndReason, Owner};
+use sexton_domain::plan::ending::{self, Ending, RetryWish};
+use sexton_domain::run::{Outcome, Reason, Run, RunError, State};
+use sexton_domain::session::Session;
+use sexton_store::{Error, Store};
+use tokio::sync::watch;
+
+use crate::env::Env;
+use crate::executor::{Execution, Exit, Progress, StartError, Work};
+use crate::output::Output;
+use crate::reconciler::Loaded;
+use crate::runners::Stop;
+use crate::settings::Settings;
+use crate::transcript::{self, NotOurs, Transcript};
+
+/// EX_TEMPFAIL of sysexits.h: a failure that is worth retrying.
+const EX_TEMPFAIL: i32 = 75;
+/// The pause before an end is written again after the store failed.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// One run's keeper.
+#[derive(Debug)]
+pub(crate) struct Runner {
+    pub(crate) env: Env,
+    pub(crate) store: Store,
+    pub(crate) owner: Owner,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) stop: watch::Receiver<Option<Stop>>,
+}
+
+impl Runner {
+    /// From claim to end. A panic on the way ends the run as interrupted, after its processes are
+    /// proven dead.
+    pub(crate) async fn carry(mut self, run: Run, session: Session) {
+        let life = AssertUnwindSafe(self.live(&run, &session)).catch_unwind();
+        if life.await.is_ok() {
+            return;
+        }
+        tracing::error!(run.id = %run.id, "a runner panicked; its run is ended");
+        let id = run.id.uuid();
+        while let Err(error) = self.env.executor.bury(&|other| other == id).await {
+            tracing::error!(run.id = %run.id, %error, "the processes of a run do not die");
+            self.env.clock.sleep(RETRY).await;
+        }
+        let ending = Ending::plain(Outcome::Interrupted, Reason::Crash);
+        self.end(&run, ending, None).await;
+    }
+
+    /// The pipeline.
+    async fn live(&mut self, run: &Run, session: &Session) {
+        let mut transcript =
+            Transcript::new(self.env.clone(), self.store.clone(), self.owner, session);
+        let ended = match self.start(run, session, &mut transcript).await {
+            Ok(mut execution) => {
+                self.note_shim(run, &*execution);
+                self.follow(run, &mut *execution, &mut transcript).await
+            }
+            Err(error) => Ok(could_not_start(&error)),
+        };
+        let ended = match ended {
+            Ok(ending) => transcript.settle_all().await.map(|()| ending),
+            Err(not_ours) => Err(not_ours),
+        };
+        match ended {
+            Ok(ending) => self.end(run, ending, Some(&transcript)).await,
+            Err(NotOurs) => {
+                tracing::warn!(run.id = %run.id, "the run is not this epoch's any more");
+            }
+        }
+    }
+
+    /// Writes the prompt into the transcript and starts the agent.
+    async fn start(
+        &self,
+        run: &Run,
+        session: &Session,
+        transcript: &mut Transcript,
+    ) -> Result<Box<dyn Execution>, StartError> {
+        let prompt = run.input.as_ref().map_or("", |input| &input.prompt);
+        transcript.push(Role::User, clip(prompt));
+        let settings = run.input.as_ref().and_then(|input| input.settings.as_ref());
+        let Some(agent) = settings else { return Err(StartError::NoCommand) };
+        let Settled::Process(command) = &agent.executor;
+        let work = Work {
+            run: run.id.uuid(),
+            command: command.argv.clone(),
+            cwd: self.settings.data_dir.join(&command.cwd),
+            env: self.environment(run, session, &command.env_pass),
+            prompt: prompt.to_owned(),
+            grace: agent.grace.to_std(),
+            line_limit_bytes: MAX_ENTRY_BYTES,
+        };
+        self.env.executor.start(work).await
+    }
+
+    /// A small clean environment: what every program needs, what the config names, what the run is.
+    fn environment(&self, run: &Run, session: &Session, pass: &[String]) -> Vec<(String, String)> {
+        let gateway = &self.env.host.environment;
+        let inherited = ["PATH", "HOME", "LANG", "TZ"].into_iter();
+        let mut env: std::collections::BTreeMap<String, String> = inherited
+            .chain(pass.iter().map(String::as_str))
+            .filter_map(|name| Some((name.to_owned(), gateway.get(name)?.clone())))
+            .collect();
+        if let Some(agent) = self.settings.agents.get(&run.agent) {
+            env.extend(agent.env.clone());
+        }
+        let mut set = |name: &str, value: Option<String>| {
+            env.extend(value.map(|value| (name.to_owned(), value)));
+        };
+        set("SEXTON_SESSION_ID", Some(session.id.to_string()));
+        set("SEXTON_SESSION_KEY", Some(session.key.to_string()));
+        set("SEXTON_RUN_ID", Some(run.id.to_string()));
+        set("SEXTON_JOB_ID", run.job.map(|job| job.to_string()));
+        set("SEXTON_AGENT", Some(run.agent.to_string()));
+        set("SEXTON_ATTEMPT", Some(run.attempt.to_string()));
+        set("SEXTON_SLOT", run.slot.map(|slot| slot.to_string()));
+        set("SEXTON_PREVIOUS_SESSION_ID", session.previous.map(|id| id.to_string()));
+        if let State::Running { deadline, .. } = run.state {
+            set("SEXTON_DEADLINE", Some(deadline.to_string()));
+        }
+        env.into_iter().collect()
+    }
+
+    /// Notes the shim in the run's record. Nobody waits for it and nothing depends on it: survivors
+    /// are found by their environment.
+    fn note_shim(&self, run: &Run, execution: &dyn Execution) {
+        if let Some(process) = execution.process() {
+            let shim = node::ProcessId { pid: process.pid, started: process.started };
+            let noted = Run { shim: Some(shim), ..run.clone() };
+            drop(self.store.commit_unawaited(vec![noted.into()]));
+        }
+    }
+
+    /// Follows the work to its proven end, and stops it when it has to.
+    async fn follow(
+        &mut self,
+        run: &Run,
+        execution: &mut dyn Execution,
+        transcript: &mut Transcript,
+    ) -> Result<Ending, NotOurs> {
+        let mut watch = Vigil::new(run, self.env.clock.monotonic());
+        let mut output = Output::new(watch.output_limit_bytes);
+        if let Some(stop) = *self.stop.borrow_and_update() {
+            watch.stop(Why::Told(stop), execution);
+        }
+        loop {
+            let pause = watch.next_look(self.env.clock.monotonic());
+            tokio::select! {
+                biased;
+                Ok(()) = self.stop.changed() => {
+                    if let Some(stop) = *self.stop.borrow_and_update() {
+                        watch.stop(Why::Told(stop), execution);
+                    }
+                }
+                progress = execution.progress(), if !transcript.is_full() => {
+                    let now = self.env.clock.monotonic();
+                    watch.heard(now);
+                    match progress {
+                        Progress::Stdout(line) => {
+                            if let Some(kept) = output.take(line)
+                                && transcript.push(kept.role, kept.text)
+                            {
+                                watch.gather_until = Some(now + transcript::GATHER);
+                            }
+                        }
+                        Progress::Stderr(line) => output.take_stderr(&line),
+                        Progress::Exited(exit) => return watch.ending(exit, output),
+                    }
+                }
+                settled = transcript.settle(), if transcript.is_waiting() => {
+                    if settled.is_err() {
+                        watch.stop(Why::Told(Stop::Abandon), execution);
+                    }
+                }
+                () = self.env.clock.sleep(pause) => {}
+            }
+            let now = self.env.clock.monotonic();
+            watch.check(now, execution);
+            if watch.gather_until.is_some_and(|until| until <= now) {
+                transcript.queue();
+                watch.gather_until = None;
+            }
+        }
+    }
+
+    /// Writes the end of the run with all that follows from it, however long the store fails.
+    async fn end(&self, run: &Run, ending: Ending, transcript: Option<&Transcript>) {
+        loop {
+            match self.try_end(run, &ending, transcript).await {
+                Ok(()) => return,
+                Err(Error::Closed) => return,
+                Err(error) => {
+                    tracing::error!(run.id = %run.id, %error, "a run's end could not be written; trying again");
+                    self.env.clock.sleep(RETRY).await;
+                }
+            }
+        }
+    }
+
+    async fn try_end(
+        &self,
+        run: &Run,
+        ending: &Ending,
+        transcript: Option<&Transcript>,
+    ) -> Result<(), Error> {
+        let mut attempts = self.store.attempts("end a run");
+        loop {
+            let Some(run) = self.store.run(run.id).await? else { return Ok(()) };
+            if run.owner() != Some(self.owner) {
+                // Ended: by this runner, when the answer to its commit was lost, or by another
+                // node, when this one was thought dead.
+                return Ok(());
+            }
+            let mut loaded = Loaded::read(&self.store, &run).await?;
+            let mut changes = vec![fence(self.owner)];
+            if let Some((transcript, session)) = transcript.zip(loaded.session.as_mut()) {
+                let (entries, bytes) = transcript.rest_size();
+                session.entry_count += entries;
+                session.bytes += bytes;
+                changes.extend(transcript.rest());
+            }
+            let mut moment = self.env.moment();
+            let Ok(decision) = ending::end_run(loaded.snapshot(&run), ending.clone(), &mut moment)
+            else {
+                return Ok(());
+            };
+            changes.extend(decision.changes);
+            if attempts.commit(changes).await?.is_some() {
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn fence(owner: Owner) -> Change {
+    Change::Require(sexton_domain::change::Guard::Alive(owner.epoch))
+}
+
+/// What a prompt looks like in the transcript: whole, as far as an entry goes.
+fn clip(prompt: &str) -> String {
+    prompt[..prompt.floor_char_boundary(MAX_ENTRY_BYTES)].to_owned()
+}
+
+fn could_not_start(error: &StartError) -> Ending {
+    let message = chain(error);
+    let retry = if error.is_transient() { RetryWish::Temporary } else { RetryWish::Policy };
+    let error = RunError { class: "start".to_owned(), message };
+    Ending { error: Some(error), retry, ..Ending::plain(Outcome::Failed, Reason::StartFailed) }
+}
+
+/// An error with its causes on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |line, cause| format!("{line}: {cause}"))
+}
+
+/// Why the work was stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Why {
+    Deadline,
+    Idle,
+    Told(Stop),
+}
+
+/// What a runner watches: the deadline and the idle limit, on monotonic time.
+struct Vigil {
+    deadline: Duration,
+    timeout: sexton_domain::duration::Duration,
+    idle_limit: Option<sexton_domain::duration::Duration>,
+    heard_at: Duration,
+    gather_until: Option<Duration>,
+    output_limit_bytes: u64,
+    stopped: Option<Why>,
+}
+
+impl Vigil {
+    fn new(run: &Run, now: Duration) -> Self {
+        let input = run.input.as_ref();
+        let timeout = input.map_or(sexton_domain::agent::DEFAULT_TIMEOUT, |input| input.timeout);
+        let settings = input.and_then(|input| input.settings.as_ref());
+        Self {
+            deadline: now + timeout.to_std(),
+            timeout,
+            idle_limit: input.and_then(|input| input.idle_timeout),
+            heard_at: now,
+            gather_until: Some(now + transcript::GATHER),
+            output_limit_bytes: settings
+                .map_or(DEFAULT_OUTPUT_LIMIT_BYTES, |agent| agent.output_limit_bytes),
+            stopped: None,
+        }
+    }
+
+    fn heard(&mut self, now: Duration) {
+        self.heard_at = now;
+    }
+
+    /// Until something has to be looked at without being told.
+    fn next_look(&self, now: Duration) -> Duration {
+        let idle = self.idle_limit.map(|limit| self.heard_at + limit.to_std());
+        let limits = [Some(self.deadline), idle].into_iter().flatten();
+        let limits = limits.filter(|_| self.stopped.is_none());
+        let next = limits.chain(self.gather_until).min();
+        next.map_or(crate::ticker::MAX_PAUSE, |next| next.saturating_sub(now))
+    }
+
+    fn check(&mut self, now: Duration, execution: &mut dyn Execution) {
+        if now >= self.deadline {
+            self.stop(Why::Deadline, execution);
+        } else if self.idle_limit.is_some_and(|limit| now >= self.heard_at + limit.to_std()) {
+            self.stop(Why::Idle, execution);
+        }
+    }
+
+    /// The first reason counts, but for a lost run: nothing is recorded for it any more.
+    fn stop(&mut self, why: Why, execution: &mut dyn Execution) {
+        if self.stopped.is_none() || why == Why::Told(Stop::Abandon) {
+            self.stopped = Some(why);
+            execution.stop();
+        }
+    }
+
+    /// What the proven end of the work means.
+    fn ending(&self, exit: Exit, output: Output) -> Result<Ending, NotOurs> {
+        let error =
+            |class: &str, message: String| Some(RunError { class: class.to_owned(), message });
+        let plain = Ending::plain;
+        let judged = match (self.stopped, exit) {
+            (Some(Why::Told(Stop::Abandon)), _) => return Err(NotOurs),
+            (Some(Why::Deadline), _) => Ending {
+                error: error("deadline", format!("ran for {}, its deadline", self.timeout)),
+                ..plain(Outcome::TimedOut, Reason::Deadline)
+            },
+            (Some(Why::Idle), _) => Ending {
+                error: self.idle_limit.and_then(|limit| {
+                    error("idle", format!("wrote nothing for {limit}, its idle limit"))
+                }),
+                ..plain(Outcome::TimedOut, Reason::IdleLimit)
+            },
+            (Some(Why::Told(Stop::Cancel(reason))), _) => plain(Outcome::Cancelled, reason),
+            (Some(Why::Told(Stop::Node(reason))), _) => {
+                let reason = match reason {
+                    EndReason::Restart => Reason::Restart,
+                    EndReason::Shutdown => Reason::Shutdown,
+                    EndReason::Crash | EndReason::Lost => Reason::NodeLost,
+                };
+                plain(Outcome::Interrupted, reason)
+            }
+            (None, Exit::Code(0)) => plain(Outcome::Ok, Reason::Exit),
+            (None, Exit::Code(code)) => Ending {
+                error: error("exit", format!("exit code {code}")),
+                retry: match code {
+                    EX_TEMPFAIL => RetryWish::Temporary,
+                    _ => RetryWish::Policy,
+                },
+                ..plain(Outcome::Failed, Reason::Exit)
+            },
+            (None, Exit::Signal(signal)) => Ending {
+                error: error("signal", format!("killed by signal {signal}")),
+                ..plain(Outcome::Failed, Reason::Exit)
+            },
+            (None, Exit::Lost { killed }) => Ending {
+                error: error(
+                    "shim",
+                    format!("its shim was killed; {killed} of its processes were killed after it"),
+                ),
+                ..plain(Outcome::Failed, Reason::Exit)
+            },
+        };
+        let (answer, stderr) = output.finish();
+        Ok(Ending { output: answer, stderr, ..judged })
+    }
+}

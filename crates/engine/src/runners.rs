@@ -1,0 +1,203 @@
+//! The runners' register starts a runner if and only if a run is running for this epoch and has
+//! none, and tells a runner to stop if and only if its run is asked to.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use sexton_domain::change::Effect;
+use sexton_domain::id::RunId;
+use sexton_domain::node::{EndReason, Owner};
+use sexton_domain::run::{Reason, Run};
+use sexton_domain::session::Session;
+use sexton_store::{Error, Store};
+use tokio::sync::watch;
+
+use crate::env::Env;
+use crate::runner::Runner;
+use crate::settings::Settings;
+use crate::tasks::TaskKind;
+use crate::ticker::{Loop, MAX_PAUSE, Pass};
+
+/// Why a runner stops its run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// The run's record asks for it.
+    Cancel(Reason),
+    /// The node stops.
+    Node(EndReason),
+    /// The run is not this epoch's any more: stop the work, record nothing.
+    Abandon,
+}
+
+/// The runs of this epoch and their runners. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Runners(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    env: Env,
+    store: Store,
+    owner: Owner,
+    settings: watch::Receiver<Arc<Settings>>,
+    register: Mutex<BTreeMap<RunId, watch::Sender<Option<Stop>>>>,
+    /// How many runners there are.
+    count: watch::Sender<usize>,
+    /// Set when the node stops: later runners are told at once.
+    stopping: watch::Sender<Option<Stop>>,
+    looks: watch::Sender<u64>,
+}
+
+impl Runners {
+    pub(crate) fn new(
+        env: Env,
+        store: Store,
+        owner: Owner,
+        settings: watch::Receiver<Arc<Settings>>,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            env,
+            store,
+            owner,
+            settings,
+            register: Mutex::default(),
+            count: watch::Sender::new(0),
+            stopping: watch::Sender::new(None),
+            looks: watch::Sender::new(0),
+        }))
+    }
+
+    /// Does what a decision asks for.
+    pub(crate) fn act(&self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Start { run, session } => self.start(*run, *session),
+                // The request is in the run's record: the look finds it there.
+                Effect::Stop(_) => self.look(),
+            }
+        }
+    }
+
+    /// Asks for a look.
+    pub(crate) fn look(&self) {
+        self.0.looks.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    /// Nudges for the loop.
+    pub(crate) fn looks(&self) -> watch::Receiver<u64> {
+        self.0.looks.subscribe()
+    }
+
+    /// Stops every run, also those that start later.
+    pub(crate) fn stop_all(&self, reason: EndReason) {
+        self.tell_all(Stop::Node(reason));
+    }
+
+    /// Stops every run and records nothing: this epoch may not write any more.
+    pub(crate) fn abandon(&self) {
+        self.tell_all(Stop::Abandon);
+    }
+
+    /// Returns when no runner is left.
+    pub(crate) async fn idle(&self) {
+        let mut count = self.0.count.subscribe();
+        // The sender lives in `self`.
+        let _ = count.wait_for(|count| *count == 0).await;
+    }
+
+    fn tell_all(&self, stop: Stop) {
+        self.0.stopping.send_replace(Some(stop));
+        for control in self.register().values() {
+            control.send_replace(Some(stop));
+        }
+    }
+
+    fn register(&self) -> MutexGuard<'_, BTreeMap<RunId, watch::Sender<Option<Stop>>>> {
+        self.0.register.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts the runner of a run unless it has one.
+    fn start(&self, run: Run, session: Session) {
+        let id = run.id;
+        let first = run.cancel.map(|cancel| Stop::Cancel(cancel.reason));
+        let control = watch::Sender::new(self.0.stopping.borrow().or(first));
+        let stop = control.subscribe();
+        {
+            let mut register = self.register();
+            if register.contains_key(&id) {
+                return;
+            }
+            register.insert(id, control);
+            self.0.count.send_replace(register.len());
+        }
+        let runner = Runner {
+            env: self.0.env.clone(),
+            store: self.0.store.clone(),
+            owner: self.0.owner,
+            settings: Arc::clone(&self.0.settings.borrow()),
+            stop,
+        };
+        let this = self.clone();
+        self.0.env.tasks.spawn(TaskKind::Runner, async move {
+            runner.carry(run, session).await;
+            let mut register = this.register();
+            register.remove(&id);
+            this.0.count.send_replace(register.len());
+        });
+    }
+
+    /// Brings register and store together.
+    async fn reconcile(&self) -> Result<usize, Error> {
+        let mut done = 0;
+        for run in self.0.store.read().running().await? {
+            if run.owner() != Some(self.0.owner) {
+                continue;
+            }
+            let control = self.register().get(&run.id).cloned();
+            match (control, run.cancel) {
+                (Some(control), Some(cancel)) => {
+                    done += usize::from(control.send_if_modified(|stop| {
+                        let news = stop.is_none();
+                        stop.get_or_insert(Stop::Cancel(cancel.reason));
+                        news
+                    }));
+                }
+                (Some(_), None) => {}
+                (None, _) => done += usize::from(self.adopt(run.id).await?),
+            }
+        }
+        Ok(done)
+    }
+
+    /// Starts the runner that a lost effect, or a claim whose answer was lost, should have started.
+    /// The run is read anew: its runner may have ended it and left the register since.
+    async fn adopt(&self, id: RunId) -> Result<bool, Error> {
+        let run = self.0.store.run(id).await?;
+        let Some(run) = run.filter(|run| run.owner() == Some(self.0.owner)) else {
+            return Ok(false);
+        };
+        let Some(session) = run.session else { return Ok(false) };
+        let Some(session) = self.0.store.session(session).await? else { return Ok(false) };
+        tracing::warn!(run.id = %id, "a claimed run had no runner; it starts now");
+        self.start(run, session);
+        Ok(true)
+    }
+}
+
+/// The loop around [`Runners`].
+#[derive(Debug)]
+pub(crate) struct Watch(pub(crate) Runners);
+
+#[async_trait]
+impl Loop for Watch {
+    fn kind(&self) -> TaskKind {
+        TaskKind::Runners
+    }
+
+    async fn run_once(&mut self, _now: Timestamp) -> Result<Pass, Error> {
+        let done = self.0.reconcile().await?;
+        Ok(Pass::after(done, MAX_PAUSE.min(Duration::from_secs(30))))
+    }
+}
