@@ -1,0 +1,39 @@
+//! The wire: what goes over HTTP in either direction, for the server and for its clients.
+//!
+//! Names are those of `job add` in snake case and of the event payloads. Times are RFC 3339 in UTC,
+//! durations are texts such as `1h30m`, and fields that end in `_ms` are whole milliseconds.
+
+mod event;
+mod job;
+mod node;
+mod problem;
+mod run;
+mod schema;
+mod session;
+mod spec;
+mod status;
+
+pub use event::Event;
+pub use job::{Counters, Job, JobPreview, Placed, Slot, Slots, Suspension};
+pub use node::Node;
+pub use problem::{Code, Problem};
+pub use run::{Range, Run, RunDetail, RunError, RunState, TimelineEntry, Usage};
+pub use session::{Entry, Hold, Owner, Session};
+pub use spec::{Backoff, Context, FieldError, JobSpec, Misfire, Past, Setting, Within};
+pub use status::{
+    Health, NextSlot, Phase, RunCount, SessionCount, Status, Stop, StopReason, Stopping,
+    StoreStatus,
+};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Some items of a list.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Page<T> {
+    /// Newest first; transcripts and events in their own order.
+    pub items: Vec<T>,
+    /// What to send as `cursor` (as `after` for transcripts and events) to get the next page; null
+    /// at the end. A page may be short, or empty, and still have a next one.
+    pub next: Option<String>,
+}

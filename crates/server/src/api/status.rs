@@ -1,0 +1,155 @@
+//! What a status screen shows, health, and stopping, on the wire.
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use sexton_domain::id::JobId;
+use sexton_domain::key::SessionKind;
+use sexton_domain::name::JobKey;
+use sexton_domain::node::EndReason;
+use sexton_domain::run::Outcome;
+
+use super::schema::{Id, KindWord, OutcomeWord};
+use super::{Node, Run, RunState};
+
+/// Everything a status screen shows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Status {
+    /// Where the engine stands.
+    pub phase: Phase,
+    /// This life of this node; the newest one when the daemon is not running.
+    pub node: Option<Node>,
+    /// The clock of the answer.
+    pub now: Timestamp,
+    /// Jobs that are not removed.
+    pub jobs: u64,
+    /// Sessions by kind; kinds without any are left out.
+    pub sessions: Vec<SessionCount>,
+    /// Runs by state and outcome.
+    pub runs: Vec<RunCount>,
+    /// Events in the log.
+    pub events: u64,
+    /// Running runs and open sessions without a live owner; must be 0. Counted up to 200.
+    pub ownerless: usize,
+    /// The jobs whose slots come next, the next first.
+    pub next: Vec<NextSlot>,
+    /// Running runs, the oldest first.
+    pub running: Vec<Run>,
+    /// What the store has done since it was opened, and what it occupies.
+    pub store: StoreStatus,
+}
+
+/// Where the engine stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Ending what a dead life left behind; nothing is scheduled yet.
+    Reconciling,
+    /// At work.
+    Ready,
+    /// Refusing new work, on its way to stop or restart.
+    Draining,
+    /// Done.
+    Stopped,
+    /// Not running: the store was read directly.
+    Offline,
+}
+
+/// How many sessions of a kind there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SessionCount {
+    /// The kind.
+    #[schemars(with = "KindWord")]
+    pub kind: SessionKind,
+    /// Not ended.
+    pub open: u64,
+    /// Ended and still stored.
+    pub ended: u64,
+}
+
+/// How many runs there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RunCount {
+    /// In this state.
+    pub state: RunState,
+    /// With this outcome, once ended.
+    #[schemars(with = "Option<OutcomeWord>")]
+    pub outcome: Option<Outcome>,
+    /// So many.
+    pub count: u64,
+}
+
+/// The next slot of a job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NextSlot {
+    /// The job.
+    #[schemars(with = "Id")]
+    pub job_id: JobId,
+    /// Its key.
+    #[schemars(with = "String")]
+    pub job_key: JobKey,
+    /// The instant that identifies the slot.
+    pub slot: Timestamp,
+    /// When it starts, with jitter.
+    pub at: Timestamp,
+}
+
+/// What the store has done since it was opened, and what it occupies.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct StoreStatus {
+    /// Batches that were acknowledged.
+    pub commits: u64,
+    /// Transactions they were grouped into.
+    pub transactions: u64,
+    /// Times the disk was waited for.
+    pub syncs: u64,
+    /// The time spent in commits of the database.
+    pub commit_ms: f64,
+    /// Bytes of the database.
+    pub store_bytes: u64,
+    /// Bytes of its write-ahead log.
+    pub wal_bytes: u64,
+    /// Bytes free on its disk.
+    pub free_bytes: Option<u64>,
+}
+
+/// The answer of `/healthz` and `/readyz`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Health {
+    /// `ok` or `ready`.
+    pub status: String,
+}
+
+/// The body of `POST /v1/stop`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Stop {
+    /// Becomes the reason of the sessions that end.
+    pub reason: StopReason,
+}
+
+/// Why a node is asked to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StopReason {
+    /// For good.
+    Shutdown,
+    /// To start again.
+    Restart,
+}
+
+impl From<StopReason> for EndReason {
+    fn from(reason: StopReason) -> Self {
+        match reason {
+            StopReason::Shutdown => Self::Shutdown,
+            StopReason::Restart => Self::Restart,
+        }
+    }
+}
+
+/// The answer of `POST /v1/stop`: the stop has begun, and the connection closes when it is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Stopping {
+    /// Where the engine stands now.
+    pub phase: Phase,
+}
