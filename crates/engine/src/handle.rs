@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use sexton_domain::change::Decision;
+use sexton_domain::change::{Change, Decision, Record};
 use sexton_domain::entry::Entry;
 use sexton_domain::event::Event;
 use sexton_domain::id::{JobId, RunId, SessionId};
 use sexton_domain::job::{Job, Source, Spec};
 use sexton_domain::name::{AgentName, JobKey};
 use sexton_domain::node::{EndReason, Node, Owner};
-use sexton_domain::plan::jobs::{self, Declared, Empty, Existing, Refused, Reload};
+use sexton_domain::plan::jobs::{self, Declared, Empty, Existing, Put, Refused, Reload};
 use sexton_domain::plan::{Moment, ending, slots};
 use sexton_domain::run::Run;
 use sexton_domain::session::Session;
@@ -236,31 +236,71 @@ impl Handle {
         Ok(self.0.store.read().jobs(filter, page).await?)
     }
 
-    /// Adds a job, or brings the one of this key to this spec. Saying the same twice changes
-    /// nothing the second time.
+    /// Adds a job, or brings the one of this key to the spec that `spec` makes in view of it. Saying
+    /// the same twice changes nothing the second time.
     ///
     /// # Errors
     ///
-    /// [`Refused::KeyTaken`], [`Error::UnknownAgent`], or when the store fails.
-    pub async fn put_job(&self, key: JobKey, spec: Spec) -> Result<(Job, Placed), Error> {
+    /// [`Refused::KeyTaken`], [`Error::UnknownAgent`], what `spec` says, or when the store fails.
+    pub async fn put_job<E: From<Error>>(
+        &self,
+        key: JobKey,
+        spec: impl Fn(Option<&Job>) -> Result<Spec, E>,
+    ) -> Result<(Job, Placed), E> {
         let online = self.writable()?;
-        online.know(&spec.agent)?;
         let mut attempts = self.0.store.attempts("add a job");
         loop {
-            let job = self.0.store.read().job_by_key(key.clone()).await?;
-            let active = self.active(job.as_ref()).await?;
-            let existing = job.as_ref().map(|job| Existing { job, active: &active });
-            let mut moment = online.env.moment();
-            let put = jobs::put(&key, &Source::Api, spec.clone(), existing, &mut moment)?;
-            let placed = match &job {
-                None => Placed::Added,
-                Some(_) if put.decision.is_empty() => Placed::Unchanged,
-                Some(_) => Placed::Changed,
-            };
-            if attempts.commit(put.decision.changes).await?.is_some() {
+            let (put, placed) = self.plan_put(online, &key, &spec).await?;
+            let Decision { changes, .. } = put.decision;
+            if attempts.commit(changes).await.map_err(Error::from)?.is_some() {
                 return Ok((self.job(&JobRef::Id(put.id)).await?, placed));
             }
         }
+    }
+
+    /// The job as [`Handle::put_job`] would leave it. Nothing is stored, and the id of a job that
+    /// would be new is not the one it would get.
+    ///
+    /// # Errors
+    ///
+    /// As [`Handle::put_job`].
+    pub async fn preview_job<E: From<Error>>(
+        &self,
+        key: JobKey,
+        spec: impl Fn(Option<&Job>) -> Result<Spec, E>,
+    ) -> Result<(Job, Placed), E> {
+        let online = self.writable()?;
+        let (put, placed) = self.plan_put(online, &key, &spec).await?;
+        let planned = put.decision.changes.into_iter().find_map(|change| match change {
+            Change::Put(Record::Job(job)) => Some(*job),
+            _ => None,
+        });
+        match planned {
+            Some(job) => Ok((job, placed)),
+            None => Ok((self.job(&JobRef::Id(put.id)).await?, placed)),
+        }
+    }
+
+    async fn plan_put<E: From<Error>>(
+        &self,
+        online: &Online,
+        key: &JobKey,
+        spec: impl Fn(Option<&Job>) -> Result<Spec, E>,
+    ) -> Result<(Put, Placed), E> {
+        let found = self.0.store.read().job_by_key(key.clone()).await;
+        let job = found.map_err(Error::from)?;
+        let spec = spec(job.as_ref())?;
+        online.know(&spec.agent)?;
+        let active = self.active(job.as_ref()).await?;
+        let existing = job.as_ref().map(|job| Existing { job, active: &active });
+        let mut moment = online.env.moment();
+        let put = jobs::put(key, &Source::Api, spec, existing, &mut moment).map_err(Error::from)?;
+        let placed = match &job {
+            None => Placed::Added,
+            Some(_) if put.decision.is_empty() => Placed::Unchanged,
+            Some(_) => Placed::Changed,
+        };
+        Ok((put, placed))
     }
 
     /// Replaces a job's spec by what `edit` makes of the stored job.
@@ -279,10 +319,7 @@ impl Handle {
         let mut attempts = self.0.store.attempts("edit a job");
         loop {
             let job = self.job(job).await?;
-            if revision.is_some_and(|revision| revision != job.revision) {
-                let stale = Refused::Stale { key: job.key, revision: job.revision };
-                return Err(Error::from(stale).into());
-            }
+            expect(&job, revision).map_err(Error::from)?;
             let spec = edit(&job)?;
             online.know(&spec.agent)?;
             let active = self.active(Some(&job)).await?;
@@ -299,9 +336,14 @@ impl Handle {
     ///
     /// # Errors
     ///
-    /// The refusals of a removal, or when the store fails.
-    pub async fn remove_job(&self, job: &JobRef) -> Result<Job, Error> {
-        self.change_job(job, jobs::remove).await
+    /// [`Refused::Stale`] when `revision` is given and not the stored one, the other refusals of a
+    /// removal, or when the store fails.
+    pub async fn remove_job(&self, job: &JobRef, revision: Option<u32>) -> Result<Job, Error> {
+        self.change_job(job, |existing, moment| {
+            expect(existing.job, revision)?;
+            jobs::remove(existing, moment)
+        })
+        .await
     }
 
     /// Suspends a job, whoever owns it.
@@ -468,6 +510,24 @@ impl Handle {
         }
     }
 
+    /// The generation of the store: part of every event cursor, raised by a restore.
+    ///
+    /// # Errors
+    ///
+    /// When the store fails.
+    pub async fn generation(&self) -> Result<u32, Error> {
+        Ok(self.0.store.read().meta().await?.generation)
+    }
+
+    /// The newest epochs of all nodes, newest first.
+    ///
+    /// # Errors
+    ///
+    /// When the store fails.
+    pub async fn nodes(&self, limit: u32) -> Result<Vec<Node>, Error> {
+        Ok(self.0.store.read().nodes(limit).await?)
+    }
+
     /// Takes over new settings and brings the jobs of a config source in line: both or neither.
     ///
     /// # Errors
@@ -577,5 +637,15 @@ impl Online {
         let known: Vec<&str> = settings.agents.keys().map(AgentName::as_str).collect();
         let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
         Err(Error::UnknownAgent { agent: agent.clone(), known })
+    }
+}
+
+/// Refuses a change that was made in view of another revision.
+fn expect(job: &Job, revision: Option<u32>) -> Result<(), Refused> {
+    match revision {
+        Some(revision) if revision != job.revision => {
+            Err(Refused::Stale { key: job.key.clone(), revision: job.revision })
+        }
+        _ => Ok(()),
     }
 }
