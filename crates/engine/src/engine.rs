@@ -111,10 +111,14 @@ impl Engine {
             },
             None,
         );
-        let mut reconciler = node.reconciler();
+        let mut reconciler = node.reconciler(lease);
         reconciler.run_once(node.env.clock.now()).await?;
-        if let Some(Declaration { source, jobs, empty }) = jobs {
-            handle.bring_in_line(&source, &jobs, empty).await?;
+        if let Some(Declaration { source, jobs, empty }) = jobs
+            && let Err(refused) = handle.bring_in_line(&source, &jobs, empty).await
+        {
+            leave(&node, EndReason::Shutdown).await?;
+            node.phase.send_replace(Phase::Stopped);
+            return Err(refused);
         }
         node.go_to_work(reconciler, &settings, reconcile::catch_up(&earlier));
         let phase = node.phase.subscribe();
@@ -193,12 +197,13 @@ impl Parts {
         self.env.tasks.spawn(kind, ticker::drive(work, self.env.clone(), nudges, phase));
     }
 
-    fn reconciler(&self) -> Reconciler {
+    fn reconciler(&self, lease: sexton_domain::duration::Duration) -> Reconciler {
         Reconciler {
             env: self.env.clone(),
             store: self.store.clone(),
             owner: self.owner,
             fence: self.fence,
+            every: lease.to_std(),
         }
     }
 

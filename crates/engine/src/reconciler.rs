@@ -20,8 +20,6 @@ use crate::executor::BuryError;
 use crate::tasks::TaskKind;
 use crate::ticker::{Loop, Pass};
 
-/// The pause between two looks.
-const EVERY: Duration = Duration::from_secs(30);
 /// How many orphans one read takes.
 const PAGE: u32 = 256;
 
@@ -32,6 +30,8 @@ pub struct Reconciler {
     pub(crate) store: Store,
     pub(crate) owner: Owner,
     pub(crate) fence: Fence,
+    /// The pause between two looks.
+    pub(crate) every: Duration,
 }
 
 #[async_trait]
@@ -46,7 +46,7 @@ impl Loop for Reconciler {
         for epoch in &dead {
             self.bury_node(*epoch).await?;
         }
-        Ok(Pass::after(ended + dead.len(), EVERY))
+        Ok(Pass::after(ended + dead.len(), self.every))
     }
 }
 

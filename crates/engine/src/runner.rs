@@ -150,6 +150,7 @@ impl Runner {
     ) -> Result<Ending, NotOurs> {
         let mut watch = Vigil::new(run, self.env.clock.monotonic());
         let mut output = Output::new(watch.output_limit_bytes);
+        let mut ours = true;
         if let Some(stop) = *self.stop.borrow_and_update() {
             watch.stop(Why::Told(stop), execution);
         }
@@ -177,14 +178,19 @@ impl Runner {
                         Progress::Exited(exit) => return watch.ending(exit, output),
                     }
                 }
-                settled = transcript.settle(), if transcript.is_waiting() => {
+                settled = transcript.settle(), if ours && transcript.is_waiting() => {
                     if settled.is_err() {
+                        ours = false;
                         watch.stop(Why::Told(Stop::Abandon), execution);
                     }
                 }
                 () = self.env.clock.sleep(pause) => {}
             }
             let now = self.env.clock.monotonic();
+            if transcript.is_full() {
+                // The silence is the store's, not the agent's.
+                watch.heard(now);
+            }
             watch.check(now, execution);
             if watch.gather_until.is_some_and(|until| until <= now) {
                 transcript.queue();
