@@ -1,0 +1,53 @@
+//! As much of an HTTP client as it takes to ask a gateway on this machine for JSON.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use serde::de::DeserializeOwned;
+
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Where to ask, and as whom.
+#[derive(Debug, Clone)]
+pub struct Client {
+    /// The gateway.
+    pub address: SocketAddr,
+    /// A bearer token.
+    pub token: String,
+}
+
+impl Client {
+    /// `GET`, and the answer read as JSON.
+    pub fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
+        let (status, body) = self.ask(path)?;
+        ensure!(status == 200, "GET {path}: status {status}: {}", body.trim());
+        serde_json::from_str(&body).with_context(|| format!("read the answer to GET {path}"))
+    }
+
+    /// The status of a `GET`.
+    pub fn status(&self, path: &str) -> anyhow::Result<u16> {
+        Ok(self.ask(path)?.0)
+    }
+
+    /// One request in a connection of its own: in HTTP/1.0 the end of the answer is the end of the
+    /// stream, and there is nothing to decode.
+    fn ask(&self, path: &str) -> anyhow::Result<(u16, String)> {
+        let Self { address, token } = self;
+        let doing = || format!("GET {path} at {address}");
+        let mut stream = TcpStream::connect_timeout(address, PATIENCE).with_context(doing)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        let request = format!(
+            "GET {path} HTTP/1.0\r\nhost: {address}\r\naccept: application/json\r\n\
+             authorization: Bearer {token}\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).with_context(doing)?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).with_context(doing)?;
+        let (head, body) = answer.split_once("\r\n\r\n").with_context(doing)?;
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+        Ok((status.with_context(doing)?, body.to_owned()))
+    }
+}
