@@ -8,6 +8,7 @@ pub mod attempt;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod driver;
+pub mod limits;
 pub mod metrics;
 pub mod nudge;
 pub mod page;

@@ -1,4 +1,7 @@
 //! Pages, filters and counts: the shapes of typed reads.
+//!
+//! Lists of jobs, runs and sessions go from the newest id to the oldest. An id says when its record was
+//! made, and it is this time that `since` and `until` mean: they are a range of the list itself.
 
 use std::collections::BTreeMap;
 
@@ -36,8 +39,8 @@ impl<I> PageRequest<I> {
 pub struct Page<T, I> {
     /// In the order of the list.
     pub items: Vec<T>,
-    /// Where the next page begins; none at the end. A page that looked at [`SCAN_WINDOW`] rows may
-    /// have fewer items than asked for, or none, and still a next one.
+    /// Where the next page begins; none at the end. A page that looked at [`SCAN_WINDOW`] rows, or whose
+    /// items are very large, may have fewer of them than asked for, or none, and still a next one.
     pub next: Option<I>,
 }
 
@@ -63,9 +66,9 @@ pub struct RunFilter {
     pub state: Option<RunState>,
     /// With this outcome.
     pub outcome: Option<Outcome>,
-    /// Made at or after.
+    /// Made at or after, by the time in its id.
     pub since: Option<Timestamp>,
-    /// Made before.
+    /// Made before, by the time in its id.
     pub until: Option<Timestamp>,
 }
 
@@ -112,7 +115,7 @@ pub struct SessionFilter {
     pub open: Option<bool>,
     /// Ended for this reason.
     pub reason: Option<EndReason>,
-    /// Opened at or after.
+    /// Opened at or after, by the time in its id.
     pub since: Option<Timestamp>,
 }
 

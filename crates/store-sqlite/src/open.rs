@@ -1,0 +1,150 @@
+//! Opening: every check before the first write, then the connections.
+
+use std::sync::{Arc, Mutex};
+
+use tokio::runtime::Handle;
+
+use crate::connect;
+use crate::counters::Counters;
+use crate::disk::Disk;
+use crate::driver::{Engine, SqliteDriver};
+use crate::inline::Inline;
+use crate::lock::Lock;
+use crate::open_error::OpenError;
+use crate::options::{Access, Mode, Options};
+use crate::place;
+use crate::queue::Queue;
+use crate::readers::Readers;
+use crate::schema::{self, Found, MIGRATIONS, Maker};
+use crate::writer::{Tools, Writer};
+
+impl SqliteDriver {
+    /// Opens a store. Waits for the disk: a new one is made, an older one copied and migrated.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`] says what stands in the way; a store that cannot be opened is not touched.
+    pub fn open(options: Options) -> Result<Self, OpenError> {
+        match options.access {
+            Access::ReadWrite => open_to_write(&options),
+            Access::ReadOnly => open_to_read(&options),
+        }
+    }
+
+    /// Opens a store in memory: inline, on the calling task, without threads, and with the same
+    /// behaviour each time. The path, the durability, the mode and the access do not matter.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`], as for a file.
+    pub fn in_memory(disk: &Disk, options: Options) -> Result<Self, OpenError> {
+        let mut db = disk.connect().map_err(OpenError::database("connect"))?;
+        let found = schema::find(&db).map_err(OpenError::database("look at it"))?;
+        let maker = maker(&options);
+        maker.check(&options.path, &found)?;
+        maker.migrate(&mut db, &found, None)?;
+        let counters = Arc::new(Counters::default());
+        let writer = Writer::new(db, tools(&options, &counters))
+            .map_err(OpenError::database("set the writer up"))?;
+        let engine = Engine::Inline(Inline::new(writer, Access::ReadWrite));
+        Ok(Self { engine, counters, path: None, lock: Mutex::new(None) })
+    }
+}
+
+fn maker(options: &Options) -> Maker<'_> {
+    Maker { migrations: MIGRATIONS, store_id: options.store_id, software: &options.software }
+}
+
+fn tools(options: &Options, counters: &Arc<Counters>) -> Tools {
+    Tools {
+        durability: options.durability,
+        faults: options.faults.clone(),
+        counters: Arc::clone(counters),
+        monotonic: Arc::clone(&options.monotonic),
+    }
+}
+
+fn open_to_write(options: &Options) -> Result<SqliteDriver, OpenError> {
+    let path = &options.path;
+    let runtime = runtime(options)?;
+    place::prepare_folder(path)?;
+    let lock = Lock::take(path, options.now)?;
+    drop(place::private_file(path, path)?);
+    let found = look(options)?;
+    let maker = maker(options);
+    maker.check(path, &found)?;
+    let mut db = connect::writer(options).map_err(OpenError::database("connect"))?;
+    maker.migrate(&mut db, &found, Some(path))?;
+    let counters = Arc::new(Counters::default());
+    let writer = Writer::new(db, tools(options, &counters))
+        .map_err(OpenError::database("set the writer up"))?;
+    let engine = match runtime {
+        None => Engine::Inline(Inline::new(writer, Access::ReadWrite)),
+        Some(runtime) => Engine::Pool {
+            readers: Readers::new(path.clone(), runtime.clone()),
+            queue: Some(Queue::new(writer, runtime)),
+        },
+    };
+    let (path, lock) = (Some(path.clone()), Mutex::new(Some(lock)));
+    Ok(SqliteDriver { engine, counters, path, lock })
+}
+
+fn open_to_read(options: &Options) -> Result<SqliteDriver, OpenError> {
+    let path = &options.path;
+    let runtime = runtime(options)?;
+    if place::size(path) == 0 {
+        return Err(OpenError::Missing { path: path.clone() });
+    }
+    place::refuse_network(path, &place::folder_of(path))?;
+    let found = look(options)?;
+    let maker = maker(options);
+    maker.check(path, &found)?;
+    match found {
+        Found::Store { schema, .. } if schema == maker.newest() => {}
+        Found::Store { schema, .. } => {
+            return Err(OpenError::Older { found: schema, supported: maker.newest() });
+        }
+        Found::Empty | Found::Foreign => return Err(OpenError::Missing { path: path.clone() }),
+    }
+    let counters = Arc::new(Counters::default());
+    let engine = match runtime {
+        Some(runtime) => Engine::Pool { queue: None, readers: Readers::new(path.clone(), runtime) },
+        None => {
+            let writer = connect::reader(path)
+                .and_then(|db| Writer::new(db, tools(options, &counters)))
+                .map_err(OpenError::database("connect"))?;
+            Engine::Inline(Inline::new(writer, Access::ReadOnly))
+        }
+    };
+    Ok(SqliteDriver { engine, counters, path: Some(path.clone()), lock: Mutex::new(None) })
+}
+
+/// The runtime whose blocking pool runs the statements, unless they run inline.
+fn runtime(options: &Options) -> Result<Option<Handle>, OpenError> {
+    match options.mode {
+        Mode::Inline => Ok(None),
+        Mode::Pool => Handle::try_current().map(Some).map_err(|_| OpenError::NoRuntime),
+    }
+}
+
+/// Looks at a database file without changing it: a connection that only reads leaves its log alone.
+fn look(options: &Options) -> Result<Found, OpenError> {
+    let path = &options.path;
+    if place::size(path) == 0 {
+        return Ok(Found::Empty);
+    }
+    let looked = connect::reader(path).and_then(|db| schema::find(&db));
+    looked.map_err(|error| {
+        if connect::not_a_database(&error) {
+            return OpenError::NotADatabase { path: path.clone() };
+        }
+        match error.sqlite_error_code() {
+            // Without its shared memory file, which a reader would have to make, the log is closed.
+            Some(rusqlite::ErrorCode::CannotOpen | rusqlite::ErrorCode::ReadOnly) => {
+                let source = std::io::Error::other(error);
+                OpenError::ReadOnlyPlace { path: path.clone(), source }
+            }
+            _ => OpenError::Database { doing: "look at it", source: error },
+        }
+    })
+}

@@ -1,0 +1,242 @@
+//! The writer: applies groups of batches in one transaction each, so that one wait for the disk
+//! acknowledges them all.
+//!
+//! Each batch has a savepoint: a conflict undoes that batch and no other. Some errors (a full disk, an
+//! I/O error, no memory) make SQLite roll the whole transaction back. Then the batch that ran into it
+//! fails, and the others are applied again, each in a transaction of its own.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use rusqlite::{Connection, ErrorCode};
+use sexton_domain::change::Change;
+use sexton_store::{CommitError, Committed, Error, Monotonic};
+
+use crate::batch;
+use crate::counters::Counters;
+use crate::fail::{Fail, failed};
+use crate::fault::{Faults, Point};
+use crate::options::Durability;
+
+/// The answer to one batch.
+pub(crate) type Answer = Result<Committed, CommitError>;
+
+/// A checkpoint is due when the log has this many pages (SQLite's own default).
+const CHECKPOINT_PAGES: u32 = 1000;
+/// With this many pages readers have kept the log from starting over: the writer waits for them.
+const MAX_LOG_PAGES: u32 = 4 * CHECKPOINT_PAGES;
+
+/// The only connection that writes.
+pub(crate) struct Writer {
+    db: Connection,
+    /// Pages in the write-ahead log, as of the last commit that wrote any.
+    log_pages: Arc<AtomicU32>,
+    tools: Tools,
+}
+
+/// What a writer needs besides its connection.
+#[derive(Clone)]
+pub(crate) struct Tools {
+    pub durability: Durability,
+    pub faults: Faults,
+    pub counters: Arc<Counters>,
+    pub monotonic: Monotonic,
+}
+
+/// The transaction is gone, with everything that was applied in it.
+struct RolledBack {
+    /// The batch that ran into it.
+    at: usize,
+    error: Error,
+}
+
+impl Writer {
+    /// Takes over a connection; checkpoints are its business from now on.
+    pub(crate) fn new(mut db: Connection, tools: Tools) -> rusqlite::Result<Self> {
+        let log_pages = Arc::new(AtomicU32::new(0));
+        let seen = Arc::clone(&log_pages);
+        db.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, pages: i32| {
+            seen.store(u32::try_from(pages).unwrap_or(0), Ordering::Relaxed);
+            Ok(())
+        }))?;
+        Ok(Self { db, log_pages, tools })
+    }
+
+    /// For reads on the task that writes.
+    pub(crate) fn db(&self) -> &Connection {
+        &self.db
+    }
+
+    /// Applies batches in their order, each for itself all or nothing, and answers in that order.
+    pub(crate) fn apply(&mut self, batches: &mut [Vec<Change>]) -> Vec<Answer> {
+        match self.transaction(batches) {
+            Ok(answers) => answers,
+            Err(RolledBack { at, error }) if batches.len() > 1 => {
+                let mut alone = |(index, batch): (usize, &mut Vec<Change>)| match index == at {
+                    true => Err(error.clone().into()),
+                    false => self.alone(batch),
+                };
+                batches.iter_mut().enumerate().map(&mut alone).collect()
+            }
+            Err(RolledBack { error, .. }) => {
+                batches.iter().map(|_| Err(error.clone().into())).collect()
+            }
+        }
+    }
+
+    fn alone(&mut self, batch: &mut Vec<Change>) -> Answer {
+        match self.transaction(std::slice::from_mut(batch)) {
+            Ok(mut answers) => answers.pop().unwrap_or(Err(CommitError::AnswerLost)),
+            Err(RolledBack { error, .. }) => Err(error.into()),
+        }
+    }
+
+    fn transaction(&mut self, batches: &mut [Vec<Change>]) -> Result<Vec<Answer>, RolledBack> {
+        if let Err(error) = self.begin() {
+            let error = failed("begin a transaction", &error);
+            return Ok(batches.iter().map(|_| Err(error.clone().into())).collect());
+        }
+        let mut answers = Vec::with_capacity(batches.len());
+        for (at, batch) in batches.iter_mut().enumerate() {
+            let answer = self.savepoint(batch);
+            if self.db.is_autocommit() {
+                let error = match answer {
+                    Err(CommitError::Failed(error)) => error,
+                    _ => unavailable("the transaction was rolled back".to_owned()),
+                };
+                return Err(RolledBack { at, error });
+            }
+            answers.push(answer);
+        }
+        self.commit(&mut answers);
+        Ok(answers)
+    }
+
+    /// Begins, after ending whatever a panic or a failing rollback may have left.
+    fn begin(&self) -> rusqlite::Result<()> {
+        if !self.db.is_autocommit() {
+            self.execute("ROLLBACK")?;
+        }
+        self.execute("BEGIN IMMEDIATE")
+    }
+
+    fn savepoint(&mut self, batch: &mut [Change]) -> Answer {
+        if self.tools.faults.strike(Point::Apply) {
+            self.roll_back_as_sqlite_does();
+        }
+        let applied = self
+            .execute("SAVEPOINT batch")
+            .map_err(Fail::from)
+            .and_then(|()| batch::apply(&self.db, batch))
+            .and_then(|committed| Ok(self.execute("RELEASE batch").map(|()| committed)?));
+        if applied.is_err() && !self.db.is_autocommit() {
+            let undone =
+                self.execute("ROLLBACK TO batch").and_then(|()| self.execute("RELEASE batch"));
+            if let Err(error) = undone {
+                // What the batch did cannot be told from what the others did.
+                let _ = self.execute("ROLLBACK");
+                return Err(failed("undo a batch", &error).into());
+            }
+        }
+        applied.map_err(|fail| match fail {
+            Fail::Conflict(conflict) => CommitError::Conflict(conflict),
+            Fail::Store(error) => error.into(),
+            Fail::Database(error) => failed("commit", &error).into(),
+        })
+    }
+
+    /// Commits what was applied. A COMMIT that fails acknowledges nothing.
+    fn commit(&mut self, answers: &mut [Answer]) {
+        if self.tools.faults.strike(Point::BeforeCommit) {
+            let _ = self.execute("ROLLBACK");
+            let error = unavailable("the commit was made to fail".to_owned());
+            return replace_acknowledged(answers, CommitError::Failed(error));
+        }
+        let since = (self.tools.monotonic)();
+        let pages = self.log_pages.swap(0, Ordering::Relaxed);
+        let committed = self.execute("COMMIT");
+        let took = (self.tools.monotonic)().saturating_sub(since);
+        let wrote = self.log_pages.load(Ordering::Relaxed) > 0;
+        if !wrote {
+            self.log_pages.store(pages, Ordering::Relaxed);
+        }
+        if let Err(error) = committed {
+            if !self.db.is_autocommit() {
+                let _ = self.execute("ROLLBACK");
+            }
+            return replace_acknowledged(answers, refusal(&error));
+        }
+        if self.tools.faults.strike(Point::AfterCommit) {
+            return replace_acknowledged(answers, CommitError::AnswerLost);
+        }
+        let acknowledged = answers.iter().filter(|answer| answer.is_ok()).count() as u64;
+        let waits = wrote && self.tools.durability == Durability::Full;
+        self.tools.counters.committed(acknowledged, took, waits.into());
+    }
+
+    /// Moves the log into the database when it is long enough. To be called after the answers.
+    pub(crate) fn tidy(&self) {
+        let pages = self.log_pages.load(Ordering::Relaxed);
+        let mode = match pages {
+            ..CHECKPOINT_PAGES => return,
+            CHECKPOINT_PAGES..MAX_LOG_PAGES => "PASSIVE",
+            MAX_LOG_PAGES.. => "RESTART",
+        };
+        self.checkpoint(mode);
+    }
+
+    /// Moves the whole log into the database and lets go of its space.
+    pub(crate) fn close(self) {
+        self.checkpoint("TRUNCATE");
+        if let Err((_, error)) = self.db.close() {
+            tracing::warn!(%error, "the store's writer did not close cleanly");
+        }
+    }
+
+    /// A checkpoint waits for the disk up to three times: for the log, for the database, and, when
+    /// all of the log was moved, for the header with which the log starts over.
+    fn checkpoint(&self, mode: &str) {
+        let sql = format!("PRAGMA wal_checkpoint({mode})");
+        let moved = self.db.query_row(&sql, [], |row| {
+            let [log, moved]: [i64; 2] = [row.get(1)?, row.get(2)?];
+            Ok((moved > 0, moved == log))
+        });
+        match moved {
+            Ok((true, all)) => self.tools.counters.checkpointed(2 + u64::from(all)),
+            Ok((false, _)) => {}
+            Err(error) => tracing::warn!(%error, "the write-ahead log could not be moved"),
+        }
+    }
+
+    fn execute(&self, sql: &str) -> rusqlite::Result<()> {
+        self.db.prepare_cached(sql)?.execute([]).map(drop)
+    }
+
+    /// Interrupts a write, which SQLite answers by rolling the transaction back.
+    fn roll_back_as_sqlite_does(&mut self) {
+        let set = self.db.progress_handler(1, Some(|| true));
+        let interrupted = self.execute("UPDATE meta SET value = value");
+        let unset = self.db.progress_handler(0, None::<fn() -> bool>);
+        tracing::debug!(?set, ?interrupted, ?unset, "rolled back on purpose");
+    }
+}
+
+fn replace_acknowledged(answers: &mut [Answer], with: CommitError) {
+    answers
+        .iter_mut()
+        .filter(|answer| answer.is_ok())
+        .for_each(|answer| *answer = Err(with.clone()));
+}
+
+/// What a failing COMMIT means. After an I/O error the log may hold the commit although this process
+/// no longer sees it: after a crash it could come back.
+fn refusal(error: &rusqlite::Error) -> CommitError {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::SystemIoFailure) => CommitError::AnswerLost,
+        _ => failed("commit", error).into(),
+    }
+}
+
+fn unavailable(why: String) -> Error {
+    Error::Unavailable { doing: "commit", why }
+}
