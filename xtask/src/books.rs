@@ -32,6 +32,7 @@ pub struct Event {
 /// The fields of events that are looked at here.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
+#[expect(missing_docs, reason = "the names of the interface")]
 pub struct Fields {
     pub session_id: Option<String>,
     pub run_id: Option<String>,
@@ -61,6 +62,7 @@ pub struct RunError {
 
 /// A session of the session list.
 #[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "the names of the interface")]
 pub struct Session {
     pub id: String,
     pub job_key: Option<String>,
@@ -77,6 +79,7 @@ pub struct Owner {
 
 /// A run of the run list.
 #[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "the names of the interface")]
 pub struct Run {
     pub id: String,
     pub job_key: Option<String>,
@@ -97,6 +100,7 @@ pub struct Range {
 
 /// A job of the job list.
 #[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "the names of the interface")]
 pub struct Job {
     pub key: String,
     pub anchor: Option<Timestamp>,
@@ -320,6 +324,7 @@ impl Job {
 
 /// What became of slots that were due.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the words of the vocabulary")]
 pub struct Slots {
     pub due: u64,
     pub ran: u64,

@@ -1,18 +1,9 @@
-//! Developer commands: show the product, test it, break it, measure it.
+//! `cargo xtask`: developer commands that show the product, test it, break it and measure it.
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-
-mod books;
-mod check;
-mod clock;
-mod crash;
-mod demo;
-mod gateway;
-mod http;
-mod paint;
-mod process;
+use xtask::{Verdict, bench, check, crash, demo, sim};
 
 /// Developer commands of Sexton.
 #[derive(Debug, Parser)]
@@ -28,24 +19,21 @@ enum Command {
     Demo(demo::Demo),
     /// Run everything that CI runs, up to the first failure
     Test,
+    /// Run the engine on a virtual clock with faults from a seed
+    Sim(sim::Sim),
     /// Kill the gateway in the middle of forty runs, again and again, and audit what it left
     Crash(crash::Crash),
-}
-
-/// The answer of a command that checks something.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// Exit code 0.
-    Yes,
-    /// Exit code 1.
-    No,
+    /// Measure what this machine and this build can do, and write it into docs/performance.md
+    Bench(bench::Bench),
 }
 
 fn main() -> ExitCode {
     let verdict = match Cli::parse().command {
         Command::Demo(demo) => demo::run(&demo),
         Command::Test => check::run(),
+        Command::Sim(sim) => sim::run(&sim),
         Command::Crash(crash) => crash::run(&crash),
+        Command::Bench(bench) => bench::run(&bench),
     };
     match verdict {
         Ok(Verdict::Yes) => ExitCode::SUCCESS,

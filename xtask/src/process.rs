@@ -94,12 +94,6 @@ pub fn cpu_seconds(pid: u32) -> anyhow::Result<f64> {
     Ok(ticks as f64 / ticks_per_second())
 }
 
-/// CPU time in seconds of the children that this process waited for.
-pub fn own_children_cpu_seconds() -> anyhow::Result<f64> {
-    let stat = Stat::of(std::process::id()).context("read what this process used")?;
-    Ok((stat.number(16) + stat.number(17)) as f64 / ticks_per_second())
-}
-
 fn ticks_per_second() -> f64 {
     let ticks = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK).ok().flatten();
     ticks.unwrap_or(100) as f64

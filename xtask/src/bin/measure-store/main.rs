@@ -1,0 +1,53 @@
+//! Fills stores and measures their commits, for `cargo xtask bench`. Prints one JSON document.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+mod fill;
+mod sample;
+mod writes;
+
+/// Fills and measures stores.
+#[derive(Debug, Parser)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Fill a store with ended sessions of a run each
+    Fill {
+        /// The database file
+        file: PathBuf,
+        /// How many
+        sessions: u64,
+    },
+    /// Measure commits of a small and of a large store that were filled
+    Writes {
+        /// The small one
+        small: PathBuf,
+        /// How many sessions it has
+        small_sessions: u64,
+        /// The large one
+        large: PathBuf,
+        /// How many sessions it has
+        large_sessions: u64,
+    },
+}
+
+fn main() -> anyhow::Result<()> {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    match Cli::parse().command {
+        Command::Fill { file, sessions } => runtime.block_on(fill::fill(&file, sessions)),
+        Command::Writes { small, small_sessions, large, large_sessions } => {
+            let small = writes::Filled { file: small, sessions: small_sessions };
+            let large = writes::Filled { file: large, sessions: large_sessions };
+            let figures = runtime.block_on(writes::measure(&small, &large))?;
+            println!("{}", serde_json::to_string(&figures)?);
+            Ok(())
+        }
+    }
+}
