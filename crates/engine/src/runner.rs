@@ -25,6 +25,8 @@ use crate::transcript::{self, NotOurs, Transcript};
 
 /// EX_TEMPFAIL of sysexits.h: a failure that is worth retrying.
 const EX_TEMPFAIL: i32 = 75;
+/// The most reports that are taken before deadlines and orders are looked at again.
+const BURST: usize = 256;
 /// The pause before an end is written again after the store failed.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -166,16 +168,15 @@ impl Runner {
                 progress = execution.progress(), if !transcript.is_full() => {
                     let now = self.env.clock.monotonic();
                     watch.heard(now);
-                    match progress {
-                        Progress::Stdout(line) => {
-                            if let Some(kept) = output.take(line)
-                                && transcript.push(kept.role, kept.text)
-                            {
-                                watch.gather_until = Some(now + transcript::GATHER);
-                            }
+                    let mut next = Some(progress);
+                    // What is there already is taken in one go, so that short lines stay cheap.
+                    for more in (0..BURST).rev() {
+                        let Some(progress) = next else { break };
+                        if let Some(exit) = watch.note(progress, now, &mut output, transcript) {
+                            return watch.ending(exit, output);
                         }
-                        Progress::Stderr(line) => output.take_stderr(&line),
-                        Progress::Exited(exit) => return watch.ending(exit, output),
+                        let room = more > 0 && !transcript.is_full();
+                        next = if room { execution.progress().now_or_never() } else { None };
                     }
                 }
                 settled = transcript.settle(), if ours && transcript.is_waiting() => {
@@ -308,6 +309,28 @@ impl Vigil {
 
     fn heard(&mut self, now: Duration) {
         self.heard_at = now;
+    }
+
+    /// Takes what the work reports; its exit when that is it.
+    fn note(
+        &mut self,
+        progress: Progress,
+        now: Duration,
+        output: &mut Output,
+        transcript: &mut Transcript,
+    ) -> Option<Exit> {
+        match progress {
+            Progress::Stdout(line) => {
+                if let Some(kept) = output.take(line)
+                    && transcript.push(kept.role, kept.text)
+                {
+                    self.gather_until = Some(now + transcript::GATHER);
+                }
+            }
+            Progress::Stderr(line) => output.take_stderr(&line),
+            Progress::Exited(exit) => return Some(exit),
+        }
+        None
     }
 
     /// Until something has to be looked at without being told.

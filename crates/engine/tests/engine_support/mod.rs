@@ -1,0 +1,257 @@
+//! What the tests of a whole engine share: a node on a real SQLite file with real processes.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use sexton_domain::agent::{Agent, Command, Executor};
+use sexton_domain::duration;
+use sexton_domain::event::{Event, EventType};
+use sexton_domain::id::RunId;
+use sexton_domain::job::Spec;
+use sexton_domain::node::{EndReason, ProcessId};
+use sexton_domain::plan::admission::Limits;
+use sexton_domain::plan::reconcile::Fence;
+use sexton_domain::retry::Backoff;
+use sexton_domain::run::Run;
+use sexton_domain::schedule::Schedule;
+use sexton_engine::clock::{Clock, SystemClock};
+use sexton_engine::engine::{Engine, Start};
+use sexton_engine::entropy::Entropy;
+use sexton_engine::env::{Env, Host};
+use sexton_engine::handle::{Error, Handle, JobRef};
+use sexton_engine::page::{PageRequest, RunFilter};
+use sexton_engine::process::{ProcessExecutor, ShimCommand};
+use sexton_engine::settings::{AgentSettings, Settings};
+use sexton_engine::tasks::Tasks;
+use sexton_store::Store;
+use sexton_store_sqlite::{Options, SqliteDriver};
+use tempfile::TempDir;
+
+/// No test waits longer than this for anything.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A place for a store, and the agents that work there.
+pub struct World {
+    pub dir: TempDir,
+    pub agents: BTreeMap<String, Agent>,
+    pub limits: Limits,
+}
+
+/// A node at work in a world.
+pub struct Node {
+    pub engine: Engine,
+    pub handle: Handle,
+}
+
+impl World {
+    pub fn new() -> Self {
+        let limits = Limits { runs: 8, runs_per_agent: 8 };
+        Self { dir: tempfile::tempdir().unwrap(), agents: BTreeMap::new(), limits }
+    }
+
+    /// An agent that runs a script with `sh`.
+    pub fn agent(mut self, name: &str, script: &str) -> Self {
+        self.agents.insert(name.to_owned(), agent(&["sh", "-c", script]));
+        self
+    }
+
+    /// Changes the agent that was added last under this name.
+    pub fn tuned(mut self, name: &str, tune: impl FnOnce(&mut Agent)) -> Self {
+        tune(self.agents.get_mut(name).unwrap());
+        self
+    }
+
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub async fn start(&self) -> Node {
+        let clock = SystemClock::new();
+        let monotonic = Arc::clone(&clock);
+        let monotonic: sexton_store::Monotonic = Arc::new(move || monotonic.monotonic());
+        let path = self.file("sexton.db");
+        let options = Options::new(path, uuid::Uuid::from_u128(1), clock.now());
+        let options = Options { monotonic: Arc::clone(&monotonic), ..options };
+        let driver = SqliteDriver::open(options).unwrap();
+        let executor = ProcessExecutor::new(ShimCommand {
+            program: fixture(),
+            args: vec!["__shim".into()],
+        });
+        let environment = [("PATH".to_owned(), std::env::var("PATH").unwrap())].into();
+        let process = ProcessId { pid: std::process::id(), started: 1 };
+        let host = Host { name: "here".to_owned(), process, software: "test".to_owned(), environment };
+        let env = Env {
+            clock,
+            entropy: Arc::new(Entropy::from_os().unwrap()),
+            tasks: Tasks::default(),
+            executor: Arc::new(executor),
+            host: Arc::new(host),
+        };
+        let settings = Settings {
+            limits: self.limits,
+            lease: duration::Duration::from_secs(20),
+            agents: self
+                .agents
+                .iter()
+                .map(|(name, agent)| {
+                    let settings = AgentSettings { agent: agent.clone(), env: BTreeMap::new() };
+                    (name.parse().unwrap(), settings)
+                })
+                .collect(),
+            data_dir: self.dir.path().to_owned(),
+        };
+        let store = Store::new(Arc::new(driver), monotonic);
+        let fence = Fence::Exclusive;
+        let engine = Engine::start(Start { store, env, settings, jobs: None, fence }).await.unwrap();
+        let handle = engine.handle();
+        Node { engine, handle }
+    }
+}
+
+impl Node {
+    /// Adds a job that never comes due by itself.
+    pub async fn job(&self, key: &str, agent: &str, tune: impl FnOnce(&mut Spec)) -> JobRef {
+        let mut spec = spec(agent);
+        tune(&mut spec);
+        let put = self
+            .handle
+            .put_job::<Error>(key.parse().unwrap(), |_| Ok(spec.clone()))
+            .await
+            .unwrap();
+        JobRef::Id(put.0.id)
+    }
+
+    /// Runs a job now and waits for the end of its first run.
+    pub async fn run(&self, job: &JobRef) -> Run {
+        let run = self.handle.run_job(job).await.unwrap();
+        self.ended(run.id).await
+    }
+
+    pub async fn ended(&self, id: RunId) -> Run {
+        self.wait_for(id, |run| run.ended_at().is_some()).await
+    }
+
+    pub async fn running(&self, id: RunId) -> Run {
+        self.wait_for(id, |run| run.owner().is_some()).await
+    }
+
+    async fn wait_for(&self, id: RunId, done: impl Fn(&Run) -> bool) -> Run {
+        let mut events = self.handle.watch_events();
+        let wait = async {
+            loop {
+                events.borrow_and_update();
+                let run = self.handle.run(id).await.unwrap();
+                if done(&run) {
+                    return run;
+                }
+                events.changed().await.unwrap();
+            }
+        };
+        tokio::time::timeout(PATIENCE, wait).await.expect("the run gets there in time")
+    }
+
+    /// The texts of a run's transcript.
+    pub async fn transcript(&self, run: &Run) -> Vec<String> {
+        let entries = self.handle.entries(run.session.unwrap(), 0, 500).await.unwrap();
+        assert!(entries.iter().zip(1..).all(|(entry, seq)| entry.seq == seq));
+        entries.into_iter().map(|entry| entry.content).collect()
+    }
+
+    /// Waits until a run's transcript is this.
+    pub async fn transcript_becomes(&self, run: &Run, texts: &[&str]) {
+        let wait = async {
+            while self.transcript(run).await != texts {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, wait).await.expect("the transcript gets there in time");
+    }
+
+    pub async fn events(&self) -> Vec<Event> {
+        let mut all: Vec<Event> = Vec::new();
+        loop {
+            let after = all.last().map_or(0, |event| event.seq);
+            let page = self.handle.events(after, 500).await.unwrap();
+            if page.is_empty() {
+                return all;
+            }
+            all.extend(page);
+        }
+    }
+
+    /// The types of a run's events, in order.
+    pub async fn story(&self, run: &Run) -> Vec<&'static str> {
+        let events = self.events().await;
+        let of_run = events.iter().filter(|event| event.fact.subject.run == Some(run.id));
+        of_run.map(|event| event.fact.kind.name()).collect()
+    }
+
+    pub async fn runs(&self, job: &JobRef) -> Vec<Run> {
+        let job = self.handle.job(job).await.unwrap().id;
+        let filter = RunFilter { job: Some(job), ..RunFilter::default() };
+        self.handle.runs(filter, PageRequest::first(100)).await.unwrap().items
+    }
+
+    pub async fn stop(self, reason: EndReason) {
+        self.handle.stop(reason);
+        tokio::time::timeout(PATIENCE, self.engine.wait()).await.expect("a stop is bounded");
+    }
+}
+
+/// Starts and ends of sessions, as the log tells them.
+pub fn starts_and_ends(events: &[Event]) -> (usize, usize) {
+    let count = |kind| events.iter().filter(|event| event.fact.kind == kind).count();
+    (count(EventType::SessionStarted), count(EventType::SessionEnded))
+}
+
+pub fn agent(argv: &[&str]) -> Agent {
+    Agent {
+        executor: Executor::Process(Command {
+            argv: argv.iter().map(ToString::to_string).collect(),
+            cwd: ".".to_owned(),
+            env_pass: Vec::new(),
+        }),
+        timeout: duration::Duration::from_secs(50),
+        idle_timeout: None,
+        grace: duration::Duration::from_secs(5),
+        output_limit_bytes: 1 << 20,
+    }
+}
+
+fn spec(agent: &str) -> Spec {
+    Spec {
+        name: None,
+        agent: agent.parse().unwrap(),
+        schedule: Schedule::At { at: "2100-01-01T00:00:00Z".parse().unwrap() },
+        jitter: duration::Duration::default(),
+        prompt: "do it".to_owned(),
+        target: Default::default(),
+        timeout: None,
+        idle_timeout: None,
+        overlap: Default::default(),
+        misfire: Default::default(),
+        retries: None,
+        backoff: Backoff::new(vec![duration::Duration::from_millis(1)]).unwrap(),
+        on_interrupt: Default::default(),
+        retention: Default::default(),
+        enabled: true,
+    }
+}
+
+/// Waits until a file has appeared: the agents of these tests say so where they stand.
+pub async fn appears(path: &Path) {
+    let wait = async {
+        while !path.exists() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, wait).await.expect("the agent gets there in time");
+}
+
+fn fixture() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let profile = test.parent().and_then(Path::parent).unwrap();
+    profile.join("examples/process_fixture")
+}
