@@ -120,7 +120,7 @@ impl CronExpr {
         // Slots are whole seconds, so one is after `after` iff it is after the second of `after`.
         let second = Timestamp::from_second(after.as_nanosecond().div_euclid(1_000_000_000) as i64);
         let start: Zoned = second.ok()?.to_zoned(zone.time_zone().clone());
-        self.cron.find_next_occurrence(&start, true).ok().map(|next| next.timestamp())
+        self.cron.find_next_occurrence(&start, false).ok().map(|next| next.timestamp())
     }
 
     fn next_civil(&self, civil: DateTime, search: Search) -> Option<DateTime> {
