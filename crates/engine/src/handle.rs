@@ -372,7 +372,14 @@ impl Handle {
     pub async fn run_job(&self, job: &JobRef) -> Result<Run, Error> {
         let online = self.writable()?;
         let mut attempts = self.0.store.attempts("queue a run");
+        let mut tried = None;
         loop {
+            // After a lost answer the run may be there: it is not to be queued twice.
+            if let Some(run) = tried
+                && let Some(run) = self.0.store.run(run).await?
+            {
+                return Ok(run);
+            }
             let job = self.job(job).await?;
             let active = self.active(Some(&job)).await?;
             let settings = Arc::clone(&online.settings.borrow());
@@ -385,6 +392,7 @@ impl Handle {
             };
             let triggered = jobs::trigger(snapshot, &mut online.env.moment())?;
             let Decision { changes, effects } = triggered.decision;
+            tried = Some(triggered.run);
             if attempts.commit(changes).await?.is_some() {
                 online.runners.act(effects);
                 return self.run(triggered.run).await;

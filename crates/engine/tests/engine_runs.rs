@@ -3,9 +3,9 @@
 mod engine_support;
 
 use engine_support::{World, appears};
+use sexton_domain::duration::Duration;
 use sexton_domain::entry::Role;
 use sexton_domain::job::Overlap;
-use sexton_domain::duration::Duration;
 use sexton_domain::node::EndReason;
 use sexton_domain::run::{Outcome, Reason};
 use sexton_domain::session;
@@ -135,7 +135,8 @@ async fn output_beyond_the_limit_is_cut_with_a_mark() {
 /// The transcript grows while the agent works.
 #[tokio::test]
 async fn lines_are_in_the_transcript_before_the_run_ends() {
-    let world = World::new().agent("a", "echo early; while [ ! -e go ]; do sleep 0.01; done; echo late");
+    let world =
+        World::new().agent("a", "echo early; while [ ! -e go ]; do sleep 0.01; done; echo late");
     let node = world.start().await;
     let job = node.job("j", "a", |spec| spec.prompt = "p".to_owned()).await;
     let run = node.handle.run_job(&job).await.unwrap();

@@ -124,6 +124,10 @@ impl Writer {
         if self.tools.faults.strike(Point::Apply) {
             self.roll_back_as_sqlite_does();
         }
+        if self.db.is_autocommit() {
+            // A savepoint would now be a transaction of its own, and its release a commit.
+            return Err(unavailable("the transaction was rolled back".to_owned()).into());
+        }
         let applied = self
             .execute("SAVEPOINT batch")
             .map_err(Fail::from)

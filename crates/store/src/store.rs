@@ -165,6 +165,10 @@ impl Inner {
             Err(error) => {
                 self.metrics.failures.inc();
                 tracing::debug!(%error, "commit failed");
+                if *error == CommitError::AnswerLost {
+                    // It may be stored: then there is something to do.
+                    self.nudges.send_all(topics);
+                }
             }
         }
     }

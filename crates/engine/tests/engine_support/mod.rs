@@ -26,7 +26,7 @@ use sexton_engine::process::{ProcessExecutor, ShimCommand};
 use sexton_engine::settings::{AgentSettings, Settings};
 use sexton_engine::tasks::Tasks;
 use sexton_store::Store;
-use sexton_store_sqlite::{Options, SqliteDriver};
+use sexton_store_sqlite::{Faults, Options, SqliteDriver};
 use tempfile::TempDir;
 
 /// No test waits longer than this for anything.
@@ -37,6 +37,7 @@ pub struct World {
     pub dir: TempDir,
     pub agents: BTreeMap<String, Agent>,
     pub limits: Limits,
+    pub faults: Faults,
 }
 
 /// A node at work in a world.
@@ -48,7 +49,8 @@ pub struct Node {
 impl World {
     pub fn new() -> Self {
         let limits = Limits { runs: 8, runs_per_agent: 8 };
-        Self { dir: tempfile::tempdir().unwrap(), agents: BTreeMap::new(), limits }
+        let (dir, agents) = (tempfile::tempdir().unwrap(), BTreeMap::new());
+        Self { dir, agents, limits, faults: Faults::none() }
     }
 
     /// An agent that runs a script with `sh`.
@@ -73,15 +75,15 @@ impl World {
         let monotonic: sexton_store::Monotonic = Arc::new(move || monotonic.monotonic());
         let path = self.file("sexton.db");
         let options = Options::new(path, uuid::Uuid::from_u128(1), clock.now());
-        let options = Options { monotonic: Arc::clone(&monotonic), ..options };
+        let faults = self.faults.clone();
+        let options = Options { monotonic: Arc::clone(&monotonic), faults, ..options };
         let driver = SqliteDriver::open(options).unwrap();
-        let executor = ProcessExecutor::new(ShimCommand {
-            program: fixture(),
-            args: vec!["__shim".into()],
-        });
+        let executor =
+            ProcessExecutor::new(ShimCommand { program: fixture(), args: vec!["__shim".into()] });
         let environment = [("PATH".to_owned(), std::env::var("PATH").unwrap())].into();
         let process = ProcessId { pid: std::process::id(), started: 1 };
-        let host = Host { name: "here".to_owned(), process, software: "test".to_owned(), environment };
+        let host =
+            Host { name: "here".to_owned(), process, software: "test".to_owned(), environment };
         let env = Env {
             clock,
             entropy: Arc::new(Entropy::from_os().unwrap()),
@@ -104,7 +106,8 @@ impl World {
         };
         let store = Store::new(Arc::new(driver), monotonic);
         let fence = Fence::Exclusive;
-        let engine = Engine::start(Start { store, env, settings, jobs: None, fence }).await.unwrap();
+        let engine =
+            Engine::start(Start { store, env, settings, jobs: None, fence }).await.unwrap();
         let handle = engine.handle();
         Node { engine, handle }
     }
@@ -115,11 +118,8 @@ impl Node {
     pub async fn job(&self, key: &str, agent: &str, tune: impl FnOnce(&mut Spec)) -> JobRef {
         let mut spec = spec(agent);
         tune(&mut spec);
-        let put = self
-            .handle
-            .put_job::<Error>(key.parse().unwrap(), |_| Ok(spec.clone()))
-            .await
-            .unwrap();
+        let put =
+            self.handle.put_job::<Error>(key.parse().unwrap(), |_| Ok(spec.clone())).await.unwrap();
         JobRef::Id(put.0.id)
     }
 

@@ -1,0 +1,75 @@
+//! A store that fails for a while, and answers that get lost: nothing is acknowledged that is not
+//! stored, nothing runs twice, and what failed is made up for.
+
+mod engine_support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+
+use engine_support::{World, appears, starts_and_ends};
+use sexton_domain::node::EndReason;
+use sexton_domain::run::Outcome;
+use sexton_engine::handle::Error;
+use sexton_store_sqlite::{Faults, Point};
+
+/// P7: on a full disk the caller is told, the process stays up, and when there is room again the
+/// transcript and the end of what ran meanwhile are complete.
+#[tokio::test]
+async fn a_run_survives_a_store_that_fails_for_a_while() {
+    let full = Arc::new(AtomicBool::new(false));
+    let is_full = Arc::clone(&full);
+    let mut world = World::new().agent(
+        "a",
+        "touch up; while [ ! -e go ]; do sleep 0.01; done; echo one; echo two; sleep 0.2; echo three",
+    );
+    world.faults =
+        Faults::when(move |point| point == Point::Apply && is_full.load(Ordering::SeqCst));
+    let node = world.start().await;
+    let job = node.job("j", "a", |spec| spec.prompt = "p".to_owned()).await;
+    let run = node.handle.run_job(&job).await.unwrap();
+    appears(&world.file("up")).await;
+    let running = node.running(run.id).await;
+    node.transcript_becomes(&running, &["p"]).await;
+
+    full.store(true, Ordering::SeqCst);
+    std::fs::write(world.file("go"), "").unwrap();
+    let refused = node.handle.cancel_run(run.id).await;
+    assert!(matches!(refused, Err(Error::Store(_))), "{refused:?}");
+    tokio::time::sleep(std::time::Duration::from_millis(600)).await;
+    let seen = node.handle.run(run.id).await.unwrap();
+    assert_eq!((seen.outcome(), seen.cancel), (None, None));
+    full.store(false, Ordering::SeqCst);
+
+    let run = node.ended(run.id).await;
+    assert_eq!(run.outcome(), Some(Outcome::Ok));
+    assert_eq!(node.transcript(&run).await, ["p", "one", "two", "three"]);
+    let events = node.events().await;
+    assert_eq!(starts_and_ends(&events), (1, 1));
+    node.stop(EndReason::Shutdown).await;
+}
+
+/// P2, P5: whichever answer is lost, a run is executed once and ends once.
+#[tokio::test]
+async fn a_lost_answer_never_runs_or_ends_anything_twice() {
+    for nth in 1..12 {
+        let left = Arc::new(AtomicI64::new(i64::MAX));
+        let countdown = Arc::clone(&left);
+        let mut world = World::new().agent("a", "echo ran >> log; echo out");
+        world.faults = Faults::when(move |point| {
+            point == Point::AfterCommit && countdown.fetch_sub(1, Ordering::SeqCst) == 1
+        });
+        let node = world.start().await;
+        let job = node.job("j", "a", |spec| spec.prompt = "p".to_owned()).await;
+        left.store(nth, Ordering::SeqCst);
+        // The first answer is the trigger's: the handle finds its run instead of queuing another.
+        let id = node.handle.run_job(&job).await.unwrap().id;
+        let run = node.ended(id).await;
+        assert_eq!(run.outcome(), Some(Outcome::Ok), "answer {nth}");
+        assert_eq!(std::fs::read_to_string(world.file("log")).unwrap(), "ran\n", "answer {nth}");
+        assert_eq!(node.transcript(&run).await, ["p", "out"], "answer {nth}");
+        assert_eq!(node.runs(&job).await.len(), 1, "answer {nth}");
+        let events = node.events().await;
+        assert_eq!(starts_and_ends(&events), (1, 1), "answer {nth}");
+        node.stop(EndReason::Shutdown).await;
+    }
+}
