@@ -72,7 +72,9 @@ pub(crate) fn from_body<T: DeserializeOwned>(body: ValueRef<'_>) -> Result<T, St
 
 /// A time read back.
 pub(crate) fn from_time(ms: i64) -> Result<Timestamp, String> {
-    Timestamp::from_millisecond(ms).map_err(|error| error.to_string())
+    // By seconds, because `from_millisecond` refuses the last second of all.
+    let nanos = ms.rem_euclid(1000) as i32 * 1_000_000;
+    Timestamp::new(ms.div_euclid(1000), nanos).map_err(|error| error.to_string())
 }
 
 /// An id read back, for messages: a damaged one is shown as it is.
@@ -116,6 +118,15 @@ pub(crate) fn first_id_at(at: Timestamp) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_first_and_the_last_millisecond_read_back() {
+        for at in [Timestamp::MIN, Timestamp::MAX, Timestamp::UNIX_EPOCH] {
+            let ms = at.as_millisecond();
+            assert_eq!(from_time(ms).unwrap().as_millisecond(), ms);
+        }
+        assert!(from_time(i64::MAX).is_err());
+    }
 
     #[test]
     fn days_are_counted_alike_from_times_and_from_dates_before_and_after_1970() {

@@ -23,9 +23,7 @@ use sexton_domain::session::Session;
 use sexton_domain::usage::DailyUsage;
 use tokio::sync::oneshot;
 
-use crate::page::{
-    JobFilter, Page, PageRequest, Queue, RunFilter, SessionFilter, Tally,
-};
+use crate::page::{JobFilter, Page, PageRequest, Queue, RunFilter, SessionFilter, Tally};
 
 /// A monotonic clock, as time since an arbitrary start: for measuring, never for deciding.
 pub type Monotonic = Arc<dyn Fn() -> Duration + Send + Sync>;
@@ -114,8 +112,7 @@ pub trait Driver: Send + Sync + 'static {
     async fn orphan_runs(&self, living: Vec<Epoch>, limit: u32) -> Result<Vec<Run>, Error>;
 
     /// Open sessions of other epochs than these, oldest first.
-    async fn orphan_sessions(&self, living: Vec<Epoch>, limit: u32)
-    -> Result<Vec<Session>, Error>;
+    async fn orphan_sessions(&self, living: Vec<Epoch>, limit: u32) -> Result<Vec<Session>, Error>;
 
     /// The open session behind a key.
     async fn open_session(&self, key: SessionKey) -> Result<Option<Session>, Error>;

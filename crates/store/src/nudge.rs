@@ -61,7 +61,8 @@ impl Topics {
             match change {
                 Change::Put(Record::Job(_)) => topics.0[Topic::Jobs as usize] = true,
                 Change::Put(Record::Run(run)) => {
-                    let cancels = run.cancel.is_some() && matches!(run.state, State::Running { .. });
+                    let cancels =
+                        run.cancel.is_some() && matches!(run.state, State::Running { .. });
                     let topic = if cancels { Topic::Cancels } else { Topic::Queue };
                     topics.0[topic as usize] = true;
                 }

@@ -1,0 +1,146 @@
+//! The tests that every driver has to pass: what the seam promises, one named case for each promise.
+//!
+//! A driver's tests call [`conformance!`](crate::conformance!) with a function that makes a
+//! [`Harness`]; each case becomes a test of its own. There is no list of cases to skip.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::driver::Driver;
+
+pub mod batches;
+pub mod events;
+pub mod faults;
+pub mod guards;
+pub mod jobs;
+pub mod limits;
+pub mod lists;
+pub mod paging;
+pub mod records;
+pub mod runs;
+pub mod sessions;
+pub mod tally;
+pub mod usage;
+
+mod chance;
+mod make;
+mod world;
+
+pub use world::World;
+
+/// What a case needs of a driver's surroundings: an empty store that outlives the driver.
+#[async_trait]
+pub trait Harness: Send + 'static {
+    /// Opens the store: the same one each time. The driver before was closed or dropped.
+    async fn open(&mut self) -> Arc<dyn Driver>;
+
+    /// Lets one of the next commits of the open driver go wrong, once.
+    fn break_next(&self, fault: Fault);
+}
+
+/// What goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// A batch runs into an error that makes the database roll back the whole transaction, whatever
+    /// else is in it: the next batch, or the one that comes after so many others.
+    RollBack {
+        /// How many batches come before it.
+        after: u32,
+    },
+    /// The database refuses to commit the next transaction.
+    Refuse,
+    /// The database commits the next transaction and nobody learns of it.
+    LoseAnswer,
+}
+
+/// Makes a test of every case. `$harness` is an async function without arguments that answers a
+/// [`Harness`] of an empty store.
+#[macro_export]
+macro_rules! conformance {
+    ($harness:path) => {
+        $crate::conformance! { @cases $harness;
+            batches: a_batch_that_fails_in_the_middle_leaves_no_trace,
+                a_conflict_undoes_its_own_batch_and_no_other_of_the_group,
+                claims_are_answered_in_their_order,
+                batches_of_one_task_are_applied_in_order_without_waiting,
+                a_dropped_ticket_does_not_undo_its_batch,
+                an_acknowledged_batch_is_seen_by_every_later_read,
+                changes_of_one_batch_see_each_other,
+                an_empty_batch_is_acknowledged,
+                a_closed_store_refuses_and_keeps_what_it_accepted;
+            faults: a_rolled_back_transaction_fails_one_batch_and_stores_the_others,
+                a_refused_commit_acknowledges_nothing_and_stores_nothing,
+                a_lost_answer_is_found_by_reading_again,
+                an_unacknowledged_batch_does_not_come_back_after_a_crash;
+            events: events_are_numbered_in_the_order_of_their_batches,
+                events_of_concurrent_writers_have_one_order_that_readers_never_see_change,
+                the_number_of_a_deleted_event_is_never_used_again,
+                an_event_is_stored_once,
+                a_conflict_leaves_no_number_visible;
+            guards: a_guard_for_a_living_epoch_holds_until_the_epoch_ends,
+                a_guard_for_an_unchanged_record_notices_every_change,
+                a_guard_for_an_absent_record_notices_its_insertion,
+                a_guard_for_a_job_without_running_runs_notices_one,
+                a_guard_for_an_idle_key_notices_a_running_run;
+            jobs: a_job_key_is_unique_among_jobs_that_are_not_removed,
+                due_jobs_come_longest_due_first_and_only_active_ones,
+                the_next_due_time_is_the_earliest_of_active_jobs;
+            limits: texts_of_any_script_come_back_as_they_were,
+                texts_up_to_the_limits_are_stored,
+                what_is_too_large_is_refused_by_name_and_leaves_no_trace,
+                the_largest_numbers_and_the_first_and_last_times_come_back;
+            lists: every_filter_of_sessions_agrees_with_the_model,
+                every_filter_of_runs_agrees_with_the_model,
+                every_filter_of_jobs_agrees_with_the_model,
+                nodes_are_listed_newest_first_and_the_living_ones_completely;
+            paging: a_page_ends_where_the_next_begins_for_every_size,
+                pages_under_concurrent_writes_repeat_and_leave_out_nothing,
+                a_page_of_limit_zero_or_beyond_the_maximum_is_clamped;
+            records: every_kind_of_record_comes_back_equal_after_reopening,
+                a_new_record_is_inserted_once,
+                a_record_is_replaced_only_at_the_version_that_was_read,
+                a_record_is_deleted_only_at_the_version_that_was_read,
+                every_kind_of_record_can_be_deleted,
+                a_delivery_is_unique_per_event_and_hook,
+                a_token_is_unique_per_hash,
+                a_remembered_answer_is_stored_once,
+                a_store_keeps_its_id_and_generation;
+            runs: an_attempt_of_a_slot_is_unique,
+                one_run_at_most_is_running_on_a_key,
+                the_queue_is_ordered_by_turn_and_leaves_agents_out,
+                rested_runs_come_longest_rested_first,
+                active_runs_of_a_job_come_oldest_first,
+                the_newest_slot_of_a_job_has_the_highest_attempt,
+                the_last_turn_is_that_of_a_started_run_and_never_falls,
+                running_runs_come_oldest_first,
+                orphan_runs_are_those_of_epochs_that_do_not_live;
+            sessions: one_open_session_at_most_has_a_key,
+                an_open_session_is_found_by_its_key,
+                entries_are_gap_free,
+                an_append_does_not_bump_the_version,
+                a_put_does_not_move_the_entry_count,
+                an_append_by_another_epoch_is_refused,
+                an_append_to_an_ended_or_unknown_session_is_refused,
+                concurrent_appends_leave_no_gap_and_no_double,
+                entries_are_read_in_order_from_anywhere,
+                deleting_a_session_deletes_its_transcript_and_no_other,
+                orphan_sessions_are_open_ones_of_epochs_that_do_not_live;
+            tally: the_tally_equals_the_truth_after_random_changes;
+            usage: a_usage_report_counts_once,
+                daily_sums_outlive_their_reports,
+                daily_sums_are_by_utc_day_job_agent_and_model;
+        }
+    };
+    (@cases $harness:path; $($module:ident: $($case:ident),+;)+) => {
+        $(mod $module {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $case() {
+                    let world = $crate::conformance::World::open($harness().await).await;
+                    $crate::conformance::$module::$case(world).await;
+                }
+            )+
+        })+
+    };
+}

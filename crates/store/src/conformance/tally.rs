@@ -1,0 +1,151 @@
+//! The tally: counted as it changes, and right after anything.
+
+use std::collections::BTreeMap;
+
+use sexton_domain::change::{Change, Record, RecordId, Version};
+use sexton_domain::id::EventId;
+use sexton_domain::job::Job;
+use sexton_domain::run::Run;
+use sexton_domain::session::Session;
+
+use super::World;
+use super::chance::Chance;
+use super::lists::{Names, random_run, random_session};
+use super::make::{at, epoch};
+use crate::page::{RunState, Tally};
+
+/// What is stored, as far as it is counted.
+#[derive(Debug, Clone, Default)]
+struct Truth {
+    sessions: Vec<Session>,
+    runs: Vec<Run>,
+    jobs: Vec<Job>,
+    events: Vec<EventId>,
+}
+
+impl Truth {
+    fn tally(&self) -> Tally {
+        let mut sessions = BTreeMap::new();
+        for session in &self.sessions {
+            *sessions.entry((session.kind, session.is_open())).or_insert(0) += 1;
+        }
+        let mut runs = BTreeMap::new();
+        for run in &self.runs {
+            let state = RunState::ALL.into_iter().find(|state| state.name() == run.state.name());
+            let state = state.expect("every state has a name");
+            *runs.entry((state, run.outcome())).or_insert(0) += 1;
+        }
+        let jobs = self.jobs.iter().filter(|job| job.removed_at.is_none()).count() as u64;
+        Tally { sessions, runs, jobs, events: self.events.len() as u64 }
+    }
+}
+
+fn put_over<T: Clone + Into<Change>>(
+    old: &mut T,
+    mut new: T,
+    version: fn(&mut T) -> &mut Version,
+) -> Change {
+    *version(&mut new) = *version(old);
+    let change = new.clone().into();
+    *version(&mut new) = version(&mut new).next();
+    *old = new;
+    change
+}
+
+/// One random change that can be stored, and what is true after it.
+fn step(world: &World, truth: &mut Truth, chance: &mut Chance, names: &Names, n: usize) -> Change {
+    let make = &world.make;
+    match chance.below(9) {
+        0 | 1 => {
+            let mut session = random_session(make, chance, names);
+            truth.sessions.push(Session { version: Version(1), ..session.clone() });
+            session.version = Version::NEW;
+            session.into()
+        }
+        2 | 3 => {
+            let run = random_run(make, chance, names, n);
+            truth.runs.push(Run { version: Version(1), ..run.clone() });
+            run.into()
+        }
+        4 => {
+            let mut job = make.job(&format!("job-{n}"));
+            job.removed_at = chance.one_in(3).then(|| at(1));
+            truth.jobs.push(Job { version: Version(1), ..job.clone() });
+            job.into()
+        }
+        5 => {
+            let fact = make.event();
+            truth.events.push(fact.id);
+            fact.into()
+        }
+        6 if !truth.runs.is_empty() => {
+            let at = chance.below(truth.runs.len());
+            let old = &mut truth.runs[at];
+            let new = Run { id: old.id, ..random_run(make, chance, names, n) };
+            put_over(old, new, |run| &mut run.version)
+        }
+        7 if !truth.jobs.is_empty() => {
+            let index = chance.below(truth.jobs.len());
+            let old = &mut truth.jobs[index];
+            let removed_at = chance.one_in(2).then(|| at(2));
+            let new = Job { removed_at, ..old.clone() };
+            put_over(old, new, |job| &mut job.version)
+        }
+        _ => delete(truth, chance).unwrap_or_else(|| {
+            let fact = world.make.event();
+            truth.events.push(fact.id);
+            fact.into()
+        }),
+    }
+}
+
+fn delete(truth: &mut Truth, chance: &mut Chance) -> Option<Change> {
+    fn take<T>(of: &mut Vec<T>, chance: &mut Chance) -> Option<T> {
+        if of.is_empty() { None } else { Some(of.swap_remove(chance.below(of.len()))) }
+    }
+    Some(match chance.below(4) {
+        0 => take(&mut truth.sessions, chance)
+            .map(|gone| Change::Delete(RecordId::Session(gone.id), gone.version))?,
+        1 => take(&mut truth.runs, chance)
+            .map(|gone| Change::Delete(RecordId::Run(gone.id), gone.version))?,
+        2 => take(&mut truth.jobs, chance)
+            .map(|gone| Change::Delete(RecordId::Job(gone.id), gone.version))?,
+        _ => take(&mut truth.events, chance)
+            .map(|gone| Change::Delete(RecordId::Event(gone), Version(1)))?,
+    })
+}
+
+/// P6, P8: numbers for a glance and for metrics, at no cost and never wrong; also after conflicts.
+pub async fn the_tally_equals_the_truth_after_random_changes(mut world: World) {
+    let chance = &mut Chance::new(31);
+    let names = Names::new(&world.make);
+    let mut truth = Truth::default();
+    assert_eq!(world.driver().tally().await.unwrap(), Tally::default());
+    for round in 0..60 {
+        let before = truth.clone();
+        let mut batch: Vec<Change> = (0..1 + chance.below(8))
+            .map(|n| step(&world, &mut truth, chance, &names, round * 100 + n))
+            .collect();
+        if chance.one_in(4) {
+            batch.push(Change::Require(sexton_domain::change::Guard::Alive(epoch(99))));
+            world.conflict(batch).await;
+            truth = before;
+        } else {
+            world.store(batch).await;
+        }
+        assert_eq!(world.driver().tally().await.unwrap(), truth.tally(), "round {round}");
+        // An open session that ends moves from one count to another.
+        let mut open = world.make.session(&format!("agent:main:open-{round}"));
+        world.put(open.clone()).await;
+        open.version = Version(1);
+        truth.sessions.push(open.clone());
+        assert_eq!(world.driver().tally().await.unwrap(), truth.tally());
+        let over = super::make::ended_session(open, sexton_domain::session::EndReason::Idle);
+        world.put(over.clone()).await;
+        let last = truth.sessions.last_mut().expect("it was pushed");
+        *last = Session { version: Version(2), ..over };
+    }
+    world.reopen().await;
+    assert_eq!(world.driver().tally().await.unwrap(), truth.tally());
+    assert!(matches!(world.stored(truth.runs[0].clone()).await, Some(Record::Run(_))));
+}
