@@ -302,6 +302,8 @@ struct Parts<'a> {
 
 /// The agent and what follows it; `None` if this is no agent key.
 fn split(text: &str) -> Option<(&str, Parts<'_>)> {
+    // White space before an empty last part would be at the end of the canonical form.
+    let text = text.trim_matches(|c: char| c == ':' || c.is_whitespace());
     let mut at = 0;
     let mut parts = Vec::new();
     for part in text.split(':') {

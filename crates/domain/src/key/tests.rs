@@ -89,6 +89,8 @@ fn two_spellings_of_one_address_are_one_key() {
         (" Agent:Main:MAIN ", "agent:main:main"),
         ("agent::main::main", "agent:main:main"),
         ("GLOBAL", "global"),
+        // A regression: the space came to the end, where the next reading took it for a margin.
+        ("agent:main:direct:bob :", "agent:main:direct:bob"),
         ("agent:My Agent!:main", "agent:my-agent:main"),
         ("agent:!!!:main", "agent:main:main"),
         ("agent:main:dm:Bob", "agent:main:direct:bob"),
@@ -122,7 +124,14 @@ fn ids_in_which_case_matters_keep_it() {
 
 #[test]
 fn a_key_of_unknown_shape_is_kept_byte_for_byte() {
-    for text in [" My::Custom Key ", "agent:Main:What:Ever", "Agent::x", "cron:J:failure", "é"] {
+    for text in [
+        " My::Custom Key ",
+        "agent:Main:What:Ever",
+        "Agent::x",
+        "cron:J:failure",
+        "é",
+        "agent:a: :",
+    ] {
         assert_eq!(key(text).as_str(), text);
         assert_eq!((key(text).shape(), key(text).agent()), (Shape::Other, None));
     }

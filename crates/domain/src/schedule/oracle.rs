@@ -238,7 +238,7 @@ fn budget(cases: u32) -> ProptestConfig {
 }
 
 proptest! {
-    #![proptest_config(budget(600))]
+    #![proptest_config(budget(400))]
 
     // P5: every slot is accounted for, and the rule says which slots there are.
     #[test]
@@ -251,7 +251,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(budget(100))]
+    #![proptest_config(budget(60))]
 
     // P5: the same for expressions with seconds.
     #[test]
