@@ -13,7 +13,9 @@ mod session;
 mod spec;
 mod status;
 
-pub use event::Event;
+pub(crate) use schema::word;
+
+pub use event::{Event, EventPage, Gap, Lagged};
 pub use job::{Counters, Job, JobPreview, Placed, Slot, Slots, Suspension};
 pub use node::Node;
 pub use problem::{Code, Problem};

@@ -1,11 +1,48 @@
 //! HTTP: the API of a running engine, and of a store that is open for reading.
 //!
-//! Knows [`sexton_engine::handle::Handle`] and nothing behind it. [`api`] is what goes over the wire.
+//! Knows [`sexton_engine::handle::Handle`] and nothing behind it. [`api`] is what goes over the
+//! wire, [`router`] answers it, [`serve`] brings connections to the router.
 
 use std::error::Error;
 
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware;
+use sexton_engine::handle::Handle;
+
 pub mod api;
+mod auth;
+mod body;
+mod cursor;
+mod failure;
+mod guard;
+mod openapi;
+mod query;
+mod route;
+mod routes;
+mod serve;
 mod suggest;
+
+pub use auth::{Access, token_sha256};
+pub use serve::serve;
+
+/// Answers requests about this engine, from those who may ask.
+pub fn router(handle: Handle, access: Access) -> Router {
+    routes::all()
+        .into_iter()
+        .fold(Router::new(), |router, route| route.add_to(router))
+        .fallback(guard::no_route)
+        .method_not_allowed_fallback(guard::wrong_method)
+        .layer(DefaultBodyLimit::max(body::MAX_BODY_BYTES))
+        .layer(middleware::from_fn_with_state(access, auth::admit))
+        .layer(middleware::from_fn(guard::guard))
+        .with_state(handle)
+}
+
+/// The OpenAPI 3.1 document of the API.
+pub fn openapi() -> &'static serde_json::Value {
+    openapi::document()
+}
 
 /// An error with everything it rests on, in one line.
 fn chain(error: &dyn Error) -> String {

@@ -28,6 +28,36 @@ pub struct Event {
     pub data: Value,
 }
 
+/// Some events, in their order.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct EventPage {
+    /// The oldest first.
+    pub items: Vec<Event>,
+    /// What to send as `after` to get the next page; null at the end of the log.
+    pub next: Option<String>,
+    /// Set when events between `after` and the first item are no longer kept.
+    pub gap: Option<Gap>,
+}
+
+/// Events that a reader can no longer get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Gap {
+    /// The last event that the reader has seen.
+    pub after: u64,
+    /// The oldest event that is kept: reading goes on there.
+    pub oldest: u64,
+    /// Whether the store was restored from a backup since: numbers from before it may have been
+    /// given to other events, and reading begins with the oldest.
+    pub restored: bool,
+}
+
+/// A reader of the stream has fallen behind. Nothing is lost while the events are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Lagged {
+    /// By how many events.
+    pub behind: u64,
+}
+
 impl From<event::Event> for Event {
     fn from(event: event::Event) -> Self {
         let event::NewEvent { id, kind, at, data, .. } = event.fact;

@@ -1,0 +1,147 @@
+//! Failures: how every error becomes a problem, with the command that clears it.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use sexton_domain::job::Source;
+use sexton_domain::plan::jobs::Refused;
+use sexton_engine::StoreError;
+use sexton_engine::handle::{Error, Phase};
+
+use crate::api::{Code, FieldError, Problem};
+use crate::suggest::did_you_mean;
+
+/// What a handler answers instead of a result.
+#[derive(Debug)]
+pub(crate) struct Failure(Box<Problem>);
+
+pub(crate) type Result<T> = std::result::Result<T, Failure>;
+
+impl Failure {
+    /// What goes over the wire.
+    pub fn problem(&self) -> &Problem {
+        &self.0
+    }
+}
+
+impl From<Problem> for Failure {
+    fn from(problem: Problem) -> Self {
+        Self(Box::new(problem))
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        problem(&error).into()
+    }
+}
+
+impl From<FieldError> for Failure {
+    fn from(error: FieldError) -> Self {
+        let problem = Problem::new(Code::InvalidField, error.to_string());
+        let problem = problem.about(error.field, &error.value);
+        Self::from(match error.hint {
+            Some(hint) => problem.hint(hint),
+            None => problem,
+        })
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        self.0.into_response()
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        if self.code == Code::Internal {
+            tracing::error!(detail = self.detail, "request failed");
+        }
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let (code, body) = (self.code, axum::Json(self));
+        let mut response = (status, body).into_response();
+        let headers = response.headers_mut();
+        let json = HeaderValue::from_static("application/problem+json");
+        headers.insert(header::CONTENT_TYPE, json);
+        match code {
+            Code::Unauthorized => {
+                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            Code::NotReady | Code::StoreUnavailable | Code::TooSlow => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            _ => {}
+        }
+        response
+    }
+}
+
+/// What an error of the engine is for the outside.
+fn problem(error: &Error) -> Problem {
+    let of = |code| Problem::new(code, crate::chain(error));
+    match error {
+        Error::NotFound { what, id } => {
+            let hint = match *what {
+                "session" => "`sexton session list --kind all` lists what there is".to_owned(),
+                what => format!("`sexton {what} list` lists what there is"),
+            };
+            of(Code::NotFound).about("id", id).hint(hint)
+        }
+        Error::Refused(refused) => refusal(refused),
+        Error::UnknownAgent { agent, known } => {
+            let near = did_you_mean(agent.as_str(), known.split(", "));
+            let hint = near.unwrap_or_else(|| {
+                format!("add `[agents.{agent}]` to the config and reload it, or name another agent")
+            });
+            of(Code::UnknownAgent).about("agent", agent.as_str()).hint(hint)
+        }
+        Error::Unavailable(Phase::Offline) => {
+            of(Code::Offline).hint("start the daemon: `sexton serve`")
+        }
+        Error::Unavailable(_) => of(Code::NotReady).hint("try again; `sexton status` shows why"),
+        Error::Store(StoreError::Corrupt { .. }) => {
+            of(Code::Internal).hint("`sexton doctor` names what is broken")
+        }
+        Error::Store(StoreError::TooLarge { .. }) => of(Code::BodyTooLarge),
+        Error::Store(StoreError::ReadOnly) => {
+            of(Code::Offline).hint("start the daemon: `sexton serve`")
+        }
+        Error::Store(StoreError::Unavailable { .. } | StoreError::Closed) => {
+            of(Code::StoreUnavailable)
+                .hint("try again; `sexton status` shows the state of the disk")
+        }
+    }
+}
+
+fn refusal(refused: &Refused) -> Problem {
+    let of = |code| Problem::new(code, refused.to_string());
+    match refused {
+        Refused::OwnedByConfig { key, owner } => owned(of(Code::OwnedByConfig), key, owner),
+        Refused::KeyTaken { key, owner: Source::Config(owner) } => {
+            owned(of(Code::OwnedByConfig), key, owner)
+        }
+        Refused::KeyTaken { key, owner: Source::Api } => {
+            of(Code::KeyTaken).hint(format!("choose another key, or `sexton job rm {key}` first"))
+        }
+        Refused::Removed { key } => {
+            of(Code::JobRemoved).hint(format!("add it again: `sexton job add --key {key} …`"))
+        }
+        Refused::Done { key } => {
+            of(Code::JobDone).hint(format!("give it another time: `sexton job edit {key} --at …`"))
+        }
+        Refused::Active { key, state, .. } => of(Code::JobActive).hint(format!(
+            "wait for it, or find it with `sexton run list --job {key} --state {state}` and stop it with `sexton run cancel ID`"
+        )),
+        Refused::WouldRemoveAll(_) => of(Code::Conflict).hint("reload with `--allow-empty`"),
+        Refused::RunEnded => of(Code::RunEnded).hint("`sexton run show ID` says how"),
+        Refused::Stale { key, revision } => of(Code::StaleRevision).about("if-match", "").hint(
+            format!("read it again (`sexton job show {key}`) and send revision {revision}"),
+        ),
+    }
+}
+
+fn owned(problem: Problem, key: &impl std::fmt::Display, owner: &str) -> Problem {
+    problem.hint(format!(
+        "change it in the config ({owner}) and reload, or stop it for now with `sexton job disable {key}`"
+    ))
+}

@@ -1,0 +1,147 @@
+//! The node itself: health, status, nodes, the document, and stopping.
+
+use std::collections::BTreeMap;
+
+use axum::Json as Reply;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde_json::Value;
+use sexton_domain::job::Job;
+use sexton_engine::handle::{self, Error, Handle};
+use sexton_engine::page::Tally;
+use sexton_engine::{Stats, page};
+
+use crate::api::{
+    Code, Health, NextSlot, Node, Page, Phase, Problem, Run, RunCount, RunState, SessionCount,
+    Status, Stop, Stopping, StoreStatus,
+};
+use crate::body::Json;
+use crate::failure::Result;
+use crate::openapi;
+use crate::query::{LIMIT, Query};
+use crate::route::Route;
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        Route::get("/healthz", health)
+            .summary("Whether the process answers. Needs no token.")
+            .answers::<Health>(200),
+        Route::get("/readyz", ready)
+            .summary("Whether the node is at work, or why not. Needs no token.")
+            .answers::<Health>(200),
+        Route::get("/openapi.json", document).summary("This document").answers::<Value>(200),
+        Route::get("/v1/status", status)
+            .summary("What a status screen shows")
+            .answers::<Status>(200),
+        Route::get("/v1/nodes", nodes)
+            .summary("The newest lives of all nodes, newest first; there is one page")
+            .params(&[LIMIT])
+            .answers::<Page<Node>>(200),
+        Route::post("/v1/stop", stop)
+            .summary("Asks the node to stop")
+            .reads::<Stop>()
+            .answers::<Stopping>(202),
+    ]
+}
+
+async fn health() -> Reply<Health> {
+    Reply(Health { status: "ok".to_owned() })
+}
+
+async fn ready(State(handle): State<Handle>) -> Result<Reply<Health>> {
+    let why = match handle.phase() {
+        handle::Phase::Ready => return Ok(Reply(Health { status: "ready".to_owned() })),
+        handle::Phase::Reconciling => "it is ending what an earlier life left behind",
+        handle::Phase::Draining(_) => "it is draining",
+        handle::Phase::Stopped => "it has stopped",
+        handle::Phase::Offline => "it is not running",
+    };
+    Err(Problem::new(Code::NotReady, format!("be ready: {why}")).into())
+}
+
+async fn document() -> Reply<Value> {
+    Reply(openapi::document().clone())
+}
+
+async fn status(State(handle): State<Handle>) -> Result<Reply<Status>> {
+    let status = handle.status().await?;
+    Ok(Reply(Status {
+        phase: phase(status.phase),
+        node: status.node.as_ref().map(Node::from),
+        now: handle.now(),
+        jobs: status.tally.jobs,
+        sessions: sessions(&status.tally),
+        runs: runs(&status.tally),
+        events: status.tally.events,
+        ownerless: status.ownerless,
+        next: status.upcoming.iter().filter_map(next).collect(),
+        running: status.running.iter().map(Run::from).collect(),
+        store: store(status.stats),
+    }))
+}
+
+async fn nodes(State(handle): State<Handle>, query: Query) -> Result<Reply<Page<Node>>> {
+    let nodes = handle.nodes(query.limit()?).await?;
+    Ok(Reply(Page { items: nodes.iter().map(Node::from).collect(), next: None }))
+}
+
+async fn stop(
+    State(handle): State<Handle>,
+    Json(stop): Json<Stop>,
+) -> Result<(StatusCode, Reply<Stopping>)> {
+    if handle.phase() == handle::Phase::Offline {
+        return Err(Error::Unavailable(handle::Phase::Offline).into());
+    }
+    tracing::info!(reason = ?stop.reason, "asked to stop over HTTP");
+    handle.stop(stop.reason.into());
+    Ok((StatusCode::ACCEPTED, Reply(Stopping { phase: phase(handle.phase()) })))
+}
+
+fn phase(phase: handle::Phase) -> Phase {
+    match phase {
+        handle::Phase::Reconciling => Phase::Reconciling,
+        handle::Phase::Ready => Phase::Ready,
+        handle::Phase::Draining(_) => Phase::Draining,
+        handle::Phase::Stopped => Phase::Stopped,
+        handle::Phase::Offline => Phase::Offline,
+    }
+}
+
+fn sessions(tally: &Tally) -> Vec<SessionCount> {
+    let mut kinds = BTreeMap::new();
+    for (&(kind, open), &count) in &tally.sessions {
+        let (opened, ended) = kinds.entry(kind).or_insert((0, 0));
+        *if open { opened } else { ended } += count;
+    }
+    kinds.into_iter().map(|(kind, (open, ended))| SessionCount { kind, open, ended }).collect()
+}
+
+fn runs(tally: &Tally) -> Vec<RunCount> {
+    let count = |(&(state, outcome), &count): (&(page::RunState, _), &u64)| {
+        let state = match state {
+            page::RunState::Queued => RunState::Queued,
+            page::RunState::Waiting => RunState::Waiting,
+            page::RunState::Running => RunState::Running,
+            page::RunState::Ended => RunState::Ended,
+        };
+        RunCount { state, outcome, count }
+    };
+    tally.runs.iter().map(count).collect()
+}
+
+fn next(job: &Job) -> Option<NextSlot> {
+    let (slot, at) = job.next_slot.zip(job.due_at())?;
+    Some(NextSlot { job_id: job.id, job_key: job.key.clone(), slot, at })
+}
+
+fn store(stats: Stats) -> StoreStatus {
+    StoreStatus {
+        commits: stats.commits,
+        transactions: stats.transactions,
+        syncs: stats.syncs,
+        commit_ms: stats.commit_time.as_secs_f64() * 1e3,
+        store_bytes: stats.store_bytes,
+        wal_bytes: stats.wal_bytes,
+        free_bytes: stats.free_bytes,
+    }
+}
