@@ -17,7 +17,7 @@ use crate::dispatcher::Dispatcher;
 use crate::env::Env;
 use crate::handle::{Error, Handle, Online, Phase};
 use crate::heartbeat::Heartbeat;
-use crate::reconciler::Reconciler;
+use crate::reconciler::{FAILURE_PAUSE, Reconciler};
 use crate::runners::{Runners, Watch};
 use crate::scheduler::Scheduler;
 use crate::settings::Settings;
@@ -27,6 +27,9 @@ use crate::ticker::{self, Loop};
 /// What a stop adds to the longest grace before it goes on without the last runs; what they leave
 /// is found by the next boot.
 const STOP_MARGIN: Duration = Duration::from_secs(15);
+
+/// How often a start tries to end the runs of dead epochs.
+const CLEAR_UPS: u32 = 5;
 
 /// What an engine starts from.
 #[derive(Debug)]
@@ -112,7 +115,7 @@ impl Engine {
             None,
         );
         let mut reconciler = node.reconciler(lease);
-        reconciler.run_once(node.env.clock.now()).await?;
+        clear_up(&node.env, &mut reconciler).await?;
         if let Some(Declaration { source, jobs, empty }) = jobs
             && let Err(refused) = handle.bring_in_line(&source, &jobs, empty).await
         {
@@ -135,6 +138,19 @@ impl Engine {
         // The sender outlives the node's tasks; if it is gone, so is the node.
         let _ = self.phase.wait_for(|phase| *phase == Phase::Stopped).await;
     }
+}
+
+/// Ends what earlier epochs left behind before anything is scheduled. A store that fails for a moment
+/// is waited for; a run that cannot be ended for longer does not keep the others from their work.
+async fn clear_up(env: &Env, reconciler: &mut Reconciler) -> Result<(), StoreError> {
+    for _ in 0..CLEAR_UPS {
+        reconciler.run_once(env.clock.now()).await?;
+        if reconciler.left == 0 {
+            break;
+        }
+        env.clock.sleep(FAILURE_PAUSE).await;
+    }
+    Ok(())
 }
 
 /// Records the new epoch, with what is wrong with the clock.
@@ -204,6 +220,7 @@ impl Parts {
             owner: self.owner,
             fence: self.fence,
             every: lease.to_std(),
+            left: 0,
         }
     }
 

@@ -22,6 +22,8 @@ use crate::ticker::{Loop, Pass};
 
 /// How many orphans one read takes.
 const PAGE: u32 = 256;
+/// The pause before runs are looked at again whose end the store did not take.
+pub(crate) const FAILURE_PAUSE: Duration = Duration::from_secs(1);
 
 /// The reconciler.
 #[derive(Debug)]
@@ -32,6 +34,8 @@ pub struct Reconciler {
     pub(crate) fence: Fence,
     /// The pause between two looks.
     pub(crate) every: Duration,
+    /// How many runs of dead epochs the last look could not end, because the store failed.
+    pub(crate) left: usize,
 }
 
 #[async_trait]
@@ -46,7 +50,8 @@ impl Loop for Reconciler {
         for epoch in &dead {
             self.bury_node(*epoch).await?;
         }
-        Ok(Pass::after(ended + dead.len(), self.every))
+        let pause = if self.left > 0 { FAILURE_PAUSE } else { self.every };
+        Ok(Pass::after(ended + dead.len(), pause))
     }
 }
 
@@ -67,10 +72,11 @@ impl Reconciler {
     }
 
     /// Ends what has no living owner; survivors of the dead are killed before anything is retried.
-    async fn end_orphans(&self) -> Result<usize, Error> {
+    async fn end_orphans(&mut self) -> Result<usize, Error> {
         let living = self.living().await?;
         let mut ended = 0;
         let mut stuck = BTreeSet::new();
+        self.left = 0;
         loop {
             let orphans = self.store.read().orphan_runs(living.clone(), PAGE).await?;
             let orphans: Vec<Run> =
@@ -86,6 +92,7 @@ impl Reconciler {
                 if let Err(error) = self.end_run(run).await {
                     tracing::error!(run.id = %run, %error, "an orphan could not be ended");
                     stuck.insert(run);
+                    self.left += 1;
                 } else {
                     ended += 1;
                 }
