@@ -1,1 +1,95 @@
-fn main() {}
+//! Sexton, the keeper of AI agents' sessions: the one binary.
+//!
+//! Knows every other crate and puts them together: arguments, config, wiring, output.
+
+use std::panic::{self, AssertUnwindSafe};
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use sexton_engine::process::shim;
+
+mod args;
+mod atomic;
+mod client;
+mod clock;
+mod command;
+mod config;
+mod failure;
+mod log;
+mod output;
+mod place;
+mod prompt;
+mod serve;
+mod store;
+
+use args::{Cli, Command};
+use client::Client;
+use failure::{Exit, Failure};
+use output::Output;
+
+/// The hidden command under which this binary is the shim of an agent.
+const SHIM: &str = "__shim";
+
+fn main() -> ExitCode {
+    // First of all: a shim is single-threaded and has no time for anything else.
+    let mut words = std::env::args_os().skip(1);
+    if words.next().is_some_and(|word| word == SHIM) {
+        return shim::main(words);
+    }
+    let cli = Cli::parse();
+    panic::set_hook(Box::new(|panic| {
+        eprintln!("error: this is a bug in Sexton: {panic}");
+        eprintln!(
+            "hint: please report it with what you did; version {}",
+            env!("CARGO_PKG_VERSION")
+        );
+    }));
+    let ended = panic::catch_unwind(AssertUnwindSafe(|| run(cli)));
+    match ended {
+        Ok(Ok(exit)) => exit.into(),
+        Ok(Err(failure)) => {
+            if failure.exit != Exit::Ok {
+                eprintln!("{failure}");
+            }
+            failure.exit.into()
+        }
+        Err(_) => Exit::Bug.into(),
+    }
+}
+
+fn run(cli: Cli) -> Result<Exit, Failure> {
+    let Cli { globals, command } = cli;
+    let output = Output::new(&globals);
+    log::start(&globals, matches!(command, Command::Serve(_)))?;
+    match command {
+        Command::Init { dir } => command::init::main(dir, output),
+        Command::Config(command) => command::config::main(command, &globals, output),
+        Command::Serve(serve) => runtime(tokio::runtime::Builder::new_multi_thread())?
+            .block_on(serve::main(serve, &globals)),
+        command => {
+            let client = Client::new(&globals, output)?;
+            runtime(tokio::runtime::Builder::new_current_thread())?
+                .block_on(talk(command, client, output))
+        }
+    }
+}
+
+/// The commands that ask the daemon.
+async fn talk(command: Command, mut client: Client, output: Output) -> Result<Exit, Failure> {
+    let client = &mut client;
+    match command {
+        Command::Stop => command::stop::main(client, output).await,
+        Command::Status => command::status::main(client, output).await,
+        Command::Job(command) => command::job::main(command, client, output).await,
+        Command::Run(command) => command::run::main(command, client, output).await,
+        Command::Session(command) => command::session::main(command, client, output).await,
+        Command::Init { .. } | Command::Config(_) | Command::Serve(_) => {
+            Err(Failure::new(Exit::Bug, "this command does not ask the daemon"))
+        }
+    }
+}
+
+fn runtime(mut builder: tokio::runtime::Builder) -> Result<tokio::runtime::Runtime, Failure> {
+    let runtime = builder.enable_all().build();
+    runtime.map_err(|error| Failure::new(Exit::Unavailable, format!("failed to start: {error}")))
+}

@@ -1,0 +1,161 @@
+//! What can be typed: commands and flags. What they mean is with the commands.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub mod job;
+pub mod list;
+
+/// Keeper of AI agents' sessions: rings them on time, sees that every one of them ends.
+#[derive(Debug, Parser)]
+#[command(name = "sexton", version, propagate_version = true, max_term_width = 100)]
+#[command(after_help = "Exit codes: 0 ok, 1 the answer is no, 2 usage or config, 3 not found, \
+    4 refused, 5 daemon not reached, 6 try again, 70 a bug.")]
+pub struct Cli {
+    /// What goes for every command.
+    #[command(flatten)]
+    pub globals: Globals,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What goes for every command.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Globals {
+    /// The config file [default: ./sexton.toml, then $XDG_CONFIG_HOME/sexton/sexton.toml]
+    #[arg(long, global = true, env = "SEXTON_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The folder of store, token and archives [default: $XDG_DATA_HOME/sexton]
+    #[arg(long, global = true, env = "SEXTON_DATA_DIR", value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Where the daemon is [default: what it wrote into the data folder]
+    #[arg(long, global = true, env = "SEXTON_URL", value_name = "URL")]
+    pub url: Option<String>,
+    /// The access token [default: the local admin token in the data folder]
+    #[arg(long, global = true, env = "SEXTON_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+    /// Print one JSON document with the field names of the HTTP API
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Say more; twice for everything
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// Say nothing but errors and what was asked for
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// When to use colors
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
+    pub color: Color,
+}
+
+/// When to use colors.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless NO_COLOR is set.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the gateway in the foreground
+    Serve(Serve),
+    /// Write a commented sexton.toml
+    Init {
+        /// The folder to write it to [default: where the search for a config looks last]
+        dir: Option<PathBuf>,
+    },
+    /// Ask the daemon to stop
+    Stop,
+    /// Show on one screen how things are
+    Status,
+    /// Add, change, list and run jobs
+    #[command(subcommand)]
+    Job(job::Command),
+    /// Look at runs and cancel them
+    #[command(subcommand)]
+    Run(Run),
+    /// Look at sessions and their transcripts
+    #[command(subcommand)]
+    Session(Session),
+    /// Check and show the config
+    #[command(subcommand)]
+    Config(Config),
+}
+
+/// `serve`
+#[derive(Debug, Clone, Args)]
+pub struct Serve {
+    /// Let a config without jobs remove all jobs that it declared before, at start and on SIGHUP
+    #[arg(long)]
+    pub allow_empty: bool,
+}
+
+/// `run …`
+#[derive(Debug, Subcommand)]
+pub enum Run {
+    /// List runs, newest first
+    List(list::Runs),
+    /// Show a run with its timeline
+    Show {
+        /// The run's id
+        id: String,
+    },
+    /// Cancel a run
+    Cancel {
+        /// The run's id
+        id: String,
+    },
+}
+
+/// `session …`
+#[derive(Debug, Subcommand)]
+pub enum Session {
+    /// List sessions, newest first; those of isolated runs only with --kind run or all
+    List(list::Sessions),
+    /// Show a session
+    Show {
+        /// The session's id
+        id: String,
+    },
+    /// Print a session's transcript; JSON lines with --json
+    Transcript {
+        /// The session's id
+        id: String,
+        /// Go on until the session ends
+        #[arg(long, short)]
+        follow: bool,
+        /// Begin after this entry
+        #[arg(long, value_name = "SEQ", default_value_t = 0)]
+        after: u64,
+    },
+}
+
+/// `config …`
+#[derive(Debug, Subcommand)]
+pub enum Config {
+    /// Check the config file and say everything that is wrong with it
+    Check,
+    /// Print the config in force with its defaults; secrets are hidden
+    Show,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

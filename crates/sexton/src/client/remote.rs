@@ -1,0 +1,111 @@
+//! Over HTTP, to the daemon of this data folder or to one that was named.
+
+use std::fs;
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+use super::{Ask, Raw};
+use crate::args::Globals;
+use crate::clock;
+use crate::config::{Config, Surroundings};
+use crate::failure::{Exit, Failure, causes};
+use crate::place::{self, DataDir};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A daemon, whether or not it runs.
+#[derive(Debug)]
+pub struct Remote {
+    http: reqwest::Client,
+    url: String,
+    token: Option<String>,
+    local: bool,
+}
+
+impl Remote {
+    /// `--url`, else what the daemon wrote into the data folder, else what the config says.
+    pub fn find(globals: &Globals) -> Result<Self, Failure> {
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(ANSWER_TIMEOUT)
+            .user_agent(concat!("sexton/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .context("set up an HTTP client")?;
+        let dir = DataDir::find(globals)?;
+        let url = match &globals.url {
+            Some(url) => checked(url)?,
+            None => local_url(globals, &dir),
+        };
+        let token = globals.token.clone().or_else(|| {
+            let token = fs::read_to_string(dir.token()).ok()?;
+            Some(token.trim().to_owned())
+        });
+        Ok(Self { http, url, token, local: globals.url.is_none() })
+    }
+
+    /// Whether it is the daemon of this data folder.
+    pub fn is_local(&self) -> bool {
+        self.local
+    }
+
+    /// Asks; an error is always that it cannot be reached.
+    pub async fn ask(&self, ask: &Ask) -> Result<Raw, Failure> {
+        let url = format!("{}{}", self.url, ask.target());
+        let mut request = self.http.request(ask.method.clone(), url);
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
+        if let Some(revision) = ask.revision {
+            request = request.header("if-match", format!("\"{revision}\""));
+        }
+        if let Some(body) = &ask.body {
+            let kind = match ask.method.as_str() {
+                "PATCH" => "application/merge-patch+json",
+                _ => "application/json",
+            };
+            request = request.header("content-type", kind).body(body.to_string());
+        }
+        let response = request.send().await.map_err(|error| self.unreachable(&error))?;
+        let status = response.status();
+        let body = response.bytes().await.map_err(|error| self.unreachable(&error))?;
+        Ok(Raw { status, body: body.to_vec() })
+    }
+
+    fn unreachable(&self, error: &reqwest::Error) -> Failure {
+        if error.is_timeout() && !error.is_connect() {
+            let message = format!("the daemon at {} did not answer in time", self.url);
+            return Failure::new(Exit::Unavailable, message).hint("try again");
+        }
+        let why = causes(error);
+        Failure::new(
+            Exit::Unreachable,
+            format!("the daemon at {} cannot be reached: {why}", self.url),
+        )
+        .hint("start it with `sexton serve`, or name another one with --url")
+    }
+}
+
+fn checked(url: &str) -> Result<String, Failure> {
+    let url = url.trim_end_matches('/');
+    if url.starts_with("http://") {
+        return Ok(url.to_owned());
+    }
+    let hint = "write for example http://127.0.0.1:4747; https is not there yet";
+    Err(Failure::new(Exit::Usage, format!("cannot use {url:?} as the daemon's URL")).hint(hint))
+}
+
+fn local_url(globals: &Globals, dir: &DataDir) -> String {
+    if let Ok(address) = fs::read_to_string(dir.address()) {
+        return address.trim().to_owned();
+    }
+    // A config that is wrong is not the business of a client.
+    let config = place::config_file(globals).ok().and_then(|path| {
+        let around = Surroundings { data_dir: dir.path(), now: clock::now() };
+        Config::load(path.as_deref(), around).ok()
+    });
+    let listen = config.unwrap_or_default().file.server.listen;
+    format!("http://{listen}")
+}

@@ -1,0 +1,11 @@
+//! The commands, one file for each word that follows `sexton`.
+
+pub mod config;
+pub mod init;
+pub mod job;
+pub mod run;
+pub mod session;
+pub mod status;
+pub mod stop;
+
+mod page;

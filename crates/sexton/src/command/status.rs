@@ -1,0 +1,142 @@
+//! `status`: one screen, what needs a look first.
+
+use sexton_domain::run::Outcome;
+use sexton_server::api::{Phase, RunState, Status};
+
+use crate::client::{Ask, Client};
+use crate::failure::{Exit, Failure};
+use crate::output::{Output, bytes, count, relative, rough, word};
+
+/// Free space below which a status says so.
+const LOW_DISK_BYTES: u64 = 1 << 30;
+
+/// Runs `status`.
+pub async fn main(client: &mut Client, output: Output) -> Result<Exit, Failure> {
+    let answer = client.ask(Ask::get("/v1/status")).await?;
+    if output.json {
+        output.document(&answer.0)?;
+    } else {
+        screen(&answer.read()?, output)?;
+    }
+    Ok(Exit::Ok)
+}
+
+fn screen(status: &Status, output: Output) -> Result<(), Failure> {
+    for alert in alerts(status) {
+        output.line(output.alarming(&format!("! {alert}")))?;
+    }
+    output.fields(&[
+        ("node", node(status)),
+        ("jobs", status.jobs.to_string()),
+        ("sessions", sessions(status)),
+        ("runs", runs(status)),
+        ("events", status.events.to_string()),
+        ("store", store(status)),
+    ])?;
+    let now = status.now;
+    if !status.running.is_empty() {
+        output.line(format_args!("\n{}", output.bold("running, the oldest first")))?;
+        let row = |run: &sexton_server::api::Run| {
+            vec![
+                run.job_key.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string),
+                run.id.to_string(),
+                relative(run.started_at.unwrap_or(run.queued_at), now),
+                run.deadline.map_or_else(|| "-".to_owned(), |at| relative(at, now)),
+            ]
+        };
+        let rows = status.running.iter().take(10).map(row).collect();
+        output.table(&["job", "run", "since", "deadline"], rows, "")?;
+    }
+    if !status.next.is_empty() {
+        output.line(format_args!("\n{}", output.bold("next")))?;
+        let row = |next: &sexton_server::api::NextSlot| {
+            vec![next.job_key.to_string(), relative(next.at, now), next.at.to_string()]
+        };
+        output.table(&["job", "starts", "at"], status.next.iter().map(row).collect(), "")?;
+    }
+    Ok(())
+}
+
+/// What needs a look, as far as a status can tell.
+fn alerts(status: &Status) -> Vec<String> {
+    let mut alerts = Vec::new();
+    if status.ownerless > 0 {
+        let what = count(status.ownerless as u64, "running run or open session");
+        let cure = match status.phase {
+            Phase::Offline => "the next start ends them",
+            _ => "the reconciler ends them",
+        };
+        alerts.push(format!("{what} without a live owner: {cure}"));
+    }
+    let overdue =
+        status.running.iter().filter(|run| run.deadline.is_some_and(|at| at < status.now));
+    for run in overdue {
+        alerts.push(format!("run {} is past its deadline", run.id));
+    }
+    if let Some(free) = status.store.free_bytes.filter(|free| *free < LOW_DISK_BYTES) {
+        alerts.push(format!("only {} free on the disk of the store", bytes(free)));
+    }
+    alerts
+}
+
+fn node(status: &Status) -> String {
+    let phase = word(&status.phase);
+    let Some(node) = &status.node else { return format!("{phase}, no node was ever here") };
+    let since = match node.ended_at {
+        Some(at) => format!("ended {}", relative(at, status.now)),
+        None => format!("since {}", relative(node.started_at, status.now)),
+    };
+    let (host, pid, epoch, version) = (&node.host, node.pid, &node.epoch, &node.version);
+    format!("{phase}, {host} pid {pid}, epoch {epoch}, version {version}, {since}")
+}
+
+fn sessions(status: &Status) -> String {
+    let open: u64 = status.sessions.iter().map(|kind| kind.open).sum();
+    let ended: u64 = status.sessions.iter().map(|kind| kind.ended).sum();
+    let kinds: Vec<String> = status
+        .sessions
+        .iter()
+        .map(|kind| format!("{} {}", kind.open + kind.ended, word(&kind.kind)))
+        .collect();
+    let kinds = if kinds.is_empty() { String::new() } else { format!(" ({})", kinds.join(", ")) };
+    format!("{open} open, {ended} ended{kinds}")
+}
+
+fn runs(status: &Status) -> String {
+    let of = |state: RunState| -> u64 {
+        status.runs.iter().filter(|count| count.state == state).map(|count| count.count).sum()
+    };
+    let mut parts: Vec<String> = [RunState::Running, RunState::Queued, RunState::Waiting]
+        .into_iter()
+        .map(|state| (of(state), state))
+        .filter(|(count, state)| *count > 0 || *state == RunState::Running)
+        .map(|(count, state)| format!("{count} {}", word(&state)))
+        .collect();
+    for outcome in Outcome::ALL {
+        let count = status.runs.iter().filter(|count| count.outcome == Some(outcome));
+        let count: u64 = count.map(|count| count.count).sum();
+        if count > 0 {
+            parts.push(format!("{count} {}", word(&outcome)));
+        }
+    }
+    parts.join(", ")
+}
+
+fn store(status: &Status) -> String {
+    let store = &status.store;
+    let mut text = bytes(store.store_bytes);
+    text.push_str(&format!(", log {}", bytes(store.wal_bytes)));
+    if let Some(free) = store.free_bytes {
+        text.push_str(&format!(", {} free", bytes(free)));
+    }
+    if let Some(millis) = store.commit_ms.is_normal().then_some(store.commit_ms) {
+        let each = millis / store.transactions.max(1) as f64;
+        let each = sexton_domain::duration::Duration::from_millis(each.ceil() as u64);
+        let (commits, transactions) = (store.commits, store.transactions);
+        text.push_str(&format!(
+            ", {commits} commits in {transactions} transactions of {} each",
+            rough(each)
+        ));
+    }
+    text
+}

@@ -1,0 +1,234 @@
+//! `serve`: the daemon, from its config to its end.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use sexton_domain::node::EndReason;
+use sexton_domain::plan::jobs::Empty;
+use sexton_domain::plan::reconcile::Fence;
+use sexton_engine::clock::Clock as _;
+use sexton_engine::engine::{Declaration, Engine, Start};
+use sexton_engine::env::Env;
+use sexton_engine::handle::Handle;
+use sexton_engine::process::{ProcessExecutor, ShimCommand};
+use sexton_engine::tasks::Tasks;
+use sexton_server::Access as Who;
+use sexton_store::Store;
+use sexton_store_sqlite::Access;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::args::{Globals, Serve};
+use crate::atomic::{self, Care, Durability, Existing};
+use crate::config::{Config, JOBS_SOURCE, Surroundings};
+use crate::failure::{Exit, Failure};
+use crate::place::{self, DataDir};
+use crate::store::{self, Machine, Opening};
+
+mod host;
+mod jobs;
+mod reload;
+mod signals;
+mod supervisor;
+mod token;
+
+use reload::Reloader;
+use signals::{Signal, Signals};
+
+/// Runs the daemon until it is asked to stop.
+pub async fn main(args: Serve, globals: &Globals) -> Result<Exit, Failure> {
+    // First: from now on no signal ends this process by itself.
+    let mut signals = Signals::new()?;
+    let prepared = Prepared::new(globals)?;
+    let empty = if args.allow_empty { Empty::Allow } else { Empty::Refuse };
+    let (listener, address) = bind(prepared.config.file.server.listen).await?;
+    let http = Http { listener, address, token: prepared.token.clone() };
+    // Before it is ready: a status then says what it is doing.
+    let published = Published::new(&prepared.dir, address)?;
+    let (engine, served, reloader) = prepared.start(http, empty, globals).await?;
+    announce(address);
+    work(engine, reloader, &mut signals).await;
+    supervisor::stopping();
+    drop(published);
+    served.finish().await;
+    tracing::info!("stopped");
+    Ok(Exit::Ok)
+}
+
+/// Serves, reloads and waits until the node has stopped.
+async fn work(engine: Engine, mut reloader: Reloader, signals: &mut Signals) {
+    let handle = engine.handle();
+    let stopped = engine.wait();
+    tokio::pin!(stopped);
+    loop {
+        tokio::select! {
+            () = &mut stopped => return,
+            signal = signals.next() => match signal {
+                Signal::Reload => reloader.reload(&handle).await,
+                Signal::Stop => stop(&handle, EndReason::Shutdown),
+                Signal::Restart => stop(&handle, EndReason::Restart),
+            },
+        }
+    }
+}
+
+fn stop(handle: &Handle, reason: EndReason) {
+    supervisor::stopping();
+    tracing::info!(?reason, "asked to stop by a signal");
+    handle.stop(reason);
+}
+
+fn announce(address: SocketAddr) {
+    supervisor::ready();
+    tracing::info!(%address, "ready");
+    // Whoever closed stdout does not want to know.
+    let _ = std::io::Write::write_fmt(
+        &mut std::io::stdout().lock(),
+        format_args!("sexton is ready on http://{address}\n"),
+    );
+}
+
+/// What a start needs, all of it checked.
+struct Prepared {
+    dir: DataDir,
+    path: Option<PathBuf>,
+    config: Config,
+    machine: Machine,
+    store: Store,
+    token: String,
+}
+
+impl Prepared {
+    fn new(globals: &Globals) -> Result<Self, Failure> {
+        let dir = DataDir::find(globals)?;
+        let path = place::config_file(globals)?;
+        let machine = Machine::new()?;
+        let around = Surroundings { data_dir: dir.path(), now: machine.clock.now() };
+        let config = Config::load(path.as_deref(), around)?;
+        for section in &config.dormant {
+            tracing::warn!(section, "this section is checked, but nothing acts on it yet");
+        }
+        atomic::make_private_dir(dir.path())?;
+        let opening = Opening {
+            path: &config.database,
+            durability: config.file.store.durability,
+            access: Access::ReadWrite,
+        };
+        let store = store::open(opening, &machine)?;
+        let token = token::ensure(&dir, &machine.entropy)?;
+        Ok(Self { dir, path, config, machine, store, token })
+    }
+
+    fn env(&self) -> Result<Env, Failure> {
+        let shim = ShimCommand::this_program(vec![crate::SHIM.to_owned()]).map_err(|error| {
+            Failure::new(Exit::Unavailable, format!("failed to find this program: {error}"))
+        })?;
+        Ok(Env {
+            clock: self.machine.clock.clone(),
+            entropy: Arc::clone(&self.machine.entropy),
+            tasks: Tasks::default(),
+            executor: Arc::new(ProcessExecutor::new(shim)),
+            host: Arc::new(host::here()),
+        })
+    }
+
+    /// Serves, and brings the node to work.
+    async fn start(
+        self,
+        http: Http,
+        empty: Empty,
+        globals: &Globals,
+    ) -> Result<(Engine, Served, Reloader), Failure> {
+        let around = Surroundings { data_dir: self.dir.path(), now: self.machine.clock.now() };
+        let declared = jobs::declared(&self.config, &self.store, around).await?;
+        let source = JOBS_SOURCE.to_owned();
+        let start = Start {
+            store: self.store.clone(),
+            env: self.env()?,
+            settings: self.config.settings(),
+            jobs: Some(Declaration { source, jobs: declared, empty }),
+            fence: Fence::Exclusive,
+        };
+        let mut served = None;
+        let engine = Engine::start_with(start, |handle| served = Some(http.serve(handle))).await;
+        let engine = engine.map_err(|error| jobs::failure(&error))?;
+        let served = served.ok_or_else(|| Failure::new(Exit::Bug, "HTTP is not served"))?;
+        let (dir, path, config, store) = (self.dir, self.path, self.config, self.store);
+        let globals = globals.clone();
+        Ok((engine, served, Reloader { dir, path, config, store, empty, globals }))
+    }
+}
+
+/// A socket that listens, and what to do with who connects.
+struct Http {
+    listener: TcpListener,
+    address: SocketAddr,
+    token: String,
+}
+
+impl Http {
+    fn serve(self, handle: Handle) -> Served {
+        let token = sexton_server::token_sha256(&self.token);
+        let who = Who::token(token, self.address, Vec::new());
+        let router = sexton_server::router(handle, who);
+        let (stop, stopped) = oneshot::channel();
+        let shutdown = async { stopped.await.unwrap_or_default() };
+        let task = tokio::spawn(async move {
+            if let Err(error) = sexton_server::serve(self.listener, router, shutdown).await {
+                tracing::error!(%error, "HTTP is no longer served");
+            }
+        });
+        Served { stop, task }
+    }
+}
+
+/// HTTP while it is served.
+struct Served {
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Served {
+    /// Lets answers finish; this takes no longer than the server allows.
+    async fn finish(self) {
+        let _ = self.stop.send(());
+        if let Err(error) = self.task.await {
+            tracing::error!(%error, "serving HTTP failed");
+        }
+    }
+}
+
+async fn bind(listen: SocketAddr) -> Result<(TcpListener, SocketAddr), Failure> {
+    let failed = |error: std::io::Error| {
+        let message = format!("failed to listen on {listen}: {error}");
+        let failure = Failure::new(Exit::Refused, message);
+        match error.kind() {
+            std::io::ErrorKind::AddrInUse => failure
+                .hint("is Sexton running already? see `sexton status`, or set `[server] listen`"),
+            _ => failure.hint("set `listen` under `[server]`"),
+        }
+    };
+    let listener = TcpListener::bind(listen).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((listener, address))
+}
+
+/// The file that tells commands where the daemon is; gone with this value.
+struct Published(PathBuf);
+
+impl Published {
+    fn new(dir: &DataDir, address: SocketAddr) -> Result<Self, Failure> {
+        let care = Care { existing: Existing::Replace, durability: Durability::Relaxed };
+        atomic::write(&dir.address(), format!("http://{address}\n").as_bytes(), care)?;
+        Ok(Self(dir.address()))
+    }
+}
+
+impl Drop for Published {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
