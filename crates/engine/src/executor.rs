@@ -100,7 +100,7 @@ pub enum Exit {
 }
 
 /// A process, safe against the reuse of its pid.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ProcessId {
     /// The pid.
     pub pid: u32,
@@ -110,7 +110,7 @@ pub struct ProcessId {
 }
 
 /// A process that outlived the epoch its run belonged to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Survivor {
     /// Which process.
     pub process: ProcessId,
