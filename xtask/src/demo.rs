@@ -146,21 +146,22 @@ impl Play {
     }
 
     fn watch_die(&self, workers: &BTreeMap<String, Vec<Worker>>) -> anyhow::Result<Vec<String>> {
-        let mut differences = Vec::new();
+        let mut alive: BTreeMap<&String, &Vec<Worker>> = workers.iter().collect();
         let start = clock::monotonic();
-        for (job, workers) in workers {
-            let all_dead = || Ok(workers.iter().all(|worker| !process::lives(worker.life)));
-            let died = clock::until(GRACE + PATIENCE / 4, all_dead)?;
-            let after = start.elapsed().as_secs_f64();
-            let count = workers.len();
-            match died {
-                Some(_) => note(&format!("{job}: all {count} processes dead {after:.1} s later")),
-                None => differences.push(format!(
-                    "processes of {job} outlived the killed gateway by more than {after:.1} s"
-                )),
-            }
-        }
-        Ok(differences)
+        let watch = || {
+            alive.retain(|job, workers| {
+                let lives = workers.iter().any(|worker| process::lives(worker.life));
+                if !lives {
+                    let (count, after) = (workers.len(), start.elapsed().as_secs_f64());
+                    note(&format!("{job}: all {count} processes are dead {after:.1} s later"));
+                }
+                lives
+            });
+            Ok(alive.is_empty())
+        };
+        clock::until(GRACE + PATIENCE / 4, watch)?;
+        let outlived = |job| format!("processes of {job} outlived the killed gateway");
+        Ok(alive.keys().map(outlived).collect())
     }
 
     fn recover(&mut self) -> anyhow::Result<()> {
@@ -174,7 +175,7 @@ impl Play {
             ended(events, "digest", "interrupted")
                 && ended(events, "backup", "interrupted")
                 && ended(events, "backup", "ok")
-                && ended_as(events, "report", "ok", "catch_up")
+                && merged(events, "report")
         })?;
         note(&format!("ready {:.1} s after its start", took.as_secs_f64()));
         Ok(())
@@ -283,10 +284,6 @@ fn ended(events: &[Event], job: &str, outcome: &str) -> bool {
     ending(events, job, outcome).next().is_some()
 }
 
-fn ended_as(events: &[Event], job: &str, outcome: &str, cause: &str) -> bool {
-    ending(events, job, outcome).any(|event| event.data.cause.as_deref() == Some(cause))
-}
-
 fn ending<'a>(
     events: &'a [Event],
     job: &'a str,
@@ -297,6 +294,12 @@ fn ending<'a>(
             && event.data.job_key.as_deref() == Some(job)
             && event.data.outcome.as_deref() == Some(outcome)
     })
+}
+
+/// Whether slots were merged into a later one, and a run ended well after that.
+fn merged(events: &[Event], job: &str) -> bool {
+    let merged = events.iter().position(|event| event.kind == "run.coalesced");
+    merged.is_some_and(|merged| ended(&events[merged..], job, "ok"))
 }
 
 fn started(events: &[Event], job: &str) -> bool {

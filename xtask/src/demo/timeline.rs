@@ -91,6 +91,7 @@ impl Timeline {
                 (Ink::Odd, "the one before this never said good-bye: recorded as crashed".into())
             }
             "node.stopped" => (Ink::Dim, format!("stopped: {reason}")),
+            "run.queued" if self.is_known(data.run_id.as_deref()) => return None,
             "run.queued" => match (data.cause.as_deref(), data.not_before) {
                 (Some("retry"), Some(_)) => {
                     (Ink::Dim, format!("attempt {attempt} follows after a pause"))
@@ -118,6 +119,10 @@ impl Timeline {
             _ => return None,
         };
         Some((ink, words))
+    }
+
+    fn is_known(&self, run: Option<&str>) -> bool {
+        self.events.iter().any(|event| event.data.run_id.as_deref() == run)
     }
 
     fn ending(&self, event: &Event) -> (Ink, String) {

@@ -1,10 +1,8 @@
-//! Fills a store with ended sessions: each with an entry and its two events.
+//! Fills a store with ended sessions, each with an entry of its transcript.
 
 use std::path::Path;
 
 use sexton_domain::change::{Change, Version};
-use sexton_domain::event::EventType;
-use sexton_domain::plan::Moment;
 use sexton_store::Driver as _;
 use sexton_store_sqlite::Mode;
 
@@ -42,14 +40,11 @@ pub async fn fill(file: &Path, sessions: u64) -> anyhow::Result<()> {
 
 fn add(number: u64, changes: &mut Vec<Change>) -> anyhow::Result<()> {
     let session = sample::session(number)?;
-    let mut moment = Moment::new(session.opened_at, u128::from(number) << 64 | 1);
-    changes.push(moment.tell().session(EventType::SessionStarted, &session).into());
     changes.push(session.clone().into());
     changes.push(sample::append(&session, 1));
     let mut ended = sample::ended(&session);
     ended.version = Version::NEW.next();
     ended.entry_count = 1;
-    changes.push(moment.tell().session(EventType::SessionEnded, &ended).into());
     changes.push(ended.into());
     Ok(())
 }
