@@ -1,8 +1,10 @@
 //! Connections: how each one is opened and set up.
 
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, OpenFlags};
 
 use crate::options::{Durability, Options};
 
@@ -45,11 +47,26 @@ pub(crate) fn writer(options: &Options) -> rusqlite::Result<Connection> {
 }
 
 /// A connection that only reads.
-pub(crate) fn reader(path: &std::path::Path) -> rusqlite::Result<Connection> {
+pub(crate) fn reader(path: &Path) -> rusqlite::Result<Connection> {
     let db = Connection::open_with_flags(path, FLAGS | OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     set_up(&db, READER_CACHE_KIB)?;
     db.pragma_update(None, "query_only", true)?;
     Ok(db)
+}
+
+/// A connection to look at a file whose log is empty, without making one.
+pub(crate) fn bystander(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = FLAGS | OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+    let mut uri = "file:".to_owned();
+    for byte in path.as_os_str().as_bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'/' | b'.' | b'_' | b'-' => {
+                uri.push(char::from(*byte));
+            }
+            other => uri.push_str(&format!("%{other:02x}")),
+        }
+    }
+    Connection::open_with_flags(uri + "?immutable=1", flags)
 }
 
 /// A connection to a database in memory, by its name.
@@ -72,9 +89,4 @@ fn set_up(db: &Connection, cache_kib: u32) -> rusqlite::Result<()> {
     db.pragma_update(None, "temp_store", "MEMORY")?;
     // Nothing refers to another record by a rule of the database: a run outlives its job.
     db.pragma_update(None, "foreign_keys", false)
-}
-
-/// Whether an error says that the file is no database.
-pub(crate) fn not_a_database(error: &rusqlite::Error) -> bool {
-    matches!(error.sqlite_error_code(), Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt))
 }

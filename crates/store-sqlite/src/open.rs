@@ -1,7 +1,9 @@
 //! Opening: every check before the first write, then the connections.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+use rusqlite::{Connection, ErrorCode};
 use tokio::runtime::Handle;
 
 use crate::connect;
@@ -106,12 +108,12 @@ fn open_to_read(options: &Options) -> Result<SqliteDriver, OpenError> {
         }
         Found::Empty | Found::Foreign => return Err(OpenError::Missing { path: path.clone() }),
     }
+    let db = reader(path)?;
     let counters = Arc::new(Counters::default());
     let engine = match runtime {
         Some(runtime) => Engine::Pool { queue: None, readers: Readers::new(path.clone(), runtime) },
         None => {
-            let writer = connect::reader(path)
-                .and_then(|db| Writer::new(db, tools(options, &counters)))
+            let writer = Writer::new(db, tools(options, &counters))
                 .map_err(OpenError::database("connect"))?;
             Engine::Inline(Inline::new(writer, Access::ReadOnly))
         }
@@ -127,24 +129,32 @@ fn runtime(options: &Options) -> Result<Option<Handle>, OpenError> {
     }
 }
 
-/// Looks at a database file without changing it: a connection that only reads leaves its log alone.
+/// Looks at a database file without changing anything, its log and its folder included.
 fn look(options: &Options) -> Result<Found, OpenError> {
     let path = &options.path;
     if place::size(path) == 0 {
         return Ok(Found::Empty);
     }
-    let looked = connect::reader(path).and_then(|db| schema::find(&db));
-    looked.map_err(|error| {
-        if connect::not_a_database(&error) {
-            return OpenError::NotADatabase { path: path.clone() };
+    drop(std::fs::File::open(path).map_err(OpenError::io("read", path))?);
+    let logged = place::size(&place::beside(path, "-wal")) > 0;
+    let db = if logged { connect::reader(path) } else { connect::bystander(path) };
+    db.and_then(|db| schema::find(&db)).map_err(not_readable(path))
+}
+
+/// A connection that has read something.
+fn reader(path: &Path) -> Result<Connection, OpenError> {
+    let db = connect::reader(path).and_then(|db| schema::find(&db).map(|_| db));
+    db.map_err(not_readable(path))
+}
+
+fn not_readable(path: &Path) -> impl FnOnce(rusqlite::Error) -> OpenError {
+    move |source| match source.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
+            OpenError::NotADatabase { path: path.to_owned() }
         }
-        match error.sqlite_error_code() {
-            // Without its shared memory file, which a reader would have to make, the log is closed.
-            Some(rusqlite::ErrorCode::CannotOpen | rusqlite::ErrorCode::ReadOnly) => {
-                let source = std::io::Error::other(error);
-                OpenError::ReadOnlyPlace { path: path.clone(), source }
-            }
-            _ => OpenError::Database { doing: "look at it", source: error },
+        Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly) => {
+            OpenError::ReadOnlyLog { path: path.to_owned(), source }
         }
-    })
+        _ => OpenError::Database { doing: "look at it", source },
+    }
 }

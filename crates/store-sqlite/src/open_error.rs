@@ -42,6 +42,19 @@ pub enum OpenError {
         #[source]
         source: io::Error,
     },
+    /// It was to be opened for reading only, and its log cannot be: that needs a file beside it which
+    /// the process that writes makes, and which this one may not make.
+    #[error(
+        "open the store at {path} to read: nobody has it open, and its log cannot be opened in a folder that cannot be written to; copy the store first",
+        path = path.display()
+    )]
+    ReadOnlyLog {
+        /// The store.
+        path: PathBuf,
+        /// What the database says.
+        #[source]
+        source: rusqlite::Error,
+    },
     /// There is none, and it was to be opened for reading only.
     #[error("open the store at {path}: there is none", path = path.display())]
     Missing {

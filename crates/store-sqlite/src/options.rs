@@ -39,7 +39,8 @@ pub enum Access {
     /// To read and write: one process at a time holds the store.
     #[default]
     ReadWrite,
-    /// To look, also while another process holds the store. Nothing is created or changed.
+    /// To look, also while another process holds the store. Nothing is changed; beside a store that
+    /// nobody holds, the empty files of a log may stay behind.
     ReadOnly,
 }
 

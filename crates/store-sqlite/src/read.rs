@@ -18,6 +18,8 @@ pub(crate) mod meta;
 pub(crate) mod nodes;
 pub(crate) mod orphans;
 pub(crate) mod page;
+#[cfg(test)]
+mod plans;
 pub(crate) mod runs;
 pub(crate) mod sessions;
 

@@ -142,3 +142,6 @@ fn back_up(db: &Connection, store: &Path, version: u32) -> Result<PathBuf, OpenE
     File::open(&folder).and_then(|folder| folder.sync_all()).map_err(io(&folder))?;
     Ok(copy)
 }
+
+#[cfg(test)]
+mod tests;

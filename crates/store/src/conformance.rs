@@ -3,9 +3,14 @@
 //! A driver's tests call [`conformance!`](crate::conformance!) with a function that makes a
 //! [`Harness`]; each case becomes a test of its own. There is no list of cases to skip.
 
+#![expect(clippy::unwrap_used, reason = "test code: a panic is the verdict")]
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
+
+use sexton_domain::change::Record;
+use sexton_domain::event::NewEvent;
 
 use crate::driver::Driver;
 
@@ -143,4 +148,42 @@ macro_rules! conformance {
             )+
         })+
     };
+}
+
+/// One record of each kind, and two of those that have two shapes, no field left at its default; and a
+/// fact that some of them refer to. For fixtures.
+pub fn specimens() -> (Vec<Record>, NewEvent) {
+    let make = make::Make::default();
+    let fact = make.event();
+    (records::one_of_each(&make, &fact), fact)
+}
+
+#[cfg(test)]
+mod tests {
+    /// A case that is not in the list would never run.
+    #[test]
+    fn every_case_is_in_the_list() {
+        let list = include_str!("conformance.rs");
+        let cases = [
+            include_str!("conformance/batches.rs"),
+            include_str!("conformance/events.rs"),
+            include_str!("conformance/faults.rs"),
+            include_str!("conformance/guards.rs"),
+            include_str!("conformance/jobs.rs"),
+            include_str!("conformance/limits.rs"),
+            include_str!("conformance/lists.rs"),
+            include_str!("conformance/paging.rs"),
+            include_str!("conformance/records.rs"),
+            include_str!("conformance/runs.rs"),
+            include_str!("conformance/sessions.rs"),
+            include_str!("conformance/tally.rs"),
+            include_str!("conformance/usage.rs"),
+        ];
+        let names = cases.iter().flat_map(|file| file.split("\npub async fn ").skip(1));
+        let names: Vec<&str> = names.filter_map(|rest| rest.split('(').next()).collect();
+        assert!(names.len() > 60, "the cases were found");
+        for name in names {
+            assert!(list.contains(name), "{name} is not in the list");
+        }
+    }
 }

@@ -105,7 +105,7 @@ impl Scan {
     }
 
     /// The statement for a stretch of ids.
-    fn sql<R: Row>(&self, ids: &Ids) -> (String, Vec<Value>) {
+    pub(super) fn sql<R: Row>(&self, ids: &Ids) -> (String, Vec<Value>) {
         let (name, extra) = (R::TABLE.name, R::TABLE.extra);
         let index = self.index.map_or(String::new(), |index| format!(" INDEXED BY {index}"));
         let body = match self.rest.sql.as_str() {

@@ -1,0 +1,166 @@
+//! Rows of every released schema still load.
+//!
+//! `fixtures/v<N>.sql` holds the rows of a store of that version, one `INSERT` for each. A fixture is
+//! written once, with `SEXTON_WRITE_FIXTURE=1` before the version is released, and never again.
+
+#![expect(clippy::unwrap_used, reason = "test code: a panic is the verdict")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rusqlite::Connection;
+use rusqlite::types::{Value, ValueRef};
+use sexton_domain::access::IdempotencyKey;
+use sexton_domain::change::{Append, Change, Record, RecordId};
+use sexton_domain::entry::{Entry, Role};
+use sexton_domain::id::{SessionId, TokenId};
+use sexton_domain::node::Epoch;
+use sexton_store::Driver;
+use sexton_store::conformance::specimens;
+use sexton_store_sqlite::{Mode, Options, SqliteDriver};
+use uuid::Uuid;
+
+fn fixture() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v1.sql")
+}
+
+fn open(path: &Path) -> SqliteDriver {
+    let now = "2027-01-15T08:00:00Z".parse().unwrap();
+    let options = Options { mode: Mode::Inline, ..Options::new(path, Uuid::from_u128(1), now) };
+    SqliteDriver::open(Options { software: "0.1.0".to_owned(), ..options }).unwrap()
+}
+
+fn tables(db: &Connection) -> Vec<String> {
+    let sql = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' \
+               ORDER BY name";
+    let mut statement = db.prepare(sql).unwrap();
+    statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+}
+
+fn literal(value: ValueRef<'_>) -> String {
+    match Value::try_from(value).unwrap() {
+        Value::Null => "NULL".to_owned(),
+        Value::Integer(number) => number.to_string(),
+        Value::Real(number) => number.to_string(),
+        Value::Text(text) => format!("'{}'", text.replace('\'', "''")),
+        Value::Blob(bytes) => {
+            let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+            format!("x'{hex}'")
+        }
+    }
+}
+
+/// Every row as an `INSERT` that names its columns.
+fn dump(db: &Connection) -> String {
+    let mut sql = String::new();
+    for table in tables(db) {
+        let mut statement = db.prepare(&format!("SELECT * FROM {table}")).unwrap();
+        let names = statement.column_names().collect::<Vec<_>>().join(", ");
+        let mut rows = statement.query([]).unwrap();
+        while let Some(row) = rows.next().unwrap() {
+            let columns = names.split(", ").count();
+            let values: Vec<_> = (0..columns).map(|n| literal(row.get_ref(n).unwrap())).collect();
+            sql += &format!("INSERT INTO {table} ({names}) VALUES ({});\n", values.join(", "));
+        }
+    }
+    sql
+}
+
+async fn write_fixture() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sexton.db");
+    let store = open(&path);
+    let (records, fact) = specimens();
+    store.commit(records.iter().cloned().map(Change::Put).collect()).await.unwrap();
+    store.commit(vec![fact.into()]).await.unwrap();
+    for record in records {
+        if let Record::Session(session) = record
+            && session.is_open()
+        {
+            let roles = [Role::User, Role::Assistant, Role::Tool, Role::System];
+            let at = session.opened_at;
+            let entries = (1..).zip(roles).map(|(seq, role)| Entry {
+                seq,
+                at,
+                role,
+                content: format!("the {seq}. line, it's \"quoted\" 👋"),
+            });
+            let (session, epoch) = (session.id, session.owner.epoch);
+            let append = Append { session, epoch, entries: entries.collect() };
+            store.commit(vec![Change::Append(append)]).await.unwrap();
+        }
+    }
+    store.close().await;
+    fs::write(fixture(), dump(&Connection::open(&path).unwrap())).unwrap();
+}
+
+/// A store of version 1 as the fixture has it.
+fn released(path: &Path) -> Connection {
+    let db = Connection::open(path).unwrap();
+    db.execute_batch(include_str!("../src/v1.sql")).unwrap();
+    // The triggers would count rows whose counts are in the fixture.
+    db.execute_batch("DELETE FROM counter").unwrap();
+    let triggers = "SELECT group_concat(sql, ';') FROM sqlite_schema WHERE type = 'trigger'";
+    let triggers: String = db.query_row(triggers, [], |row| row.get(0)).unwrap();
+    let drops = "SELECT group_concat('DROP TRIGGER ' || name, ';') FROM sqlite_schema \
+                 WHERE type = 'trigger'";
+    let drops: String = db.query_row(drops, [], |row| row.get(0)).unwrap();
+    db.execute_batch(&drops).unwrap();
+    db.execute_batch(&fs::read_to_string(fixture()).unwrap()).unwrap();
+    db.execute_batch(&triggers).unwrap();
+    db.execute_batch("PRAGMA user_version = 1; PRAGMA application_id = 0x5358544e").unwrap();
+    db
+}
+
+fn ids(db: &Connection, table: &str, column: &str) -> Vec<Uuid> {
+    let mut statement = db.prepare(&format!("SELECT {column} FROM {table}")).unwrap();
+    let ids = statement.query_map([], |row| row.get::<_, Vec<u8>>(0)).unwrap();
+    ids.map(|id| Uuid::from_slice(&id.unwrap()).unwrap()).collect()
+}
+
+fn record_ids(db: &Connection) -> Vec<RecordId> {
+    let mut found = Vec::new();
+    let mut statement = db.prepare("SELECT epoch FROM node").unwrap();
+    let epochs = statement.query_map([], |row| row.get::<_, i64>(0)).unwrap();
+    let epochs = epochs.map(|epoch| Epoch::from_number(epoch.unwrap().cast_unsigned()));
+    found.extend(epochs.map(RecordId::Node));
+    found.extend(ids(db, "job", "id").into_iter().map(|id| RecordId::Job(id.into())));
+    found.extend(ids(db, "run", "id").into_iter().map(|id| RecordId::Run(id.into())));
+    found.extend(ids(db, "session", "id").into_iter().map(|id| RecordId::Session(id.into())));
+    found.extend(ids(db, "delivery", "id").into_iter().map(|id| RecordId::Delivery(id.into())));
+    found.extend(ids(db, "usage", "id").into_iter().map(|id| RecordId::Usage(id.into())));
+    found.extend(ids(db, "archive", "session").into_iter().map(|id| RecordId::Archive(id.into())));
+    found.extend(ids(db, "token", "id").into_iter().map(|id| RecordId::Token(id.into())));
+    found.push(RecordId::Hook("hook".parse().unwrap()));
+    let token = ids(db, "idempotency", "token").pop().map(TokenId::from);
+    let [route, key] = ["POST /v1/jobs", "key"].map(str::to_owned);
+    found.push(RecordId::Idempotency(IdempotencyKey { token, route, key }));
+    found
+}
+
+#[tokio::test]
+async fn rows_of_version_1_still_load() {
+    if std::env::var_os("SEXTON_WRITE_FIXTURE").is_some() {
+        write_fixture().await;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sexton.db");
+    let db = released(&path);
+    let records = record_ids(&db);
+    let sessions: Vec<SessionId> =
+        ids(&db, "entry", "DISTINCT session").into_iter().map(SessionId::from).collect();
+    drop(db);
+    let store = open(&path);
+    assert_eq!(store.meta().await.unwrap().store_id, Uuid::from_u128(1));
+    assert!(records.len() > 12, "there is at least one of each kind");
+    for id in records {
+        assert!(store.get(id.clone()).await.unwrap().is_some(), "{id:?}");
+    }
+    assert_eq!(store.events(0, 10).await.unwrap().len(), 1);
+    assert_eq!(sessions.len(), 1);
+    assert_eq!(store.entries(sessions[0], 0, 10).await.unwrap().len(), 4);
+    assert_eq!(store.daily_usage(jiff::civil::Date::MIN).await.unwrap().len(), 1);
+    let tally = store.tally().await.unwrap();
+    assert_eq!((tally.jobs, tally.events), (1, 1));
+    assert_eq!(tally.sessions.values().sum::<u64>(), 2);
+}
