@@ -180,7 +180,8 @@ async fn dropping_a_start_kills_what_it_started() {
         tokio::pin!(start);
         tokio::select! {
             biased;
-            _ = &mut start => panic!("the shim cannot have answered yet"),
+            // On a busy machine the shim may be that fast; then the execution is dropped.
+            _ = &mut start => {}
             () = tokio::task::yield_now() => {}
         }
     }
