@@ -6,11 +6,7 @@ mod runs;
 mod sessions;
 mod system;
 
-use crate::query::{CURSOR, LIMIT, Param};
 use crate::route::Route;
-
-/// What every list takes that has no filters.
-const PAGED: &[Param] = &[LIMIT, CURSOR];
 
 /// Every route, in the order of the document.
 pub(crate) fn all() -> Vec<Route> {

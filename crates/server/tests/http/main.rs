@@ -1,0 +1,12 @@
+//! The API as its callers meet it: a real engine, real HTTP on the loopback.
+
+mod access;
+mod bad_input;
+mod client;
+mod document;
+mod events;
+mod jobs;
+mod offline;
+mod reading;
+mod serving;
+mod world;
