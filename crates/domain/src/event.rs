@@ -183,7 +183,7 @@ impl Teller<'_> {
         self.fact(kind, subject, data)
     }
 
-    /// An event about a run; its type follows from the run's state.
+    /// An event about a run. `data` is the run without its input.
     pub fn run(&mut self, kind: EventType, run: &Run) -> NewEvent {
         let data = json!({
             "run_id": run.id,
@@ -219,9 +219,9 @@ impl Teller<'_> {
         self.fact(kind, subject, data)
     }
 
-    /// The event that tells how a run ended.
+    /// The event that tells how a run ended; one that was started ends with [`EventType::RunEnded`].
     pub fn run_over(&mut self, run: &Run) -> NewEvent {
-        let kind = match run.outcome() {
+        let kind = match run.outcome().filter(|_| run.started_at.is_none()) {
             Some(Outcome::Skipped) => EventType::RunSkipped,
             Some(Outcome::Missed) => EventType::RunMissed,
             Some(Outcome::Coalesced) => EventType::RunCoalesced,

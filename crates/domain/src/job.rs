@@ -12,6 +12,7 @@ use crate::key::SessionKey;
 use crate::name::{AgentName, JobKey};
 use crate::retry::Backoff;
 use crate::schedule::{self, Schedule};
+use crate::when;
 
 /// A job is suspended after this many failures in a row.
 pub const AUTO_DISABLE_AFTER: u32 = 10;
@@ -190,7 +191,7 @@ pub struct Counters {
     pub missed: u64,
     /// Slots that were merged into a later one.
     pub coalesced: u64,
-    /// Failures in a row, counted when no retry follows.
+    /// Slots in a row that failed, each counted once, with its first failure.
     pub failing_streak: u32,
     /// Replacements in a row.
     pub replaced_streak: u32,
@@ -258,5 +259,12 @@ impl Job {
     pub fn slot_after(&self, now: Timestamp) -> Option<Timestamp> {
         let floor = self.last_slot.map_or(now, |last| last.max(now));
         self.spec.schedule.next(floor)
+    }
+
+    /// The first slot of a job that is added, rescheduled or resumed: the first that is not accounted
+    /// for and, with its jitter, still to come. A one-shot may be as late as a time that is read.
+    pub fn first_slot(&self, now: Timestamp) -> Option<Timestamp> {
+        let grace = if self.spec.schedule.is_once() { when::GRACE } else { Duration::ZERO };
+        self.slot_after(self.jitter().saturating_add(grace).before(now))
     }
 }

@@ -24,7 +24,11 @@ impl Epoch {
 
     /// The epoch after this one, in a store of `generation`.
     pub const fn next(self, generation: u32) -> Self {
-        if (self.0 >> 32) as u32 == generation { Self(self.0 + 1) } else { Self::new(generation, 1) }
+        if (self.0 >> 32) as u32 == generation {
+            Self(self.0 + 1)
+        } else {
+            Self::new(generation, 1)
+        }
     }
 
     /// The number that is stored.

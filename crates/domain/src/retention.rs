@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::duration::{Duration, Keep};
 use crate::job::{Retain, Retention};
 use crate::key::SessionKind;
-use crate::session::{Session, State};
+use crate::session::{EndReason, Session, State};
 
 /// How long ended sessions of each kind are kept, counted from their end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,12 +123,15 @@ pub fn verdict(
     if job.keep_last.is_some_and(|floor| rank.newer < floor) {
         return Verdict::Kept(Rule::KeepLast, None);
     }
-    let failed = reason.is_failure();
-    if failed && job.keep_last_failures.is_some_and(|floor| rank.newer_failures < floor) {
+    if reason.is_failure()
+        && job.keep_last_failures.is_some_and(|floor| rank.newer_failures < floor)
+    {
         return Verdict::Kept(Rule::KeepLastFailures, None);
     }
     let keep = match job.retain {
-        Some(Retain::OnFailure) if !failed => return Verdict::Expired(Rule::OnFailure),
+        Some(Retain::OnFailure) if reason == EndReason::Completed => {
+            return Verdict::Expired(Rule::OnFailure);
+        }
         Some(Retain::Keep(keep)) => keep,
         Some(Retain::OnFailure) | None => kinds.of(session.kind),
     };
@@ -138,3 +141,6 @@ pub fn verdict(
         Keep::For(age) => Verdict::Kept(Rule::Age, Some(age.after(at))),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,7 +16,7 @@ use crate::usage::Tokens;
 pub const MAX_OUTPUT_BYTES: usize = 64 * 1024;
 /// The longest tail of stderr a run's record keeps, in bytes.
 pub const MAX_STDERR_BYTES: usize = 16 * 1024;
-/// Interruptions of one slot after which it fails instead of running again.
+/// Crashes in the middle of one slot after which it fails instead of running again.
 pub const MAX_INTERRUPTIONS: u32 = 3;
 
 /// Why a run exists.
@@ -49,7 +49,7 @@ pub enum Outcome {
     Cancelled,
     /// Cut off by a crash, a stop or the loss of its node.
     Interrupted,
-    /// The slot was not started, on purpose.
+    /// The slot was not started, on purpose, or its agent declared that there was nothing to do.
     Skipped,
     /// The slot passed and is not made up for.
     Missed,
@@ -95,6 +95,8 @@ pub enum Reason {
     JobDisabled,
     /// Its job was removed.
     JobRemoved,
+    /// Its job got another schedule before it was accounted for.
+    Rescheduled,
     /// The gateway died.
     Crash,
     /// The node's lease ran out.
@@ -103,7 +105,7 @@ pub enum Reason {
     Shutdown,
     /// The gateway was asked to restart.
     Restart,
-    /// Interrupted [`MAX_INTERRUPTIONS`] times.
+    /// Cut off by [`MAX_INTERRUPTIONS`] crashes.
     CrashLoop,
     /// An earlier run of the job is active.
     Overlap,
@@ -178,13 +180,13 @@ pub struct Rejected {
 }
 
 impl State {
-    /// The only way a run's state moves. Skipped, missed and coalesced slots are born ended.
+    /// The only way a run's state moves. Slots that are not started are born ended.
     ///
     /// # Errors
     ///
     /// [`Rejected`] for every pair that is not listed.
     pub fn next(self, event: Event) -> Result<Self, Rejected> {
-        use Outcome::{Cancelled, Failed, Interrupted, Ok as Success, TimedOut};
+        use Outcome::{Cancelled, Failed, Interrupted, Ok as Success, Skipped, TimedOut};
         match (self, event) {
             (Self::Waiting { .. }, Event::Rested) => Ok(Self::Queued),
             (Self::Queued, Event::Claim { owner, deadline }) => {
@@ -198,7 +200,8 @@ impl State {
                 Self::Running { .. },
                 Event::End {
                     at,
-                    outcome: outcome @ (Success | Failed | TimedOut | Cancelled | Interrupted),
+                    outcome:
+                        outcome @ (Success | Failed | TimedOut | Cancelled | Interrupted | Skipped),
                     reason,
                 },
             ) => Ok(Self::Ended { at, outcome, reason }),
@@ -280,7 +283,7 @@ pub struct Run {
     pub attempt: u32,
     /// What the retry policy has spent: attempts that failed or timed out before this one.
     pub failures: u32,
-    /// Attempts before this one that were interrupted.
+    /// Attempts before this one that a crash or the loss of a node cut off.
     pub interruptions: u32,
     /// The attempt before this one.
     pub retry_of: Option<RunId>,
@@ -384,6 +387,7 @@ mod tests {
             Outcome::TimedOut,
             Outcome::Cancelled,
             Outcome::Interrupted,
+            Outcome::Skipped,
         ] {
             legal.push((running, end(outcome), ended(outcome)));
         }

@@ -62,7 +62,7 @@ impl EndReason {
         Self::Unknown,
     ];
 
-    /// Whether the session counts as a failure for `keep_last_failures` and `on_failure`.
+    /// Whether the session counts as a failure for `keep_last_failures`.
     pub fn is_failure(self) -> bool {
         matches!(self, Self::Failed | Self::TimedOut | Self::Interrupted)
     }
@@ -100,8 +100,6 @@ pub enum State {
 /// What can happen to a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
-    /// Entries arrive.
-    Append,
     /// It ends.
     End {
         /// When.
@@ -127,7 +125,6 @@ impl State {
     /// [`Rejected`] when the session has already ended.
     pub fn next(self, event: Event) -> Result<Self, Rejected> {
         match (self, event) {
-            (Self::Open, Event::Append) => Ok(Self::Open),
             (Self::Open, Event::End { at, reason }) => Ok(Self::Ended { at, reason }),
             (state, event) => Err(Rejected { state, event }),
         }
@@ -227,14 +224,13 @@ mod tests {
 
     /// P2: exactly one end. Every (state, event) pair.
     #[test]
-    fn an_open_session_takes_entries_and_one_end_and_an_ended_one_takes_nothing() {
+    fn an_open_session_takes_one_end_and_an_ended_one_takes_nothing() {
         let at = Timestamp::UNIX_EPOCH;
         for reason in EndReason::ALL {
-            let end = Event::End { at, reason };
             let ended = State::Ended { at, reason };
-            assert_eq!(State::Open.next(Event::Append), Ok(State::Open));
-            assert_eq!(State::Open.next(end), Ok(ended));
-            for event in [Event::Append, end] {
+            assert_eq!(State::Open.next(Event::End { at, reason }), Ok(ended));
+            for reason in EndReason::ALL {
+                let event = Event::End { at, reason };
                 assert_eq!(ended.next(event), Err(Rejected { state: ended, event }));
             }
         }

@@ -8,12 +8,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
-
-use crate::agent::Agent;
+use crate::agent::{Agent, DEFAULT_TIMEOUT};
 use crate::change::{Change, Decision, Effect, Guard};
 use crate::event::EventType;
-use crate::id::{JobId, SessionId};
+use crate::id::JobId;
 use crate::key::SessionKey;
 use crate::name::AgentName;
 use crate::node::Owner;
@@ -154,24 +152,14 @@ pub fn start(
     current: Option<&Agent>,
     moment: &mut Moment,
 ) -> Result<Decision, Rejected> {
-    let Input { settings, timeout, .. } = run.input.clone().unwrap_or_else(|| Input {
-        prompt: String::new(),
-        settings: None,
-        job_revision: None,
-        timeout: crate::agent::DEFAULT_TIMEOUT,
-        idle_timeout: None,
-    });
+    let timeout = run.input.as_ref().map_or(DEFAULT_TIMEOUT, |input| input.timeout);
     let deadline = timeout.after(moment.now);
     let state = run.state.next(Event::Claim { owner, deadline })?;
     let session = open_session(run, owner, moment);
-    let mut claimed = Run {
-        state,
-        session: Some(session.id),
-        started_at: Some(moment.now),
-        ..run.clone()
-    };
-    if let Some(input) = &mut claimed.input {
-        input.settings = settings.or_else(|| current.cloned());
+    let mut claimed =
+        Run { state, session: Some(session.id), started_at: Some(moment.now), ..run.clone() };
+    if let Some(Input { settings: settings @ None, .. }) = &mut claimed.input {
+        *settings = current.cloned();
     }
     let mut decision = Decision::default();
     decision.change(Change::Require(Guard::Alive(owner.epoch)));
@@ -191,7 +179,7 @@ pub fn start(
 
 fn open_session(run: &Run, owner: Owner, moment: &mut Moment) -> Session {
     Session {
-        id: moment.ids.mint::<SessionId>(),
+        id: moment.ids.mint(),
         key: run.session_key.clone(),
         kind: run.session_key.kind(),
         agent: run.agent.clone(),
@@ -205,9 +193,15 @@ fn open_session(run: &Run, owner: Owner, moment: &mut Moment) -> Session {
         state: State::Open,
         entry_count: 0,
         bytes: 0,
-        expires_at: None::<Timestamp>,
+        expires_at: None,
         hold: None,
         pinned: false,
         version: crate::change::Version::NEW,
     }
 }
+
+#[cfg(test)]
+mod tests;
+
+#[cfg(test)]
+mod fairness;

@@ -1,18 +1,16 @@
 //! What follows the end of a run: its session's end, the retry, the job's counters, in one commit.
 
-use jiff::Timestamp;
-
-use crate::change::Decision;
+use crate::change::{Decision, Effect};
 use crate::duration::Duration;
-use crate::event::{EventType, NewEvent, Subject};
+use crate::event::{EventType, Subject};
 use crate::job::{
     AUTO_DISABLE_AFTER, Counters, DEFAULT_TEMPORARY_RETRIES, Job, OnInterrupt, SuspendedBy,
     Suspension,
 };
 use crate::key::SessionKey;
-use crate::plan::Moment;
+use crate::plan::{Moment, slots};
 use crate::run::{
-    self, Cause, MAX_INTERRUPTIONS, Outcome, Reason, Rejected, Run, RunError, State,
+    self, CancelRequest, Cause, MAX_INTERRUPTIONS, Outcome, Reason, Rejected, Run, RunError, State,
 };
 use crate::session::{self, EndReason, Session};
 use crate::usage::Tokens;
@@ -89,13 +87,21 @@ pub fn end_run(
     ending: Ending,
     moment: &mut Moment,
 ) -> Result<Decision, Rejected> {
-    let Snapshot { run, session, job, .. } = snapshot;
-    let retry = follow_up(snapshot, &ending, moment);
-    let (mut outcome, mut reason) = (ending.outcome, ending.reason);
-    if retry == FollowUp::CrashLoop {
-        (outcome, reason) = (Outcome::Failed, Reason::CrashLoop);
-    }
+    let Snapshot { run, session, job, others } = snapshot;
+    let follow_up = follow_up(snapshot, &ending, moment);
+    let (outcome, reason) = match follow_up {
+        FollowUp::CrashLoop => (Outcome::Failed, Reason::CrashLoop),
+        FollowUp::None | FollowUp::Retry(_) => (ending.outcome, ending.reason),
+    };
     let state = run.state.next(run::Event::End { at: moment.now, outcome, reason })?;
+    let mut decision = Decision::default();
+    // An isolated session ends with its run; a persistent one only if its owner died with it.
+    let owner_died = is_crash(ending.reason);
+    let over = session.filter(|session| session.run == Some(run.id) || owner_died);
+    if let Some(session) = over {
+        let reason = session_reason(ending.outcome, ending.reason);
+        decision.merge(end_session(session, reason, moment));
+    }
     let ended = Run {
         state,
         error: ending.error,
@@ -104,30 +110,19 @@ pub fn end_run(
         usage: ending.usage,
         ..run.clone()
     };
-    let mut decision = Decision::default();
-    // An isolated session ends with its run; a persistent one only if its owner died with it.
-    let owner_died = matches!(ending.reason, Reason::Crash | Reason::NodeLost);
-    let over = session.filter(|session| session.run == Some(run.id) || owner_died);
-    if let Some(session) = over {
-        let reason = session_reason(ending.outcome, ending.reason);
-        decision.merge(end_session(session, reason, moment));
-    }
-    let event = moment.tell().run_over(&ended);
-    decision.change(ended);
-    decision.change(event);
-    let next = match retry {
-        FollowUp::Retry(state) => Some(retry_run(run, outcome, state, moment)),
+    let retry = match follow_up {
+        FollowUp::Retry(state) => Some(retry_run(&ended, state, moment)),
         FollowUp::None | FollowUp::CrashLoop => None,
     };
+    decision.change(moment.tell().run_over(&ended));
+    decision.change(ended);
     if let Some(job) = job.filter(|job| job.removed_at.is_none()) {
-        let idle = next.is_none() && snapshot.others.is_empty();
-        let after = After { outcome, retried: next.is_some(), idle };
-        decision.merge(count(job, after, moment));
+        let end = End { run, outcome, retry: retry.as_ref(), others };
+        decision.merge(count(job, end, moment));
     }
-    if let Some(next) = next {
-        let event = moment.tell().run(EventType::RunQueued, &next);
-        decision.change(next);
-        decision.change(event);
+    if let Some(retry) = retry {
+        decision.change(moment.tell().run(EventType::RunQueued, &retry));
+        decision.change(retry);
     }
     Ok(decision)
 }
@@ -162,16 +157,53 @@ pub(super) fn unstarted(
     decision
 }
 
-/// Marks a job as done: it has no further slot and nothing of it is active.
-pub(super) fn done(job: &mut Job, moment: &mut Moment) -> NewEvent {
-    job.done_at = Some(moment.now);
-    moment.tell().job(EventType::JobDone, job)
+/// Ends the runs of these that have not started. The caller stores the job with its counters.
+pub(super) fn clear(
+    active: &[Run],
+    reason: Reason,
+    counters: &mut Counters,
+    moment: &mut Moment,
+) -> Decision {
+    let mut decision = Decision::default();
+    for run in active.iter().filter(|run| run.owner().is_none()) {
+        decision.merge(unstarted(run, reason, counters, moment));
+    }
+    decision
+}
+
+/// Takes a job off its schedule: what is due is missed, what has not started is cancelled. The
+/// caller says in the job's record why it is inactive, and stores it.
+pub(super) fn halt(job: &mut Job, active: &[Run], reason: Reason, moment: &mut Moment) -> Decision {
+    let mut decision = slots::forgo(job, reason, moment);
+    decision.merge(clear(active, reason, &mut job.counters, moment));
+    decision
+}
+
+/// Asks the runner of a running run to stop; asking twice changes nothing.
+pub(super) fn stop(run: &Run, reason: Reason, moment: &Moment) -> Decision {
+    let mut decision = Decision::default();
+    if run.cancel.is_none() {
+        let cancel = CancelRequest { reason, at: moment.now };
+        decision.change(Run { cancel: Some(cancel), ..run.clone() });
+    }
+    decision.effects.push(Effect::Stop(run.id));
+    decision
+}
+
+/// Marks a job of which nothing is active as done, if it has no further slot.
+pub(super) fn done(job: &mut Job, moment: &mut Moment) -> Decision {
+    let mut decision = Decision::default();
+    if job.next_slot.is_none() && job.done_at.is_none() && job.removed_at.is_none() {
+        job.done_at = Some(moment.now);
+        decision.change(moment.tell().job(EventType::JobDone, job));
+    }
+    decision
 }
 
 /// The session's reason that goes with a run's end.
 fn session_reason(outcome: Outcome, reason: Reason) -> EndReason {
     match (outcome, reason) {
-        (Outcome::Ok, _) => EndReason::Completed,
+        (Outcome::Ok | Outcome::Skipped, _) => EndReason::Completed,
         (Outcome::TimedOut, _) => EndReason::TimedOut,
         (Outcome::Cancelled, _) => EndReason::Cancelled,
         (Outcome::Interrupted, Reason::Shutdown) => EndReason::Shutdown,
@@ -192,26 +224,28 @@ enum FollowUp {
 fn follow_up(snapshot: Snapshot<'_>, ending: &Ending, moment: &Moment) -> FollowUp {
     let Snapshot { run, job, others, .. } = snapshot;
     let Some(job) = job.filter(|job| job.is_active()) else { return FollowUp::None };
-    // A later slot that already waits to start supersedes the retry of this one.
-    let superseded = run.cause != Cause::CatchUp
-        && others.iter().any(|other| other.state == State::Queued && other.slot > run.slot);
+    // A later slot that already waits to start takes the place of a retry of this one, unless all
+    // of them are made up for.
+    let superseded = others.iter().any(|other| {
+        other.state == State::Queued && other.cause != Cause::CatchUp && other.slot > run.slot
+    });
     if superseded || run.cancel.is_some() {
         return FollowUp::None;
     }
-    match ending.outcome {
-        Outcome::Interrupted if job.spec.on_interrupt == OnInterrupt::Retry => {
-            match ending.reason {
-                Reason::Crash | Reason::NodeLost if run.interruptions + 1 >= MAX_INTERRUPTIONS => {
-                    FollowUp::CrashLoop
-                }
-                _ => FollowUp::Retry(State::Queued),
+    match (ending.outcome, ending.reason) {
+        (Outcome::Interrupted, reason) if job.spec.on_interrupt == OnInterrupt::Retry => {
+            let crashes = run.interruptions + u32::from(is_crash(reason));
+            match crashes {
+                ..MAX_INTERRUPTIONS => FollowUp::Retry(State::Queued),
+                _ => FollowUp::CrashLoop,
             }
         }
-        Outcome::Failed | Outcome::TimedOut => {
+        (Outcome::Failed | Outcome::TimedOut, _) => {
             let temporary = matches!(ending.retry, RetryWish::Temporary | RetryWish::After(_));
             let unset = if temporary { DEFAULT_TEMPORARY_RETRIES } else { 0 };
             let budget = job.spec.retries.unwrap_or(unset);
-            if ending.retry == RetryWish::Never || run.failures >= budget {
+            let tired = failing_streak(job, run) >= AUTO_DISABLE_AFTER;
+            if tired || ending.retry == RetryWish::Never || run.failures >= budget {
                 return FollowUp::None;
             }
             let delay = match ending.retry {
@@ -224,10 +258,21 @@ fn follow_up(snapshot: Snapshot<'_>, ending: &Ending, moment: &Moment) -> Follow
     }
 }
 
-/// The next attempt of a run that ended with `outcome`.
-fn retry_run(run: &Run, outcome: Outcome, state: State, moment: &mut Moment) -> Run {
+/// The job's failing streak after a failure of this run. It counts slots, not attempts, and counts
+/// a slot when it fails first: a retry that is superseded would else leave no trace.
+fn failing_streak(job: &Job, run: &Run) -> u32 {
+    job.counters.failing_streak + u32::from(run.failures == 0)
+}
+
+fn is_crash(reason: Reason) -> bool {
+    matches!(reason, Reason::Crash | Reason::NodeLost)
+}
+
+/// The next attempt of a run that has just ended.
+fn retry_run(run: &Run, state: State, moment: &mut Moment) -> Run {
     let id = moment.ids.mint();
-    let interrupted = outcome == Outcome::Interrupted;
+    let interrupted = run.outcome() == Some(Outcome::Interrupted);
+    let crashed = interrupted && run.reason().is_some_and(is_crash);
     let isolated = |id| run.job_key.as_ref().map(|job| SessionKey::for_run(&run.agent, job, id));
     let session_key = match isolated(run.id) {
         Some(own) if own == run.session_key => isolated(id).unwrap_or(own),
@@ -238,8 +283,9 @@ fn retry_run(run: &Run, outcome: Outcome, state: State, moment: &mut Moment) -> 
         session_key,
         attempt: run.attempt + 1,
         failures: run.failures + u32::from(!interrupted),
-        interruptions: run.interruptions + u32::from(interrupted),
+        interruptions: run.interruptions + u32::from(crashed),
         retry_of: Some(run.id),
+        turn: run.turn + 1,
         cause: Cause::Retry,
         state,
         session: None,
@@ -247,59 +293,68 @@ fn retry_run(run: &Run, outcome: Outcome, state: State, moment: &mut Moment) -> 
         cancel: None,
         queued_at: moment.now,
         started_at: None,
+        error: None,
+        output: None,
+        stderr: None,
+        usage: None,
         version: crate::change::Version::NEW,
         ..run.clone()
     }
 }
 
-struct After {
+/// The end of a run as its job's books see it.
+struct End<'a> {
+    run: &'a Run,
     outcome: Outcome,
-    retried: bool,
-    idle: bool,
+    retry: Option<&'a Run>,
+    others: &'a [Run],
 }
 
 /// Keeps the job's books: counters, the failing streak, its rest, suspension and being done.
-fn count(job: &Job, after: After, moment: &mut Moment) -> Decision {
+fn count(job: &Job, end: End<'_>, moment: &mut Moment) -> Decision {
+    let End { run, outcome, retry, others } = end;
     let mut decision = Decision::default();
     let mut job = job.clone();
+    let mut idle = retry.is_none() && others.is_empty();
     let counters = &mut job.counters;
-    match after.outcome {
+    match outcome {
         Outcome::Ok => counters.ok += 1,
         Outcome::Failed => counters.failed += 1,
         Outcome::TimedOut => counters.timed_out += 1,
         Outcome::Cancelled => counters.cancelled += 1,
         Outcome::Interrupted => counters.interrupted += 1,
-        Outcome::Skipped | Outcome::Missed | Outcome::Coalesced => {}
+        Outcome::Skipped => counters.skipped += 1,
+        Outcome::Missed | Outcome::Coalesced => {}
     }
-    match after.outcome {
-        Outcome::Ok => {
+    match outcome {
+        Outcome::Ok | Outcome::Skipped => {
             counters.failing_streak = 0;
             counters.replaced_streak = 0;
             job.backoff_until = None;
         }
-        Outcome::Failed | Outcome::TimedOut if !after.retried => {
-            counters.failing_streak += 1;
-            job.backoff_until = Some(rest(&job, moment.now));
-            if job.counters.failing_streak >= AUTO_DISABLE_AFTER && job.suspension.is_none() {
-                decision.merge(auto_disable(&mut job, moment));
+        Outcome::Failed | Outcome::TimedOut => {
+            job.counters.failing_streak = failing_streak(&job, run);
+            if retry.is_none() {
+                let rest = job.spec.backoff.delay(job.counters.failing_streak);
+                job.backoff_until = Some(rest.after(moment.now));
+            }
+            if job.counters.failing_streak >= AUTO_DISABLE_AFTER && job.is_active() {
+                decision.merge(auto_disable(&mut job, others, moment));
+                idle = others.iter().all(|other| other.owner().is_none());
             }
         }
-        _ => {}
+        Outcome::Cancelled | Outcome::Interrupted | Outcome::Missed | Outcome::Coalesced => {}
     }
-    if after.idle && job.next_slot.is_none() && job.done_at.is_none() {
-        decision.change(done(&mut job, moment));
+    job.last_turn = job.last_turn.max(retry.map_or(0, |retry| retry.turn));
+    if idle {
+        decision.merge(done(&mut job, moment));
     }
     decision.change(job);
     decision
 }
 
-/// When a failing job may run again: slots before that are skipped.
-fn rest(job: &Job, now: Timestamp) -> Timestamp {
-    job.spec.backoff.delay(job.counters.failing_streak).after(now)
-}
-
-fn auto_disable(job: &mut Job, moment: &mut Moment) -> Decision {
-    let mut decision = Decision::default();
+fn auto_disable(job: &mut Job, others: &[Run], moment: &mut Moment) -> Decision {
+    let mut decision = halt(job, others, Reason::JobDisabled, moment);
     job.suspension = Some(Suspension { by: SuspendedBy::AutoDisable, since: moment.now });
     decision.change(moment.tell().job(EventType::JobDisabled, job));
     let message = format!(
@@ -310,3 +365,6 @@ fn auto_disable(job: &mut Job, moment: &mut Moment) -> Decision {
     decision.change(moment.tell().alert("job_auto_disabled", &message, subject));
     decision
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,9 +1,9 @@
 //! What an edit of a job changes: add, edit, remove, suspend, resume, trigger, cancel a run, and the
 //! reload of a config source.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::change::{Decision, Effect, Version};
+use crate::change::{Decision, Version};
 use crate::event::EventType;
 use crate::id::{JobId, RunId};
 use crate::job::{Counters, Job, Overlap, Source, Spec, SuspendedBy, Suspension};
@@ -11,7 +11,7 @@ use crate::name::JobKey;
 use crate::plan::Moment;
 use crate::plan::ending::{self, Ending, Snapshot};
 use crate::plan::slots;
-use crate::run::{CancelRequest, Cause, Outcome, Reason, Run, State};
+use crate::run::{Cause, Outcome, Reason, Run, State};
 
 /// Why an edit is refused. Nothing is changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -38,8 +38,8 @@ pub enum Refused {
         /// The job.
         key: JobKey,
     },
-    /// A one-shot whose time is over.
-    #[error("resume job {key}: its only slot is over")]
+    /// A one-shot whose time is over, or another schedule that has come to its end.
+    #[error("resume job {key}: its last slot is over")]
     Done {
         /// The job.
         key: JobKey,
@@ -84,17 +84,19 @@ pub fn put(
     moment: &mut Moment,
 ) -> Result<Put, Refused> {
     let Some(existing) = existing else {
-        let job = new_job(key.clone(), source.clone(), spec, moment);
+        let mut job = new_job(key.clone(), source.clone(), spec, moment);
         let mut decision = Decision::default();
         decision.change(moment.tell().job(EventType::JobAdded, &job));
-        decision.change(job.clone());
-        return Ok(Put { id: job.id, decision });
+        decision.merge(ending::done(&mut job, moment));
+        let id = job.id;
+        decision.change(job);
+        return Ok(Put { id, decision });
     };
     if existing.job.source != *source {
         let owner = existing.job.source.clone();
         return Err(Refused::KeyTaken { key: key.clone(), owner });
     }
-    Ok(Put { id: existing.job.id, decision: respec(existing, spec, moment) })
+    Ok(Put { id: existing.job.id, decision: respec(existing, key, spec, moment) })
 }
 
 /// A job with its runs that have not ended.
@@ -122,7 +124,7 @@ pub struct Put {
 /// [`Refused::OwnedByConfig`], [`Refused::Removed`].
 pub fn edit(existing: Existing<'_>, spec: Spec, moment: &mut Moment) -> Result<Decision, Refused> {
     editable(existing.job)?;
-    Ok(respec(existing, spec, moment))
+    Ok(respec(existing, &existing.job.key, spec, moment))
 }
 
 /// Removes a job made by command or over HTTP. What runs, runs to its end.
@@ -147,35 +149,43 @@ pub fn suspend(existing: Existing<'_>, moment: &mut Moment) -> Result<Decision, 
         return Ok(Decision::default());
     }
     let mut job = existing.job.clone();
+    let mut decision = ending::halt(&mut job, existing.active, Reason::JobDisabled, moment);
     job.suspension = Some(Suspension { by: SuspendedBy::Operator, since: moment.now });
-    let mut decision = clear(existing.active, Reason::JobDisabled, &mut job.counters, moment);
     decision.change(moment.tell().job(EventType::JobDisabled, &job));
+    decision.merge(finish(&mut job, existing.active, moment));
     decision.change(job);
     Ok(decision)
 }
 
-/// Lets a suspended job run again, from its first slot after now.
+/// Lets a job run again that was suspended, or switched off by command or over HTTP, from its first
+/// slot after now.
 ///
 /// # Errors
 ///
-/// [`Refused::Removed`], [`Refused::Done`].
+/// [`Refused::Removed`], [`Refused::Done`], and [`Refused::OwnedByConfig`] when the config switches
+/// it off.
 pub fn resume(job: &Job, moment: &mut Moment) -> Result<Decision, Refused> {
     known(job)?;
-    if job.done_at.is_some() {
-        return Err(Refused::Done { key: job.key.clone() });
-    }
     let mut decision = Decision::default();
+    if job.is_active() {
+        return Ok(decision);
+    }
     let mut resumed = job.clone();
+    if !job.spec.enabled {
+        editable(job)?;
+        resumed.spec.enabled = true;
+        resumed.revision += 1;
+        resumed.updated_at = moment.now;
+    }
     resumed.suspension = None;
     resumed.backoff_until = None;
     resumed.counters.failing_streak = 0;
-    if !job.is_active() {
-        resumed.next_slot = resumed.slot_after(moment.now);
+    resumed.next_slot = resumed.first_slot(moment.now);
+    if job.done_at.is_some() || resumed.next_slot.is_none() {
+        return Err(Refused::Done { key: job.key.clone() });
     }
-    if resumed != *job {
-        decision.change(moment.tell().job(EventType::JobEnabled, &resumed));
-        decision.change(resumed);
-    }
+    decision.change(moment.tell().job(EventType::JobEnabled, &resumed));
+    decision.change(resumed);
     Ok(decision)
 }
 
@@ -184,10 +194,7 @@ pub fn resume(job: &Job, moment: &mut Moment) -> Result<Decision, Refused> {
 /// # Errors
 ///
 /// [`Refused::Active`] by the overlap policy, [`Refused::Removed`].
-pub fn trigger(
-    snapshot: slots::Snapshot<'_>,
-    moment: &mut Moment,
-) -> Result<Triggered, Refused> {
+pub fn trigger(snapshot: slots::Snapshot<'_>, moment: &mut Moment) -> Result<Triggered, Refused> {
     known(snapshot.job)?;
     let mut job = snapshot.job.clone();
     let mut decision = Decision::default();
@@ -208,9 +215,9 @@ pub fn trigger(
             }
         }
         Overlap::Replace => {
-            decision.merge(clear(active, Reason::Replaced, &mut job.counters, moment));
+            decision.merge(ending::clear(active, Reason::Replaced, &mut job.counters, moment));
             for run in active.iter().filter(|run| run.owner().is_some()) {
-                decision.merge(stop(run, Reason::Replaced, moment));
+                decision.merge(ending::stop(run, Reason::Replaced, moment));
             }
         }
     }
@@ -238,7 +245,7 @@ pub struct Triggered {
 /// [`Refused::RunEnded`].
 pub fn cancel(snapshot: Snapshot<'_>, moment: &mut Moment) -> Result<Decision, Refused> {
     if snapshot.run.owner().is_some() {
-        return Ok(stop(snapshot.run, Reason::Operator, moment));
+        return Ok(ending::stop(snapshot.run, Reason::Operator, moment));
     }
     let ending = Ending::plain(Outcome::Cancelled, Reason::Operator);
     ending::end_run(snapshot, ending, moment).map_err(|_| Refused::RunEnded)
@@ -291,26 +298,16 @@ pub fn reload(reload: Reload<'_>, moment: &mut Moment) -> Result<Decision, Refus
     if owned > 0 && reload.declared.is_empty() && reload.empty == Empty::Refuse {
         return Err(Refused::WouldRemoveAll(reload.source.to_owned()));
     }
+    let stays: BTreeSet<&JobKey> = reload.declared.iter().map(|declared| &declared.key).collect();
     let mut decision = Decision::default();
     for Declared { key, spec, renamed_from } in reload.declared {
-        let renamed = renamed_from.as_ref().filter(|_| !by_key.contains_key(key));
-        let found = match renamed {
-            Some(old) if by_key.get(old).is_some_and(|(job, _)| job.source == source) => {
-                by_key.remove(old)
-            }
-            _ => by_key.remove(key),
-        };
-        let job = found.map(|(job, _)| Job { key: key.clone(), ..job.clone() });
-        let existing = job.as_ref().zip(found).map(|(job, (_, active))| Existing { job, active });
-        let renamed = found.is_some_and(|(job, _)| job.key != *key);
-        let put = put(key, &source, spec.clone(), existing, moment)?;
-        if renamed && put.decision.is_empty() {
-            if let Some(job) = job {
-                decision.change(moment.tell().job(EventType::JobChanged, &job));
-                decision.change(job);
-            }
-        }
-        decision.merge(put.decision);
+        let renamed = renamed_from.as_ref().filter(|old| !stays.contains(old));
+        let found = by_key.remove(key).or_else(|| match by_key.get(renamed?) {
+            Some((job, _)) if job.source == source => by_key.remove(renamed?),
+            _ => None,
+        });
+        let existing = found.map(|(job, active)| Existing { job, active });
+        decision.merge(put(key, &source, spec.clone(), existing, moment)?.decision);
     }
     for (job, active) in by_key.into_values().filter(|(job, _)| job.source == source) {
         decision.merge(bury(Existing { job, active }, moment));
@@ -338,41 +335,42 @@ fn new_job(key: JobKey, source: Source, spec: Spec, moment: &mut Moment) -> Job 
         revision: 1,
         version: Version::NEW,
     };
-    job.next_slot = job.slot_after(now);
+    job.next_slot = job.first_slot(now);
     job
 }
 
-/// The job with another spec. Only another schedule, or being switched on, moves its next slot.
-fn respec(existing: Existing<'_>, spec: Spec, moment: &mut Moment) -> Decision {
+/// The job with another spec or another key. Only another schedule, or being switched on, moves its
+/// next slot.
+fn respec(existing: Existing<'_>, key: &JobKey, spec: Spec, moment: &mut Moment) -> Decision {
+    let Existing { job: before, active } = existing;
     let mut decision = Decision::default();
-    let before = existing.job;
-    if before.spec == spec {
+    if before.spec == spec && before.key == *key {
         return decision;
     }
-    let mut job = before.clone();
+    let mut job = Job { key: key.clone(), ..before.clone() };
     let rescheduled = before.spec.schedule != spec.schedule || before.spec.jitter != spec.jitter;
     let switched_on = spec.enabled && !before.spec.enabled;
-    let switched_off = !spec.enabled && before.spec.enabled;
+    if before.spec.enabled && !spec.enabled {
+        decision.merge(ending::halt(&mut job, active, Reason::JobDisabled, moment));
+    } else if rescheduled {
+        decision.merge(slots::forgo(&mut job, Reason::Rescheduled, moment));
+    }
     job.spec = spec;
     job.revision += 1;
     job.updated_at = moment.now;
-    if rescheduled {
-        job.done_at = None;
-    }
     if rescheduled || switched_on {
-        job.next_slot = job.slot_after(moment.now);
-    }
-    if switched_off {
-        decision.merge(clear(existing.active, Reason::JobDisabled, &mut job.counters, moment));
+        job.next_slot = job.first_slot(moment.now);
+        job.done_at = job.done_at.filter(|_| job.next_slot.is_none());
     }
     decision.change(moment.tell().job(EventType::JobChanged, &job));
+    decision.merge(finish(&mut job, active, moment));
     decision.change(job);
     decision
 }
 
 fn bury(existing: Existing<'_>, moment: &mut Moment) -> Decision {
     let mut job = existing.job.clone();
-    let mut decision = clear(existing.active, Reason::JobRemoved, &mut job.counters, moment);
+    let mut decision = ending::halt(&mut job, existing.active, Reason::JobRemoved, moment);
     job.removed_at = Some(moment.now);
     job.next_slot = None;
     decision.change(moment.tell().job(EventType::JobRemoved, &job));
@@ -380,24 +378,10 @@ fn bury(existing: Existing<'_>, moment: &mut Moment) -> Decision {
     decision
 }
 
-/// Cancels the runs that have not started.
-fn clear(active: &[Run], reason: Reason, counters: &mut Counters, moment: &mut Moment) -> Decision {
-    let mut decision = Decision::default();
-    for run in active.iter().filter(|run| run.owner().is_none()) {
-        decision.merge(ending::unstarted(run, reason, counters, moment));
-    }
-    decision
-}
-
-/// Asks the runner of a running run to stop; asking twice changes nothing.
-fn stop(run: &Run, reason: Reason, moment: &Moment) -> Decision {
-    let mut decision = Decision::default();
-    if run.cancel.is_none() {
-        let cancel = CancelRequest { reason, at: moment.now };
-        decision.change(Run { cancel: Some(cancel), ..run.clone() });
-    }
-    decision.effects.push(Effect::Stop(run.id));
-    decision
+/// Marks a job as done that has no further slot, unless a run is left over that ends it later.
+fn finish(job: &mut Job, active: &[Run], moment: &mut Moment) -> Decision {
+    let left = |run: &Run| run.owner().is_some() || job.is_active();
+    if active.iter().any(left) { Decision::default() } else { ending::done(job, moment) }
 }
 
 fn known(job: &Job) -> Result<(), Refused> {
@@ -416,3 +400,6 @@ fn editable(job: &Job) -> Result<(), Refused> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

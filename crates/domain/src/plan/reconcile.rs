@@ -8,8 +8,8 @@ use crate::change::Decision;
 use crate::duration::Duration;
 use crate::event::{EventType, Subject};
 use crate::node::{self, Epoch, Node, NodeEnd};
-use crate::plan::admission::CatchUp;
 use crate::plan::Moment;
+use crate::plan::admission::CatchUp;
 use crate::plan::ending::{self, Ending, Snapshot};
 use crate::run::{Event, Outcome, Reason, Rejected, Run, RunError, State};
 use crate::session::{EndReason, Session};
@@ -43,9 +43,12 @@ pub enum Fence {
     Lease,
 }
 
-/// Records that an epoch is over.
+/// Records that an epoch is over; empty when that is recorded already.
 pub fn bury_node(dead: &Node, reason: node::EndReason, moment: &mut Moment) -> Decision {
     let mut decision = Decision::default();
+    if dead.end.is_some() {
+        return decision;
+    }
     let buried = Node { end: Some(NodeEnd { at: moment.now, reason }), ..dead.clone() };
     decision.change(moment.tell().node(EventType::NodeLost, &buried));
     decision.change(buried);
@@ -67,8 +70,7 @@ pub fn end_orphan(
         _ => "the gateway that ran it died",
     };
     let error = RunError { class: "interrupted".to_owned(), message: message.to_owned() };
-    let ending =
-        Ending { error: Some(error), ..Ending::plain(Outcome::Interrupted, reason) };
+    let ending = Ending { error: Some(error), ..Ending::plain(Outcome::Interrupted, reason) };
     ending::end_run(snapshot, ending, moment)
 }
 
@@ -108,8 +110,9 @@ pub fn rested(run: &Run, moment: &mut Moment) -> Decision {
 pub fn catch_up(earlier: &[Node]) -> CatchUp {
     let loops = earlier.len() >= BOOT_LOOP
         && earlier[..BOOT_LOOP].iter().all(|node| {
-            node.stable_at.is_none()
-                && node.end.is_none_or(|end| end.reason == node::EndReason::Crash)
+            let died =
+                |end: NodeEnd| matches!(end.reason, node::EndReason::Crash | node::EndReason::Lost);
+            node.stable_at.is_none() && node.end.is_none_or(died)
         });
     if loops { CatchUp::Paused } else { CatchUp::Paced }
 }
@@ -167,3 +170,6 @@ impl ClockJump {
         decision
     }
 }
+
+#[cfg(test)]
+mod tests;

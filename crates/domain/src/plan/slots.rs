@@ -3,14 +3,14 @@
 use jiff::Timestamp;
 
 use crate::agent::{self, Agent};
-use crate::change::{Decision, Effect};
+use crate::change::Decision;
 use crate::duration::Duration;
-use crate::event::{EventType, Subject};
+use crate::event::{EventType, NewEvent, Subject};
 use crate::job::{Job, Misfire, Overlap, Target};
 use crate::key::SessionKey;
 use crate::plan::{Moment, ending};
-use crate::run::{CancelRequest, Cause, Input, Outcome, Range, Reason, Run, State};
-use crate::schedule::{DueSlots, Window};
+use crate::run::{Cause, Input, Outcome, Range, Reason, Run, State};
+use crate::schedule::{DueSlots, SlotRange, Window};
 
 /// A slot that starts later than this after its time was missed and is made up for.
 pub const ON_TIME: Duration = Duration::from_secs(60);
@@ -18,7 +18,7 @@ pub const ON_TIME: Duration = Duration::from_secs(60);
 pub const MAX_CATCH_UP: usize = 100;
 /// How many slots one decision looks at; the next decision goes on from there.
 pub const MAX_SCAN: usize = 100_000;
-/// After this many replacements in a row the next slot is skipped.
+/// After this many replacements in a row slots are skipped until the run has ended.
 pub const MAX_REPLACED: u32 = 3;
 
 /// What the decision looks at.
@@ -36,151 +36,149 @@ pub struct Snapshot<'a> {
     pub turn: u64,
 }
 
-/// Slots that share a fate.
+/// Accounts for every slot of the job that is due at the moment, in one decision.
+///
+/// Empty when nothing is due. When there are more than [`MAX_SCAN`], the oldest of them only: the
+/// job is still due then.
+pub fn account(snapshot: Snapshot<'_>, moment: &mut Moment) -> Decision {
+    let job = snapshot.job;
+    let Some(from) = due_from(job, moment.now) else { return Decision::default() };
+    let through = job.jitter().before(moment.now);
+    let mut due = job.spec.schedule.slots(window(from, through, MAX_CATCH_UP));
+    let next = if due.more.is_some() {
+        // These are not the newest of all: the next decision begins with them.
+        std::mem::take(&mut due.newest).first().copied()
+    } else {
+        job.slot_after(through)
+    };
+    let (passed, run) = split(job, &due, through);
+    let mut books = Books::open(snapshot);
+    books.pass(passed, moment);
+    books.run(run, moment);
+    books.close(next, moment)
+}
+
+/// Accounts for every due slot of a job that is about to leave its schedule: they are missed.
+pub(super) fn forgo(job: &mut Job, reason: Reason, moment: &mut Moment) -> Decision {
+    let mut decision = Decision::default();
+    let through = job.jitter().before(moment.now);
+    while let Some(from) = due_from(job, moment.now) {
+        let due = job.spec.schedule.slots(window(from, through, 0));
+        let passed = due.older.map(|range| Passed { range, outcome: Outcome::Missed, reason });
+        if let Some(passed) = passed {
+            decision.merge(record(job, None, passed, moment));
+        }
+        job.next_slot = due.more.or_else(|| job.slot_after(through));
+    }
+    decision
+}
+
+/// The first slot that is due and not accounted for.
+fn due_from(job: &Job, now: Timestamp) -> Option<Timestamp> {
+    job.due_at().filter(|&due| due <= now).and(job.next_slot)
+}
+
+fn window(from: Timestamp, through: Timestamp, newest: usize) -> Window {
+    Window { from, through, newest, scan_limit: MAX_SCAN }
+}
+
+/// Contiguous slots that share a fate and are not executed.
 struct Passed {
-    from: Timestamp,
-    to: Timestamp,
-    count: u64,
+    range: SlotRange,
     outcome: Outcome,
     reason: Reason,
 }
 
-/// Accounts for every slot of the job that is due at the moment, in one decision.
-///
-/// Empty when nothing is due.
-pub fn account(snapshot: Snapshot<'_>, moment: &mut Moment) -> Decision {
-    let job = snapshot.job;
-    let (Some(from), Some(due)) = (job.next_slot, job.due_at()) else {
-        return Decision::default();
-    };
-    if due > moment.now {
-        return Decision::default();
+impl Passed {
+    /// The slots, which are contiguous, after those of `older`.
+    fn new(
+        older: Option<SlotRange>,
+        slots: &[Timestamp],
+        outcome: Outcome,
+        reason: Reason,
+    ) -> Option<Self> {
+        let from = older.map(|older| older.from).or(slots.first().copied())?;
+        let to = slots.last().copied().or(older.map(|older| older.to))?;
+        let count = older.map_or(0, |older| older.count) + slots.len() as u64;
+        Some(Self { range: SlotRange { from, to, count }, outcome, reason })
     }
-    let through = job.jitter().before(moment.now);
-    let window = Window { from, through, newest: MAX_CATCH_UP, scan_limit: MAX_SCAN };
-    let due = job.spec.schedule.slots(window);
-
-    let last = due.newest.last().copied().or(due.older.map(|older| older.to));
-    let (passed, fire) = split(job, &due, moment.now);
-    let mut books = Books::open(snapshot);
-    if let Some(passed) = passed {
-        books.pass(passed, moment);
-    }
-    match fire[..] {
-        [slot] => books.fire(slot, moment),
-        _ => fire.iter().for_each(|&slot| books.queue(slot, Cause::CatchUp, moment)),
-    }
-    books.close(last, due.more.or_else(|| job.slot_after(through)), moment)
 }
 
-/// Divides due slots by the misfire policy into those that pass and those that run.
-fn split(job: &Job, due: &DueSlots, now: Timestamp) -> (Option<Passed>, Vec<Timestamp>) {
-    let lateness = |slot| Duration::between(job.jitter().after(slot), now);
-    let newest_within = |limit| due.newest.last().is_some_and(|&slot| lateness(slot) <= limit);
-    let run = match job.spec.misfire {
-        // Not all due slots were looked at: the newest of these is not the newest of all.
-        _ if due.more.is_some() => 0,
-        Misfire::Skip => usize::from(newest_within(ON_TIME)),
-        Misfire::Latest => 1.min(due.newest.len()),
-        Misfire::All => due.newest.len(),
-        Misfire::Within(limit) => usize::from(newest_within(limit.max(ON_TIME))),
+/// Divides due slots by the misfire policy into those that pass and those that may run.
+fn split<'a>(
+    job: &Job,
+    due: &'a DueSlots,
+    through: Timestamp,
+) -> (Option<Passed>, &'a [Timestamp]) {
+    let newest_within = |limit: Duration| {
+        let before = limit.saturating_add(Duration::from_millis(1)).before(through);
+        job.spec.schedule.next(before).is_some_and(|slot| slot <= through)
     };
-    let (rest, fire) = due.newest.split_at(due.newest.len() - run);
-    let outcome = match job.spec.misfire {
-        Misfire::Latest => Outcome::Coalesced,
-        Misfire::Within(_) if run > 0 => Outcome::Coalesced,
-        _ => Outcome::Missed,
+    let (run, others) = match job.spec.misfire {
+        Misfire::Skip => (usize::from(newest_within(ON_TIME)), Outcome::Missed),
+        Misfire::Latest => (1, Outcome::Coalesced),
+        Misfire::All => (MAX_CATCH_UP, Outcome::Missed),
+        Misfire::Within(limit) if newest_within(limit.max(ON_TIME)) => (1, Outcome::Coalesced),
+        Misfire::Within(_) => (0, Outcome::Missed),
     };
-    let older = due.older;
-    let passed = older.map(|older| older.from).or(rest.first().copied()).map(|from| Passed {
-        from,
-        to: rest.last().copied().or(older.map(|older| older.to)).unwrap_or(from),
-        count: older.map_or(0, |older| older.count) + rest.len() as u64,
-        outcome,
-        reason: Reason::Misfire,
-    });
-    (passed, fire.to_vec())
+    let (pass, run) = due.newest.split_at(due.newest.len().saturating_sub(run));
+    (Passed::new(due.older, pass, others, Reason::Misfire), run)
 }
 
 /// The decision under way: the job as it will be, and what has been decided so far.
 struct Books<'a> {
     snapshot: Snapshot<'a>,
     job: Job,
-    newest: Option<Run>,
+    newest: Option<&'a Run>,
     queued: bool,
     decision: Decision,
 }
 
 impl<'a> Books<'a> {
     fn open(snapshot: Snapshot<'a>) -> Self {
-        let newest = snapshot.newest.cloned();
         let job = snapshot.job.clone();
+        let newest = snapshot.newest;
         Self { snapshot, job, newest, queued: false, decision: Decision::default() }
     }
 
-    /// Records slots that are not executed. A range that goes on where the newest record ends, with
-    /// the same fate, becomes part of that record.
-    fn pass(&mut self, passed: Passed, moment: &mut Moment) {
-        let Passed { from, to, count, outcome, reason } = passed;
-        let counters = &mut self.job.counters;
-        match outcome {
-            Outcome::Skipped => counters.skipped += count,
-            Outcome::Coalesced => counters.coalesced += count,
-            _ => counters.missed += count,
+    /// Records slots that are not executed.
+    fn pass(&mut self, passed: Option<Passed>, moment: &mut Moment) {
+        if let Some(passed) = passed {
+            // A record is extended once: then it has another version.
+            self.decision.merge(record(&mut self.job, self.newest.take(), passed, moment));
         }
-        let state = State::Ended { at: moment.now, outcome, reason };
-        let same_fate = |run: &Run| {
-            let end = run.range.map(|range| range.to).or(run.slot);
-            run.outcome() == Some(outcome)
-                && run.reason() == Some(reason)
-                && end.is_some()
-                && end == self.job.last_slot
-        };
-        let record = match self.newest.take().filter(same_fate) {
-            Some(mut run) => {
-                let before = run.range.map_or(1, |range| range.count);
-                run.range = Some(Range { to, count: before + count });
-                run.state = state;
-                run
-            }
-            None => {
-                let mut run = blank_run(&self.job, Some(from), Cause::Schedule, moment);
-                run.state = state;
-                run.range = (count > 1).then_some(Range { to, count });
-                run
-            }
-        };
-        self.job.last_slot = Some(to);
-        let event = moment.tell().run_over(&record);
-        self.decision.change(record.clone());
-        self.decision.change(event);
-        // Stored in the same batch, the record has its next version.
-        self.newest = None;
     }
 
-    /// Decides about one slot that may run: backoff first, then the overlap policy.
-    fn fire(&mut self, slot: Timestamp, moment: &mut Moment) {
-        let due = self.job.jitter().after(slot);
-        let late = Duration::between(due, moment.now) > ON_TIME;
-        let cause = if late { Cause::CatchUp } else { Cause::Schedule };
-        if self.job.backoff_until.is_some_and(|until| due < until) {
-            return self.skip(slot, Reason::Backoff, moment);
+    /// Decides about slots that may run: the job's rest first, then the overlap policy.
+    fn run(&mut self, slots: &[Timestamp], moment: &mut Moment) {
+        let jitter = self.job.jitter();
+        let rested = self.job.backoff_until.unwrap_or(Timestamp::MIN);
+        let resting = slots.partition_point(|&slot| jitter.after(slot) < rested);
+        let (resting, slots) = slots.split_at(resting);
+        self.pass(Passed::new(None, resting, Outcome::Skipped, Reason::Backoff), moment);
+        let late = |slot| Duration::between(jitter.after(slot), moment.now) > ON_TIME;
+        match *slots {
+            [] => {}
+            [slot] if !late(slot) => self.fire(slot, Cause::Schedule, moment),
+            [slot] if self.job.spec.misfire != Misfire::All => {
+                self.fire(slot, Cause::CatchUp, moment);
+            }
+            _ => self.queue(slots, Cause::CatchUp, moment),
         }
+    }
+
+    /// Decides about one slot by the overlap policy.
+    fn fire(&mut self, slot: Timestamp, cause: Cause, moment: &mut Moment) {
         let active = self.snapshot.active;
-        let waiting = active.iter().filter(|run| matches!(run.state, State::Waiting { .. }));
-        for retry in waiting {
-            self.end(retry, Reason::Superseded, moment);
-        }
-        let mut others = active.iter().filter(|run| !matches!(run.state, State::Waiting { .. }));
         let queued = active.iter().any(|run| run.state == State::Queued);
-        let overlapping = others.next().is_some();
+        let overlapping = queued || active.iter().any(|run| run.owner().is_some());
         match self.job.spec.overlap {
             _ if !overlapping => {
                 self.job.counters.replaced_streak = 0;
-                self.queue(slot, cause, moment);
+                self.queue(&[slot], cause, moment);
             }
-            Overlap::Allow => self.queue(slot, cause, moment),
-            Overlap::Queue if !queued => self.queue(slot, cause, moment),
+            Overlap::Allow => self.queue(&[slot], cause, moment),
+            Overlap::Queue if !queued => self.queue(&[slot], cause, moment),
             Overlap::Skip => self.skip(slot, Reason::Overlap, moment),
             Overlap::Queue => self.skip(slot, Reason::QueueFull, moment),
             Overlap::Replace => self.replace(slot, cause, moment),
@@ -190,45 +188,42 @@ impl<'a> Books<'a> {
     /// Stops what the job is doing; the new run starts after its proven death.
     fn replace(&mut self, slot: Timestamp, cause: Cause, moment: &mut Moment) {
         if self.job.counters.replaced_streak >= MAX_REPLACED {
-            let subject = Subject { job: Some(self.job.id), ..Subject::default() };
-            let message = format!(
-                "job {} was replaced {MAX_REPLACED} times in a row before it could finish",
-                self.job.key
-            );
-            let alert = moment.tell().alert("replace_limit", &message, subject);
-            self.decision.change(alert);
-            self.job.counters.replaced_streak = 0;
+            if self.newest.and_then(Run::reason) != Some(Reason::ReplaceLimit) {
+                self.decision.change(replace_limit(&self.job, moment));
+            }
             return self.skip(slot, Reason::ReplaceLimit, moment);
         }
         for run in self.snapshot.active {
             match run.state {
                 State::Queued => self.end(run, Reason::Replaced, moment),
-                State::Running { .. } if run.cancel.is_none() => {
-                    let cancel = CancelRequest { reason: Reason::Replaced, at: moment.now };
-                    self.decision.change(Run { cancel: Some(cancel), ..run.clone() });
-                    self.decision.effects.push(Effect::Stop(run.id));
+                State::Running { .. } => {
+                    self.decision.merge(ending::stop(run, Reason::Replaced, moment));
                 }
-                _ => {}
+                State::Waiting { .. } | State::Ended { .. } => {}
             }
         }
         self.job.counters.replaced_streak += 1;
-        self.queue(slot, cause, moment);
+        self.queue(&[slot], cause, moment);
     }
 
     fn skip(&mut self, slot: Timestamp, reason: Reason, moment: &mut Moment) {
-        let outcome = Outcome::Skipped;
-        self.pass(Passed { from: slot, to: slot, count: 1, outcome, reason }, moment);
+        self.pass(Passed::new(None, &[slot], Outcome::Skipped, reason), moment);
     }
 
-    fn queue(&mut self, slot: Timestamp, cause: Cause, moment: &mut Moment) {
-        let run = new_run(&mut self.job, self.snapshot, Some(slot), cause, moment);
-        self.job.last_slot = Some(slot);
+    /// Queues a run for each slot, in place of a retry that still waits.
+    fn queue(&mut self, slots: &[Timestamp], cause: Cause, moment: &mut Moment) {
+        for run in self.snapshot.active {
+            if let State::Waiting { .. } = run.state {
+                self.end(run, Reason::Superseded, moment);
+            }
+        }
+        for &slot in slots {
+            let run = new_run(&mut self.job, self.snapshot, Some(slot), cause, moment);
+            self.job.last_slot = Some(slot);
+            self.decision.change(moment.tell().run(EventType::RunQueued, &run));
+            self.decision.change(run);
+        }
         self.queued = true;
-        let event = moment.tell().run(EventType::RunQueued, &run);
-        self.decision.change(run);
-        self.decision.change(event);
-        // A later range does not go on from a run that is executed.
-        self.newest = None;
     }
 
     /// Ends a run of the job that has not started.
@@ -238,22 +233,52 @@ impl<'a> Books<'a> {
     }
 
     /// Moves the job to its next slot.
-    fn close(
-        mut self,
-        last: Option<Timestamp>,
-        next: Option<Timestamp>,
-        moment: &mut Moment,
-    ) -> Decision {
-        self.job.last_slot = self.job.last_slot.max(last);
+    fn close(mut self, next: Option<Timestamp>, moment: &mut Moment) -> Decision {
         self.job.next_slot = next;
-        let idle = !self.queued && !self.snapshot.active.iter().any(Run::is_active);
-        if next.is_none() && idle {
-            let done = ending::done(&mut self.job, moment);
-            self.decision.change(done);
+        if !self.queued && self.snapshot.active.is_empty() {
+            self.decision.merge(ending::done(&mut self.job, moment));
         }
         self.decision.change(self.job);
         self.decision
     }
+}
+
+/// Records slots that are not executed and counts them. Slots that follow on those of the `newest`
+/// record, with the same fate, become part of it.
+fn record(job: &mut Job, newest: Option<&Run>, passed: Passed, moment: &mut Moment) -> Decision {
+    let Passed { range: SlotRange { from, to, count }, outcome, reason } = passed;
+    match outcome {
+        Outcome::Skipped => job.counters.skipped += count,
+        Outcome::Coalesced => job.counters.coalesced += count,
+        _ => job.counters.missed += count,
+    }
+    let extends = |run: &&Run| {
+        let end = run.range.map(|range| range.to).or(run.slot);
+        run.outcome() == Some(outcome)
+            && run.reason() == Some(reason)
+            && end.and_then(|end| job.spec.schedule.next(end)) == Some(from)
+    };
+    let (run, count) = match newest.filter(extends) {
+        Some(run) => (run.clone(), run.range.map_or(1, |range| range.count) + count),
+        None => (blank_run(job, Some(from), Cause::Schedule, moment), count),
+    };
+    let range = (count > 1).then_some(Range { to, count });
+    let run = Run { state: State::Ended { at: moment.now, outcome, reason }, range, ..run };
+    job.last_slot = Some(to);
+    let mut decision = Decision::default();
+    decision.change(moment.tell().run_over(&run));
+    decision.change(run);
+    decision
+}
+
+fn replace_limit(job: &Job, moment: &mut Moment) -> NewEvent {
+    let message = format!(
+        "job {} was replaced {MAX_REPLACED} times in a row before it could finish; its slots are \
+         skipped until it has",
+        job.key
+    );
+    let subject = Subject { job: Some(job.id), ..Subject::default() };
+    moment.tell().alert("replace_limit", &message, subject)
 }
 
 /// A run of the job with everything it works from, queued. Counts up the job's turn.
@@ -319,3 +344,9 @@ fn blank_run(job: &Job, slot: Option<Timestamp>, cause: Cause, moment: &mut Mome
         version: crate::change::Version::NEW,
     }
 }
+
+#[cfg(test)]
+mod tests;
+
+#[cfg(test)]
+mod accounting;

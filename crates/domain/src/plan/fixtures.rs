@@ -1,0 +1,563 @@
+//! Builders of records, and a store in memory that takes decisions and checks each of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+use crate::agent::{self, Agent, Command, Executor};
+use crate::change::{Change, Decision, Effect, Guard, Record, RecordId, Version};
+use crate::duration::Duration;
+use crate::event::{EventType, NewEvent};
+use crate::id::{EventId, Ids, JobId, RunId, SessionId};
+use crate::job::{Job, Misfire, OnInterrupt, Overlap, Retention, Source, Spec, Target};
+use crate::name::JobKey;
+use crate::node::{Epoch, Node, Owner, ProcessId};
+use crate::plan::ending::{Ending, RetryWish, Snapshot};
+use crate::plan::jobs::{self, Existing};
+use crate::plan::{Moment, admission, ending, reconcile, slots};
+use crate::retry::Backoff;
+use crate::run::{self, Outcome, Reason, Run, State};
+use crate::schedule::{Schedule, Zone};
+use crate::session::{self, Session};
+
+/// A time of the day on which the tests happen: `10:02`, `10:02:30`.
+pub(crate) fn time(clock: &str) -> Timestamp {
+    format!("2026-03-02T{clock}Z").parse().unwrap()
+}
+
+pub(crate) fn span(text: &str) -> Duration {
+    text.parse().unwrap()
+}
+
+pub(crate) fn moment(clock: &str) -> Moment {
+    Moment::new(time(clock), 1)
+}
+
+pub(crate) fn owner() -> Owner {
+    node(1).owner()
+}
+
+/// The node of the `count`-th start, alive.
+pub(crate) fn node(count: u32) -> Node {
+    Node {
+        id: Ids::new(time("00:00"), u128::from(count)).mint(),
+        epoch: Epoch::new(1, count),
+        host: "host".to_owned(),
+        process: ProcessId { pid: 7, started: 7 },
+        software: "0".to_owned(),
+        started_at: time("00:00"),
+        heartbeat_at: time("00:00"),
+        lease_until: time("00:00:20"),
+        stable_at: None,
+        end: None,
+        version: Version(1),
+    }
+}
+
+pub(crate) fn settings() -> Agent {
+    Agent {
+        executor: Executor::Process(Command {
+            argv: vec!["work".to_owned()],
+            cwd: ".".to_owned(),
+            env_pass: Vec::new(),
+        }),
+        timeout: span("10m"),
+        idle_timeout: None,
+        grace: agent::DEFAULT_GRACE,
+        output_limit_bytes: agent::DEFAULT_OUTPUT_LIMIT_BYTES,
+    }
+}
+
+pub(crate) fn cron(expr: &str) -> Schedule {
+    Schedule::Cron { expr: expr.parse().unwrap(), tz: Zone::UTC }
+}
+
+pub(crate) fn every(width: &str) -> Schedule {
+    Schedule::every(span(width), time("00:00")).unwrap()
+}
+
+pub(crate) fn once(clock: &str) -> Schedule {
+    Schedule::At { at: time(clock) }
+}
+
+/// A job with this schedule and the defaults.
+pub(crate) fn spec(schedule: Schedule) -> Spec {
+    Spec {
+        name: None,
+        agent: "shell".parse().unwrap(),
+        schedule,
+        jitter: Duration::ZERO,
+        prompt: "work".to_owned(),
+        target: Target::Isolated,
+        timeout: None,
+        idle_timeout: None,
+        overlap: Overlap::Skip,
+        misfire: Misfire::Latest,
+        retries: None,
+        backoff: Backoff::default(),
+        on_interrupt: OnInterrupt::Fail,
+        retention: Retention::default(),
+        enabled: true,
+    }
+}
+
+pub(crate) fn key(text: &str) -> JobKey {
+    text.parse().unwrap()
+}
+
+pub(crate) fn ok() -> Ending {
+    Ending::plain(Outcome::Ok, Reason::Exit)
+}
+
+pub(crate) fn failed() -> Ending {
+    Ending::plain(Outcome::Failed, Reason::Exit)
+}
+
+/// Exit code 75.
+pub(crate) fn temporary() -> Ending {
+    Ending { retry: RetryWish::Temporary, ..failed() }
+}
+
+pub(crate) fn crashed() -> Ending {
+    Ending::plain(Outcome::Interrupted, Reason::Crash)
+}
+
+/// A store of jobs, runs and sessions. It takes a decision whole and checks that it could be taken
+/// by a real one and that everything that changed is told once.
+#[derive(Debug, Clone)]
+pub(crate) struct World {
+    pub(crate) now: Timestamp,
+    pub(crate) jobs: BTreeMap<JobId, Job>,
+    pub(crate) runs: BTreeMap<RunId, Run>,
+    pub(crate) sessions: BTreeMap<SessionId, Session>,
+    pub(crate) events: Vec<NewEvent>,
+    told: BTreeSet<EventId>,
+    turn: u64,
+    decisions: u128,
+}
+
+impl World {
+    pub(crate) fn new(clock: &str) -> Self {
+        Self {
+            now: time(clock),
+            jobs: BTreeMap::new(),
+            runs: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            events: Vec::new(),
+            told: BTreeSet::new(),
+            turn: 0,
+            decisions: 0,
+        }
+    }
+
+    /// A world with one job, added at this time.
+    pub(crate) fn with(clock: &str, spec: Spec) -> (Self, JobId) {
+        let mut world = Self::new(clock);
+        let job = world.put("job", spec);
+        (world, job)
+    }
+
+    pub(crate) fn at(&mut self, clock: &str) -> &mut Self {
+        self.now = time(clock);
+        self
+    }
+
+    pub(crate) fn moment(&mut self) -> Moment {
+        self.decisions += 1;
+        Moment::new(self.now, self.decisions)
+    }
+
+    pub(crate) fn put(&mut self, name: &str, spec: Spec) -> JobId {
+        let mut moment = self.moment();
+        let existing = self.jobs.values().find(|job| job.key == key(name)).cloned();
+        let active = existing.as_ref().map_or(Vec::new(), |job| self.active(job.id));
+        let existing = existing.as_ref().map(|job| Existing { job, active: &active });
+        let put = jobs::put(&key(name), &Source::Api, spec, existing, &mut moment).unwrap();
+        self.commit(put.decision);
+        put.id
+    }
+
+    /// The runs of a job that have not ended, oldest first.
+    pub(crate) fn active(&self, job: JobId) -> Vec<Run> {
+        let of_job = self.runs.values().filter(|run| run.job == Some(job));
+        of_job.filter(|run| run.is_active()).cloned().collect()
+    }
+
+    /// The run of a job with the newest slot.
+    pub(crate) fn newest(&self, job: JobId) -> Option<Run> {
+        let of_job = self.runs.values().filter(|run| run.job == Some(job) && run.slot.is_some());
+        of_job.max_by_key(|run| (run.slot, run.attempt)).cloned()
+    }
+
+    /// Takes a decision of the form that most have: about a job and its active runs.
+    pub(crate) fn decide<E: std::fmt::Debug>(
+        &mut self,
+        job: JobId,
+        decide: impl FnOnce(Existing<'_>, &mut Moment) -> Result<Decision, E>,
+    ) -> Vec<Effect> {
+        let active = self.active(job);
+        let record = self.jobs[&job].clone();
+        let mut moment = self.moment();
+        let decision = decide(Existing { job: &record, active: &active }, &mut moment).unwrap();
+        self.commit(decision)
+    }
+
+    /// Looks at a job as the scheduler does, once; false when there was nothing to do.
+    pub(crate) fn account(&mut self, job: JobId) -> bool {
+        let decision = self.accounted(job);
+        let something = !decision.is_empty();
+        self.commit(decision);
+        something
+    }
+
+    pub(crate) fn accounted(&mut self, job: JobId) -> Decision {
+        let mut moment = self.moment();
+        let (active, newest) = (self.active(job), self.newest(job));
+        let settings = settings();
+        let snapshot = slots::Snapshot {
+            job: &self.jobs[&job],
+            active: &active,
+            newest: newest.as_ref(),
+            settings: Some(&settings),
+            turn: self.turn,
+        };
+        slots::account(snapshot, &mut moment)
+    }
+
+    pub(crate) fn trigger(&mut self, job: JobId) -> Result<RunId, jobs::Refused> {
+        let mut moment = self.moment();
+        let active = self.active(job);
+        let snapshot = slots::Snapshot {
+            job: &self.jobs[&job],
+            active: &active,
+            newest: None,
+            settings: None,
+            turn: self.turn,
+        };
+        let triggered = jobs::trigger(snapshot, &mut moment)?;
+        self.commit(triggered.decision);
+        Ok(triggered.run)
+    }
+
+    /// Claims a queued run.
+    pub(crate) fn start(&mut self, run: RunId) -> Vec<Effect> {
+        let mut moment = self.moment();
+        let decision =
+            admission::start(&self.runs[&run], owner(), Some(&settings()), &mut moment).unwrap();
+        self.commit(decision)
+    }
+
+    pub(crate) fn queued(&self) -> Vec<Run> {
+        let mut queued: Vec<Run> =
+            self.runs.values().filter(|run| run.state == State::Queued).cloned().collect();
+        queued.sort_by_key(|run| (run.turn, run.id));
+        queued
+    }
+
+    pub(crate) fn running(&self) -> Vec<Run> {
+        self.runs.values().filter(|run| run.owner().is_some()).cloned().collect()
+    }
+
+    /// Claims the first queued run.
+    pub(crate) fn start_first(&mut self) -> RunId {
+        let run = self.queued().first().expect("a run is queued").id;
+        self.start(run);
+        run
+    }
+
+    /// Claims the first queued run and ends it.
+    pub(crate) fn run_first(&mut self, ending: Ending) -> RunId {
+        let run = self.start_first();
+        self.end(run, ending);
+        run
+    }
+
+    pub(crate) fn end(&mut self, run: RunId, ending: Ending) {
+        let decision = self.ended(run, ending).unwrap();
+        self.commit(decision);
+    }
+
+    pub(crate) fn ended(&mut self, run: RunId, end: Ending) -> Result<Decision, run::Rejected> {
+        let mut moment = self.moment();
+        let others = self.others(run);
+        ending::end_run(self.snapshot(run, &others), end, &mut moment)
+    }
+
+    /// Lets the job's waiting retries rest to their end and queues them.
+    pub(crate) fn rest(&mut self, job: JobId) {
+        for run in self.active(job) {
+            if let State::Waiting { until } = run.state {
+                self.now = self.now.max(until);
+                let mut moment = self.moment();
+                let decision = reconcile::rested(&run, &mut moment);
+                self.commit(decision);
+            }
+        }
+    }
+
+    pub(crate) fn cancel(&mut self, run: RunId) -> Result<Vec<Effect>, jobs::Refused> {
+        let mut moment = self.moment();
+        let others = self.others(run);
+        let decision = jobs::cancel(self.snapshot(run, &others), &mut moment)?;
+        Ok(self.commit(decision))
+    }
+
+    fn others(&self, run: RunId) -> Vec<Run> {
+        let mut others = self.runs[&run].job.map_or(Vec::new(), |job| self.active(job));
+        others.retain(|other| other.id != run);
+        others
+    }
+
+    fn snapshot<'a>(&'a self, run: RunId, others: &'a [Run]) -> Snapshot<'a> {
+        let run = &self.runs[&run];
+        Snapshot {
+            run,
+            session: run.session.map(|session| &self.sessions[&session]),
+            job: run.job.map(|job| &self.jobs[&job]),
+            others,
+        }
+    }
+
+    /// The records of a job, one line each, in the order of their slots; manual runs first.
+    pub(crate) fn history(&self, job: JobId) -> Vec<String> {
+        let mut runs: Vec<&Run> = self.runs.values().filter(|run| run.job == Some(job)).collect();
+        runs.sort_by_key(|run| (run.slot, run.attempt, run.id));
+        runs.into_iter().map(line).collect()
+    }
+
+    /// How often each type of event was told.
+    pub(crate) fn told(&self, kind: EventType) -> usize {
+        self.events.iter().filter(|event| event.kind == kind).count()
+    }
+
+    /// Stores a decision after checking it.
+    pub(crate) fn commit(&mut self, decision: Decision) -> Vec<Effect> {
+        self.check(&decision);
+        for change in decision.changes {
+            match change {
+                Change::Put(Record::Job(mut job)) => {
+                    job.version = job.version.next();
+                    self.jobs.insert(job.id, *job);
+                }
+                Change::Put(Record::Run(mut run)) => {
+                    run.version = run.version.next();
+                    if run.owner().is_some() {
+                        self.turn = self.turn.max(run.turn);
+                    }
+                    self.runs.insert(run.id, *run);
+                }
+                Change::Put(Record::Session(mut session)) => {
+                    session.version = session.version.next();
+                    self.sessions.insert(session.id, *session);
+                }
+                Change::Emit(event) => {
+                    assert!(self.told.insert(event.id), "an event id was reused");
+                    self.events.push(event);
+                }
+                Change::Require(_) => {}
+                other => panic!("no decision of these plans does this: {other:?}"),
+            }
+        }
+        self.check_uniqueness();
+        decision.effects
+    }
+
+    /// What makes a decision consistent in itself and with what is stored.
+    fn check(&self, decision: &Decision) {
+        let mut put = Vec::new();
+        let mut events = Vec::new();
+        for change in &decision.changes {
+            match change {
+                Change::Put(record) => put.push(record),
+                Change::Emit(event) => events.push(event),
+                Change::Require(guard) => assert!(self.holds(guard), "{guard:?}"),
+                _ => {}
+            }
+        }
+        let ids: BTreeSet<String> = put.iter().map(|record| format!("{:?}", record.id())).collect();
+        assert_eq!(ids.len(), put.len(), "a record is stored twice in one batch: {put:#?}");
+        for record in &put {
+            let stored = match record.id() {
+                RecordId::Job(id) => self.jobs.get(&id).map(|job| job.version),
+                RecordId::Run(id) => self.runs.get(&id).map(|run| run.version),
+                RecordId::Session(id) => self.sessions.get(&id).map(|session| session.version),
+                _ => None,
+            };
+            assert_eq!(record.version(), stored.unwrap_or_default(), "{record:#?}");
+            match record {
+                Record::Run(run) => self.check_run(run, &events),
+                Record::Session(session) => self.check_session(session, &events),
+                Record::Job(job) => self.check_job(job, &events),
+                _ => {}
+            }
+        }
+        let told: BTreeSet<RunId> = events
+            .iter()
+            .filter(|event| event.kind.name().starts_with("run."))
+            .filter_map(|event| event.subject.run)
+            .collect();
+        for run in told {
+            assert!(ids.contains(&format!("{:?}", RecordId::Run(run))), "told but not stored");
+        }
+    }
+
+    /// A run moves along its state machine and tells each move once.
+    fn check_run(&self, run: &Run, events: &[&NewEvent]) {
+        let told: Vec<EventType> = events
+            .iter()
+            .filter(|event| event.subject.run == Some(run.id))
+            .map(|event| event.kind)
+            .filter(|kind| kind.name().starts_with("run."))
+            .collect();
+        let before = self.runs.get(&run.id);
+        if before.is_some_and(|old| (old.state, old.range) == (run.state, run.range)) {
+            assert_eq!(told, [], "nothing changed: {run:#?}");
+            return;
+        }
+        let expected = match run.state {
+            State::Queued | State::Waiting { .. } => EventType::RunQueued,
+            State::Running { .. } => EventType::RunStarted,
+            State::Ended { .. } if run.started_at.is_some() => EventType::RunEnded,
+            State::Ended { outcome, .. } => match outcome {
+                Outcome::Skipped => EventType::RunSkipped,
+                Outcome::Missed => EventType::RunMissed,
+                Outcome::Coalesced => EventType::RunCoalesced,
+                _ => EventType::RunEnded,
+            },
+        };
+        assert_eq!(told, [expected], "{run:#?}");
+        match (before, run.state) {
+            (Some(old), _) if old.outcome().is_some() => {
+                assert_eq!((old.outcome(), old.reason()), (run.outcome(), run.reason()));
+                let slots = |run: &Run| run.range.map_or(1, |range| range.count);
+                assert!(
+                    slots(run) > slots(old),
+                    "an ended record changes only to cover more slots"
+                );
+            }
+            (Some(old), state) => {
+                let event = match state {
+                    State::Queued => run::Event::Rested,
+                    State::Running { owner, deadline } => run::Event::Claim { owner, deadline },
+                    State::Ended { at, outcome, reason } => run::Event::End { at, outcome, reason },
+                    State::Waiting { .. } => panic!("nothing goes back to waiting: {run:#?}"),
+                };
+                assert_eq!(old.state.next(event), Ok(state));
+            }
+            (None, State::Ended { outcome, .. }) => {
+                assert!(
+                    matches!(outcome, Outcome::Skipped | Outcome::Missed | Outcome::Coalesced),
+                    "{run:#?}"
+                );
+                assert_eq!(run.session, None);
+            }
+            (None, State::Queued) => assert_eq!(run.started_at, None),
+            (None, State::Waiting { .. }) => assert!(run.retry_of.is_some()),
+            (None, State::Running { .. }) => panic!("born running: {run:#?}"),
+        }
+    }
+
+    fn check_session(&self, session: &Session, events: &[&NewEvent]) {
+        let told: Vec<EventType> = events
+            .iter()
+            .filter(|event| event.subject.session == Some(session.id))
+            .map(|event| event.kind)
+            .filter(|kind| kind.name().starts_with("session."))
+            .collect();
+        match self.sessions.get(&session.id) {
+            None => assert_eq!(told, [EventType::SessionStarted]),
+            Some(before) => {
+                assert_eq!(told, [EventType::SessionEnded]);
+                assert_eq!(before.state, session::State::Open);
+                assert!(!session.is_open());
+            }
+        }
+    }
+
+    fn check_job(&self, job: &Job, events: &[&NewEvent]) {
+        let told = |kind| {
+            let of_kind = events.iter().filter(|event| event.kind == kind);
+            of_kind.filter(|event| event.subject.job == Some(job.id)).count()
+        };
+        let before = self.jobs.get(&job.id);
+        let newly =
+            |now: bool, then: fn(&Job) -> bool| usize::from(now && !before.is_some_and(then));
+        assert_eq!(
+            told(EventType::JobDone),
+            newly(job.done_at.is_some(), |job| job.done_at.is_some())
+        );
+        assert_eq!(
+            told(EventType::JobRemoved),
+            newly(job.removed_at.is_some(), |job| job.removed_at.is_some())
+        );
+        assert_eq!(
+            told(EventType::JobDisabled),
+            newly(job.suspension.is_some(), |job| job.suspension.is_some())
+        );
+        assert_eq!(told(EventType::JobAdded), usize::from(before.is_none()));
+        if let Some(before) = before {
+            assert!(job.last_slot >= before.last_slot, "a slot was taken back");
+        }
+    }
+
+    fn holds(&self, guard: &Guard) -> bool {
+        match guard {
+            Guard::Alive(epoch) => *epoch == owner().epoch,
+            Guard::NothingRunning(job) => self.running().iter().all(|run| run.job != Some(*job)),
+            Guard::KeyIdle(key) => self.running().iter().all(|run| run.session_key != *key),
+            Guard::Unchanged(..) => panic!("no decision of these plans asks for this"),
+        }
+    }
+
+    /// What a store enforces by unique indexes.
+    fn check_uniqueness(&self) {
+        let mut seen = BTreeSet::new();
+        for run in self.runs.values().filter(|run| run.slot.is_some()) {
+            assert!(seen.insert((run.job, run.slot, run.attempt)), "an attempt twice: {run:#?}");
+        }
+        let mut keys = BTreeSet::new();
+        for session in self.sessions.values().filter(|session| session.is_open()) {
+            assert!(keys.insert(&session.key), "two open sessions: {session:#?}");
+        }
+        let mut keys = BTreeSet::new();
+        for job in self.jobs.values().filter(|job| job.removed_at.is_none()) {
+            assert!(keys.insert(&job.key), "two jobs of one key: {job:#?}");
+        }
+    }
+}
+
+/// A run on one line: slot, attempt, state or outcome and reason, and why it exists if that is not
+/// its schedule.
+fn line(run: &Run) -> String {
+    let mut line = run.slot.map_or("-".to_owned(), clock);
+    if let Some(range) = run.range {
+        line += &format!("..{} x{}", clock(range.to), range.count);
+    }
+    if run.attempt > 1 {
+        line += &format!(" #{}", run.attempt);
+    }
+    line += &match run.state {
+        State::Waiting { until } => format!(" waiting for {}", clock(until)),
+        State::Ended { outcome, reason, .. } => format!(" {} {}", word(outcome), word(reason)),
+        state => format!(" {}", state.name()),
+    };
+    if run.cancel.is_some() && run.is_active() {
+        line += " stopping";
+    }
+    if run.cause != run::Cause::Schedule && run.retry_of.is_none() {
+        line += &format!(" {}", word(run.cause));
+    }
+    line
+}
+
+fn clock(at: Timestamp) -> String {
+    let days = at.duration_since(time("00:00")).as_hours() / 24;
+    let day = if days == 0 { String::new() } else { format!("+{days}d ") };
+    let text = at.strftime("%H:%M:%S").to_string();
+    day + text.strip_suffix(":00").unwrap_or(&text)
+}
+
+/// The stored name of a word.
+pub(crate) fn word(word: impl serde::Serialize) -> String {
+    serde_json::to_value(word).unwrap().as_str().unwrap().to_owned()
+}
