@@ -1,6 +1,7 @@
 //! Crash rounds: forty runs in flight, kill -9, start again, audit. Twenty rounds by default.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -15,8 +16,11 @@ use crate::paint::{Ink, paint};
 use crate::process::{self, Worker};
 use crate::{Verdict, clock};
 
-/// Runs that are in flight at every kill.
+/// Runs that are in flight at every kill, at least.
 const RUNS: usize = 40;
+/// Jobs that ask for a new attempt after a crash, besides as many as there must be runs. Their slots
+/// fail after three crashes, and after ten failures they are switched off: they come on top.
+const RETRIES: usize = 20;
 /// How long agents have between TERM and KILL.
 const GRACE: Duration = Duration::from_secs(1);
 /// What a machine that is busy with other things may add.
@@ -97,7 +101,7 @@ impl Rounds {
     }
 
     fn round(&mut self, round: u32) -> anyhow::Result<Vec<String>> {
-        let workers = self.wait_for_flight()?;
+        self.wait_for_flight()?;
         clock::sleep(Duration::from_millis(self.dice.below(400)));
         let how = [How::Gateway, How::GatewayAndShims, How::ShimsAndGateway];
         let how = how[self.dice.below(how.len() as u64) as usize];
@@ -110,22 +114,17 @@ impl Rounds {
         self.ended.processes += before.len();
         let mut differences = self.survivors(&before)?;
         differences.extend(self.audit(&dead)?);
+        let (runs, processes, ready) = (dead.len(), before.len(), ready.as_secs_f64());
         println!(
-            "  round {round}: {how:?} killed with {} runs and {} processes in flight (of {workers} seen); \
-             ready again after {:.1} s",
-            dead.len(),
-            before.len(),
-            ready.as_secs_f64()
+            "  round {round}: {how} killed under {runs} runs of {processes} processes; ready {ready:.1} s after its start"
         );
         Ok(differences)
     }
 
     /// Waits until so many runs have living agents.
-    fn wait_for_flight(&self) -> anyhow::Result<usize> {
-        let mut count = 0;
+    fn wait_for_flight(&self) -> anyhow::Result<()> {
         let in_flight = || {
             let workers = process::workers(&self.mark)?;
-            count = workers.len();
             let agents = workers.iter().filter(|worker| !worker.is_shim());
             Ok(agents.map(|worker| &worker.run).collect::<BTreeSet<_>>().len() >= RUNS)
         };
@@ -135,7 +134,7 @@ impl Rounds {
             "fewer than {RUNS} runs came to be in flight\n{}",
             self.gateway.log_tail()
         );
-        Ok(count)
+        Ok(())
     }
 
     /// Kills and returns who worked at that moment.
@@ -251,6 +250,16 @@ enum How {
     ShimsAndGateway,
 }
 
+impl fmt::Display for How {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Gateway => "the gateway",
+            Self::GatewayAndShims => "gateway, then shims",
+            Self::ShimsAndGateway => "shims, then gateway",
+        })
+    }
+}
+
 /// A small generator for choices that need no quality (SplitMix64).
 struct Dice(u64);
 
@@ -282,7 +291,7 @@ const LIVES: [&str; 5] = [
 /// of them is alive writes down a clash.
 fn config(mark: &str, notes: &Path) -> String {
     let (name, value) = mark.split_once('=').unwrap_or((mark, ""));
-    let places = RUNS + 10;
+    let places = RUNS + RETRIES;
     let mut text = format!(
         "[server]\nlisten = \"127.0.0.1:0\"\n\n[limits]\nruns = {places}\nruns_per_agent = {places}\n\n"
     );
@@ -307,12 +316,12 @@ env = {{ {name} = "{value}" }}
             GRACE.as_secs()
         );
     }
-    for index in 0..RUNS {
+    for index in 0..RUNS + RETRIES {
         let agent = index % LIVES.len();
-        let wish = if index % 2 == 0 { "retry" } else { "fail" };
+        let wish = if index < RUNS { "fail" } else { "retry" };
         text += &format!(
             "[jobs.job{index}]\nagent = \"life{agent}\"\nevery = \"2s\"\non_interrupt = \"{wish}\"\n\
-             timeout = \"5m\"\n\n"
+             timeout = \"5m\"\nbackoff = [\"1s\"]\n\n"
         );
     }
     text
