@@ -1,1 +1,2 @@
+//! When a session may go.
 

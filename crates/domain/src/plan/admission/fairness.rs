@@ -1,1 +1,2 @@
+//! Fairness between jobs: how often each of them starts, over long queues.
 

@@ -1,1 +1,2 @@
+//! Which queued runs may start, and why the others wait.
 

@@ -1,1 +1,2 @@
+//! What follows the end of a run, outcome by outcome.
 

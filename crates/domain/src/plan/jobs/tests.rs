@@ -1,1 +1,2 @@
+//! Adding, changing, suspending and removing jobs, and reloads of a config.
 

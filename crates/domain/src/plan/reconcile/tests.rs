@@ -1,1 +1,2 @@
+//! What becomes of what a dead epoch left behind.
 

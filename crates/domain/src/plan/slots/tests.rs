@@ -1,3 +1,5 @@
+//! What becomes of slots that are due.
+
 use super::*;
 use crate::job::Spec;
 use crate::plan::fixtures::{World, cron, every, failed, ok, once, span, spec, temporary, time};
