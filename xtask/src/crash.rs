@@ -12,7 +12,7 @@ use nix::sys::signal::Signal;
 
 use crate::books::{Books, status};
 use crate::gateway::{self, Gateway, Profile};
-use crate::paint::{Ink, paint};
+use crate::paint::{Ink, WIDTH, paint, wrap};
 use crate::process::{self, Worker};
 use crate::{Verdict, clock};
 
@@ -88,7 +88,7 @@ impl Rounds {
             }
         }
         let books = Books::read(self.gateway.client()?)?;
-        println!(
+        let sum = format!(
             "{rounds} rounds: {} runs were cut off, {} processes with them; {} sessions, each started \
              once and ended once but for {} that are open under their live owner; no slot ran twice at \
              a time.",
@@ -97,6 +97,7 @@ impl Rounds {
             books.sessions.len(),
             books.sessions.iter().filter(|session| session.open).count(),
         );
+        wrap(&sum, WIDTH).iter().for_each(|line| println!("{}", paint(Ink::Good, line)));
         Ok(Verdict::Yes)
     }
 
