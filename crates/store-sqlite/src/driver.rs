@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -25,8 +25,6 @@ use sexton_store::{CommitError, Committed, Driver, Error, Stats, Ticket};
 use crate::counters::Counters;
 use crate::fail::Fail;
 use crate::inline::Inline;
-use crate::lock::Lock;
-use crate::mutex::lock;
 use crate::queue;
 use crate::read::{self, View};
 use crate::readers::Readers;
@@ -38,8 +36,6 @@ pub struct SqliteDriver {
     pub(crate) counters: Arc<Counters>,
     /// The database file; none in memory.
     pub(crate) path: Option<PathBuf>,
-    /// Held until the store is closed or dropped; none where nothing is written.
-    pub(crate) lock: Mutex<Option<Lock>>,
 }
 
 /// Where statements run.
@@ -249,6 +245,5 @@ impl Driver for SqliteDriver {
             }
             Engine::Inline(inline) => inline.close(),
         }
-        lock(&self.lock).take();
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use sexton_domain::change::Change;
 use sexton_store::Error;
 
-use crate::fail::Fail;
+use crate::fail::{Fail, failed};
 use crate::mutex::lock;
 use crate::options::Access;
 use crate::read::{Unreadable, View};
@@ -49,7 +49,8 @@ impl Inline {
     ) -> Result<T, Error> {
         let writer = lock(&self.writer);
         let writer = writer.as_ref().ok_or(Error::Closed)?;
-        snapshot(writer.db(), &self.unreadable, read).map_err(|fail| fail.into_error(doing))
+        let db = writer.db().map_err(|error| failed(doing, &error))?;
+        snapshot(db, &self.unreadable, read).map_err(|fail| fail.into_error(doing))
     }
 
     /// Lets go of the store.

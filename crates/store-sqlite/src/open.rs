@@ -1,7 +1,7 @@
 //! Opening: every check before the first write, then the connections.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use rusqlite::{Connection, ErrorCode};
 use tokio::runtime::Handle;
@@ -46,10 +46,10 @@ impl SqliteDriver {
         maker.check(&options.path, &found)?;
         maker.migrate(&mut db, &found, None)?;
         let counters = Arc::new(Counters::default());
-        let writer = Writer::new(db, tools(&options, &counters))
+        let writer = Writer::new(db, tools(&options, &counters), None)
             .map_err(OpenError::database("set the writer up"))?;
         let engine = Engine::Inline(Inline::new(writer, Access::ReadWrite));
-        Ok(Self { engine, counters, path: None, lock: Mutex::new(None) })
+        Ok(Self { engine, counters, path: None })
     }
 }
 
@@ -78,7 +78,7 @@ fn open_to_write(options: &Options) -> Result<SqliteDriver, OpenError> {
     let mut db = connect::writer(options).map_err(OpenError::database("connect"))?;
     maker.migrate(&mut db, &found, Some(path))?;
     let counters = Arc::new(Counters::default());
-    let writer = Writer::new(db, tools(options, &counters))
+    let writer = Writer::new(db, tools(options, &counters), Some(lock))
         .map_err(OpenError::database("set the writer up"))?;
     let engine = match runtime {
         None => Engine::Inline(Inline::new(writer, Access::ReadWrite)),
@@ -87,8 +87,7 @@ fn open_to_write(options: &Options) -> Result<SqliteDriver, OpenError> {
             queue: Some(Queue::new(writer, runtime)),
         },
     };
-    let (path, lock) = (Some(path.clone()), Mutex::new(Some(lock)));
-    Ok(SqliteDriver { engine, counters, path, lock })
+    Ok(SqliteDriver { engine, counters, path: Some(path.clone()) })
 }
 
 fn open_to_read(options: &Options) -> Result<SqliteDriver, OpenError> {
@@ -113,12 +112,12 @@ fn open_to_read(options: &Options) -> Result<SqliteDriver, OpenError> {
     let engine = match runtime {
         Some(runtime) => Engine::Pool { queue: None, readers: Readers::new(path.clone(), runtime) },
         None => {
-            let writer = Writer::new(db, tools(options, &counters))
+            let writer = Writer::new(db, tools(options, &counters), None)
                 .map_err(OpenError::database("connect"))?;
             Engine::Inline(Inline::new(writer, Access::ReadOnly))
         }
     };
-    Ok(SqliteDriver { engine, counters, path: Some(path.clone()), lock: Mutex::new(None) })
+    Ok(SqliteDriver { engine, counters, path: Some(path.clone()) })
 }
 
 /// The runtime whose blocking pool runs the statements, unless they run inline.
@@ -135,7 +134,7 @@ fn look(options: &Options) -> Result<Found, OpenError> {
     if place::size(path) == 0 {
         return Ok(Found::Empty);
     }
-    drop(std::fs::File::open(path).map_err(OpenError::io("read", path))?);
+    place::readable(path)?;
     let logged = place::size(&place::beside(path, "-wal")) > 0;
     let db = if logged { connect::reader(path) } else { connect::bystander(path) };
     db.and_then(|db| schema::find(&db)).map_err(not_readable(path))

@@ -5,8 +5,10 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::sys::statfs::{Statfs, statfs};
 use nix::sys::statvfs::statvfs;
+use nix::unistd::{AccessFlags, faccessat};
 
 use crate::open_error::OpenError;
 
@@ -45,6 +47,13 @@ pub(crate) fn private_file(store: &Path, path: &Path) -> Result<File, OpenError>
             .map_err(OpenError::io("make private", path))?;
     }
     Ok(file)
+}
+
+/// Refuses a file that this user may not read. It is not opened: closing it again would take away the
+/// locks that this process may have on it.
+pub(crate) fn readable(path: &Path) -> Result<(), OpenError> {
+    faccessat(AT_FDCWD, path, AccessFlags::R_OK, AtFlags::AT_EACCESS)
+        .map_err(|errno| OpenError::io("read", path)(errno.into()))
 }
 
 fn not_writable(doing: &'static str, store: &Path, path: &Path, source: io::Error) -> OpenError {

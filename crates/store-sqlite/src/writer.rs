@@ -16,6 +16,7 @@ use crate::batch;
 use crate::counters::Counters;
 use crate::fail::{Fail, failed};
 use crate::fault::{Faults, Point};
+use crate::lock::Lock;
 use crate::options::Durability;
 
 /// The answer to one batch.
@@ -32,10 +33,11 @@ pub(crate) struct Writer {
     /// Pages in the write-ahead log, as of the last commit that wrote any.
     log_pages: Arc<AtomicU32>,
     tools: Tools,
+    /// Let go of after the connection, for whoever opens the store next.
+    _lock: Option<Lock>,
 }
 
 /// What a writer needs besides its connection.
-#[derive(Clone)]
 pub(crate) struct Tools {
     pub durability: Durability,
     pub faults: Faults,
@@ -52,19 +54,24 @@ struct RolledBack {
 
 impl Writer {
     /// Takes over a connection; checkpoints are its business from now on.
-    pub(crate) fn new(mut db: Connection, tools: Tools) -> rusqlite::Result<Self> {
+    pub(crate) fn new(
+        mut db: Connection,
+        tools: Tools,
+        lock: Option<Lock>,
+    ) -> rusqlite::Result<Self> {
         let log_pages = Arc::new(AtomicU32::new(0));
         let seen = Arc::clone(&log_pages);
         db.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, pages: i32| {
             seen.store(u32::try_from(pages).unwrap_or(0), Ordering::Relaxed);
             Ok(())
         }))?;
-        Ok(Self { db, log_pages, tools })
+        Ok(Self { db, log_pages, tools, _lock: lock })
     }
 
     /// For reads on the task that writes.
-    pub(crate) fn db(&self) -> &Connection {
-        &self.db
+    pub(crate) fn db(&self) -> rusqlite::Result<&Connection> {
+        self.recover()?;
+        Ok(&self.db)
     }
 
     /// Applies batches in their order, each for itself all or nothing, and answers in that order.
@@ -112,12 +119,14 @@ impl Writer {
         Ok(answers)
     }
 
-    /// Begins, after ending whatever a panic or a failing rollback may have left.
     fn begin(&self) -> rusqlite::Result<()> {
-        if !self.db.is_autocommit() {
-            self.execute("ROLLBACK")?;
-        }
+        self.recover()?;
         self.execute("BEGIN IMMEDIATE")
+    }
+
+    /// Ends what a panic or a failing rollback may have left.
+    fn recover(&self) -> rusqlite::Result<()> {
+        if self.db.is_autocommit() { Ok(()) } else { self.execute("ROLLBACK") }
     }
 
     fn savepoint(&mut self, batch: &mut [Change]) -> Answer {

@@ -65,6 +65,7 @@ async fn a_panic_in_the_middle_of_a_commit_stores_nothing_and_leaves_the_disk_us
         let batch = vec![Change::Put(records[0].clone())];
         let died = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| store.commit(batch)));
         assert!(died.is_err());
+        assert_eq!(store.get(records[0].id()).await.unwrap().is_some(), stored, "{point:?}");
         drop(store);
         let store = SqliteDriver::in_memory(&disk, options()).unwrap();
         assert_eq!(store.get(records[0].id()).await.unwrap().is_some(), stored, "{point:?}");
