@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use sexton_domain::duration;
-use sexton_domain::node::{Node, Owner};
+use sexton_domain::node::{EndReason, Node, Owner};
 use sexton_domain::plan::reconcile::{ClockJump, STABLE_AFTER};
 use sexton_store::{CommitError, Error, Store};
 use tokio::sync::watch;
@@ -51,8 +51,13 @@ impl Loop for Heartbeat {
         let Some(node) = self.store.node(self.owner.epoch).await? else {
             return Ok(self.fenced());
         };
-        if node.end.is_some() {
-            return Ok(self.fenced());
+        match node.end.map(|end| end.reason) {
+            None => {}
+            // By this node itself: its stop has got as far as that.
+            Some(EndReason::Shutdown | EndReason::Restart) => {
+                return Ok(Pass::after(0, self.lease.to_std()));
+            }
+            Some(EndReason::Crash | EndReason::Lost) => return Ok(self.fenced()),
         }
         match self.store.commit(vec![self.beat(node, now).into()]).await {
             Ok(_) | Err(CommitError::Conflict(_) | CommitError::AnswerLost) => {}
