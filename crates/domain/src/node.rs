@@ -64,11 +64,14 @@ pub struct Owner {
 }
 
 /// An operating-system process that cannot be mistaken for a later one with the same pid.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct ProcessId {
     /// The process id.
     pub pid: u32,
-    /// Its start time in the kernel's own unit (clock ticks since boot on Linux).
+    /// Its start time in clock ticks since boot (field 22 of `/proc/<pid>/stat`); 0 where the system
+    /// does not tell.
     pub started: u64,
 }
 

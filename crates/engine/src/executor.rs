@@ -8,6 +8,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use uuid::Uuid;
 
+pub use sexton_domain::node::ProcessId;
+
 /// A way to do work. One executor serves all runs of its kind.
 #[async_trait]
 pub trait Executor: Send + Sync {
@@ -97,16 +99,6 @@ pub enum Exit {
         /// How many processes had to be killed.
         killed: u32,
     },
-}
-
-/// A process, safe against the reuse of its pid.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ProcessId {
-    /// The pid.
-    pub pid: u32,
-    /// When it started, in clock ticks since boot (field 22 of `/proc/<pid>/stat`); 0 where the
-    /// system does not tell.
-    pub started: u64,
 }
 
 /// A process that outlived the epoch its run belonged to.

@@ -8,7 +8,7 @@ use futures_util::FutureExt;
 use sexton_domain::agent::{DEFAULT_OUTPUT_LIMIT_BYTES, Executor as Settled};
 use sexton_domain::change::Change;
 use sexton_domain::entry::{MAX_ENTRY_BYTES, Role};
-use sexton_domain::node::{self, EndReason, Owner};
+use sexton_domain::node::{EndReason, Owner};
 use sexton_domain::plan::ending::{self, Ending, RetryWish};
 use sexton_domain::run::{Outcome, Reason, Run, RunError, State};
 use sexton_domain::session::Session;
@@ -136,8 +136,7 @@ impl Runner {
     /// Notes the shim in the run's record. Nobody waits for it and nothing depends on it: survivors
     /// are found by their environment.
     fn note_shim(&self, run: &Run, execution: &dyn Execution) {
-        if let Some(process) = execution.process() {
-            let shim = node::ProcessId { pid: process.pid, started: process.started };
+        if let Some(shim) = execution.process() {
             let noted = Run { shim: Some(shim), ..run.clone() };
             drop(self.store.commit_unawaited(vec![noted.into()]));
         }

@@ -1,8 +1,7 @@
 //! One run at a time: what the end of a process means for its run, its session and its job.
 
-mod engine_support;
 
-use engine_support::{World, appears};
+use crate::support::{World, appears};
 use sexton_domain::duration::Duration;
 use sexton_domain::entry::Role;
 use sexton_domain::job::Overlap;
@@ -69,7 +68,7 @@ async fn exit_code_75_is_retried_until_it_succeeds() {
 #[tokio::test]
 async fn a_command_that_cannot_be_started_ends_its_run_as_failed_and_the_job_rests() {
     let mut world = World::new();
-    world.agents.insert("a".to_owned(), engine_support::agent(&["/no/such/program"]));
+    world.agents.insert("a".to_owned(), crate::support::agent(&["/no/such/program"]));
     let node = world.start().await;
     let minute = Duration::from_secs(60);
     let backoff = sexton_domain::retry::Backoff::new(vec![minute]).unwrap();
@@ -203,7 +202,7 @@ async fn a_stop_interrupts_what_runs_and_names_its_reason() {
         assert_eq!((run.outcome(), run.reason()), (Some(Outcome::Interrupted), Some(reason)));
         let session = node.handle.session(run.session.unwrap()).await.unwrap();
         assert_eq!(session.end_reason(), Some(end));
-        let (starts, ends) = engine_support::starts_and_ends(&node.events().await);
+        let (starts, ends) = crate::support::starts_and_ends(&node.events().await);
         assert_eq!(starts, ends);
         node.stop(EndReason::Shutdown).await;
     }

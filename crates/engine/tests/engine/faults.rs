@@ -1,12 +1,11 @@
 //! A store that fails for a while, and answers that get lost: nothing is acknowledged that is not
 //! stored, nothing runs twice, and what failed is made up for.
 
-mod engine_support;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
-use engine_support::{World, appears, starts_and_ends};
+use crate::support::{World, appears, starts_and_ends};
 use sexton_domain::node::EndReason;
 use sexton_domain::run::Outcome;
 use sexton_engine::handle::Error;
