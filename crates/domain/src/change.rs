@@ -167,7 +167,6 @@ macro_rules! put {
     ($($type:ident,)*) => {$(
         impl From<$type> for Change {
             fn from(record: $type) -> Self {
-                #[expect(clippy::useless_conversion, reason = "boxes the large records only")]
                 Self::Put(Record::$type(record.into()))
             }
         }
