@@ -34,16 +34,30 @@ pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();
-        misread(error.inner(), &path)
+        // serde_json calls a value of the wrong type bad syntax where a word is expected.
+        match is_json(bytes) {
+            true => misread(error.inner(), Category::Data, &path),
+            false => misread(error.inner(), error.inner().classify(), &path),
+        }
     })?;
-    json.end().map_err(|error| misread(&error, "."))?;
+    json.end().map_err(|error| misread(&error, Category::Syntax, "."))?;
     Ok(value)
 }
 
+/// Reads JSON that was read before as something.
+pub(crate) fn reread<T: DeserializeOwned>(value: serde_json::Value) -> Result<T> {
+    serde_path_to_error::deserialize(value)
+        .map_err(|error| misread(error.inner(), Category::Data, &error.path().to_string()))
+}
+
+fn is_json(bytes: &[u8]) -> bool {
+    serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_ok()
+}
+
 /// The problem with JSON that cannot be read as what is expected.
-pub(crate) fn misread(error: &serde_json::Error, path: &str) -> Failure {
+fn misread(error: &serde_json::Error, category: Category, path: &str) -> Failure {
     let text = error.to_string();
-    if error.classify() != Category::Data {
+    if category != Category::Data {
         return Problem::new(Code::InvalidJson, format!("read the body as JSON: {text}")).into();
     }
     let field = Some(path).filter(|path| !matches!(*path, "." | ""));

@@ -106,10 +106,11 @@ fn problem(error: &Error) -> Problem {
         Error::Store(StoreError::ReadOnly) => {
             of(Code::Offline).hint("start the daemon: `sexton serve`")
         }
-        Error::Store(StoreError::Unavailable { .. } | StoreError::Closed) => {
-            of(Code::StoreUnavailable)
-                .hint("try again; `sexton status` shows the state of the disk")
+        Error::Store(StoreError::Closed) => {
+            of(Code::NotReady).hint("the node has stopped: start it with `sexton serve`")
         }
+        Error::Store(StoreError::Unavailable { .. }) => of(Code::StoreUnavailable)
+            .hint("try again; `sexton status` shows the state of the disk"),
     }
 }
 

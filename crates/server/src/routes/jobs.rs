@@ -250,8 +250,7 @@ fn patched(job: &job::Job, patch: &serde_json::Value) -> Result<JobSpec> {
             }
         }
     }
-    serde_path_to_error::deserialize(form)
-        .map_err(|error| body::misread(error.inner(), &error.path().to_string()))
+    body::reread(form)
 }
 
 fn preview(job: &job::Job, placed: Placed, now: Timestamp) -> JobPreview {

@@ -34,7 +34,9 @@ async fn a_wrong_token_opens_nothing_and_the_right_one_in_any_case_of_bearer() {
 async fn a_host_that_is_not_ours_is_refused_even_with_the_token() {
     let world = World::new().await;
     let call = |host: &str| world.call("GET", "/v1/status").header("host", host).send();
-    for wrong in ["evil.example", "localhost.evil.example", "192.0.2.7:4747", "a b", "127.0.0.1.nip.io"] {
+    for wrong in
+        ["evil.example", "localhost.evil.example", "192.0.2.7:4747", "a b", "127.0.0.1.nip.io"]
+    {
         let problem = call(wrong).await.problem(Code::WrongHost);
         assert_eq!(problem.value.as_deref(), Some(wrong));
     }

@@ -57,8 +57,7 @@ async fn a_stream_that_was_cut_goes_on_where_it_was_without_loss() {
 async fn a_stream_without_a_place_begins_with_what_is_new_and_tells_a_whole_run() {
     let world = World::new().await;
     world.job("talk", "echo").await;
-    let mut stream =
-        world.call("GET", "/v1/events?types=run.ended,session.started").follow().await;
+    let mut stream = world.call("GET", "/v1/events?types=run.ended,session.started").follow().await;
     world.run("talk", RunState::Ended).await;
     let started = stream.next().await.unwrap();
     let ended = stream.next().await.unwrap();
@@ -68,17 +67,17 @@ async fn a_stream_without_a_place_begins_with_what_is_new_and_tells_a_whole_run(
     assert_eq!((&ended.data["outcome"], &ended.data["output"]), (&json!("ok"), &json!("hi")));
 }
 
+/// What it could not tell any more comes first when the reader resumes with the next start.
 #[tokio::test]
-async fn a_stream_ends_when_the_node_has_stopped_and_has_told_everything() {
+async fn a_stream_ends_quietly_when_the_node_has_stopped() {
     let world = World::new().await;
+    let mut last = newest(&world.handle).await;
     let mut stream = world.call("GET", "/v1/events").follow().await;
     world.handle.stop(EndReason::Shutdown);
-    let mut last = None;
     while let Some(message) = stream.next().await {
-        assert_ne!(message.event, "problem", "{message:?}");
-        last = Some(message);
+        assert_eq!(message.data::<Event>().seq, last + 1, "{message:?}");
+        last += 1;
     }
-    assert_eq!(last.unwrap().event, "node.stopped");
     world.stop().await;
 }
 
@@ -138,10 +137,10 @@ async fn a_slow_reader_is_told_that_it_lagged_and_loses_nothing() {
     world.emit(1).await;
     take(&mut stream, 1, before).await;
     // Not read: the server fills the connection's buffers and then waits.
-    world.emit(30_000).await;
-    world.emit(2_000).await;
+    world.emit(4_000).await;
+    world.emit(1_000).await;
     let (mut seen, mut lagged) = (0, 0);
-    while seen < 32_000 {
+    while seen < 5_000 {
         let message = stream.next().await.unwrap();
         if message.event == "lagged" {
             assert!(message.data::<Lagged>().behind >= 1_000);
@@ -160,9 +159,9 @@ async fn a_reader_that_is_overtaken_by_retention_is_told_in_the_middle_of_its_st
     let mut stream = world.call("GET", "/v1/events").follow().await;
     world.emit(1).await;
     let first: Event = stream.next().await.unwrap().data();
-    world.emit(40_000).await;
-    // Buffers between hold some thousands; the rest is gone before it is read.
-    for _ in 0..80 {
+    world.emit(5_000).await;
+    // Buffers between hold some hundreds; the rest is gone before it is read.
+    for _ in 0..10 {
         forget(&world, 490).await;
     }
     let (mut last, mut gaps) = (first.seq, 0);

@@ -20,10 +20,10 @@ use sexton_engine::clock::{Clock, SystemClock};
 use sexton_engine::engine::{Declaration, Engine, Start};
 use sexton_engine::entropy::Entropy;
 use sexton_engine::env::{Env, Host};
+use sexton_engine::executor;
 use sexton_engine::executor::{
     BuryError, Execution, Executor, Exit, Progress, StartError, Survivor, Work,
 };
-use sexton_engine::executor;
 use sexton_engine::handle::Handle;
 use sexton_engine::settings::{AgentSettings, Settings};
 use sexton_engine::tasks::Tasks;
@@ -99,7 +99,8 @@ impl World {
 
     /// Adds a job that never comes due by itself.
     pub async fn job(&self, key: &str, agent: &str) -> Job {
-        let body = json!({ "key": key, "agent": agent, "at": "2100-01-01T00:00:00Z", "prompt": "hi" });
+        let body =
+            json!({ "key": key, "agent": agent, "at": "2100-01-01T00:00:00Z", "prompt": "hi" });
         self.post("/v1/jobs", &body).await.is(201)
     }
 
@@ -124,12 +125,14 @@ impl World {
         tokio::time::timeout(PATIENCE, wait).await.expect("the run gets there in time")
     }
 
-    /// Puts so many events into the log, in one commit.
+    /// Puts so many events of some kilobytes into the log, in one commit.
     pub async fn emit(&self, count: usize) {
         let now = self.handle.now();
-        let mut ids = Ids::new(now, 7 + self.handle.event_range().await.unwrap().unwrap().1 as u128);
+        let mut ids =
+            Ids::new(now, 7 + self.handle.event_range().await.unwrap().unwrap().1 as u128);
         let event = |_| {
-            let (subject, data) = (Subject::default(), json!({ "text": "made by a test" }));
+            let (subject, data) =
+                (Subject::default(), json!({ "text": "made by a test. ".repeat(256) }));
             let kind = EventType::AlertRaised;
             Change::Emit(NewEvent { id: ids.mint(), kind, at: now, subject, data })
         };

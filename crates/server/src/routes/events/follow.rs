@@ -9,7 +9,8 @@ use std::time::Duration;
 use axum::response::sse;
 use serde::Serialize;
 use sexton_domain::event::{self, EventType};
-use sexton_engine::handle::{Handle, Phase};
+use sexton_engine::StoreError;
+use sexton_engine::handle::{Error, Handle, Phase};
 use tokio::sync::watch;
 
 use super::Begin;
@@ -71,6 +72,8 @@ impl Follower {
                     self.wait().await;
                 }
                 Ok(page) => self.take(page).await,
+                // The node has stopped. What was not read is read when the reader resumes.
+                Err(Error::Store(StoreError::Closed)) => self.over = true,
                 Err(error) => self.fail(error.into()),
             }
         }
