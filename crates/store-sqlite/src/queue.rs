@@ -67,10 +67,14 @@ impl Queue {
         state.draining |= start;
         drop(state);
         if start {
-            let turn = Turn { queue: Arc::clone(self), finished: false };
-            self.runtime.spawn_blocking(move || turn.drain());
+            self.start();
         }
         tickets
+    }
+
+    fn start(self: &Arc<Self>) {
+        let turn = Turn { queue: Arc::clone(self), progress: Progress::Waiting };
+        self.runtime.spawn_blocking(move || turn.drain());
     }
 
     /// Refuses new batches, waits for those that were accepted and hands out the writer.
@@ -102,7 +106,18 @@ impl Queue {
         group
     }
 
-    /// After a panic, or when the runtime would not run the writer: what waits was not applied.
+    /// After a panic, which cost the group that it happened in its answers: the others go on.
+    fn resume(self: &Arc<Self>) {
+        let mut state = lock(&self.state);
+        state.draining = !state.waiting.is_empty();
+        let start = state.draining;
+        drop(state);
+        if start {
+            self.start();
+        }
+    }
+
+    /// When the runtime has ended and does not run the writer: what waits was not applied.
     fn strand(&self) {
         let mut state = lock(&self.state);
         state.draining = false;
@@ -119,8 +134,17 @@ impl Queue {
 /// One pass over the queue. However it ends, somebody can start the next one.
 struct Turn {
     queue: Arc<Queue>,
+    progress: Progress,
+}
+
+/// How far a pass has come.
+enum Progress {
+    /// It has no thread yet.
+    Waiting,
+    /// It takes group after group.
+    Draining,
     /// Nothing waited any more: from then on the queue may be another one's to drain.
-    finished: bool,
+    Finished,
 }
 
 impl Turn {
@@ -128,10 +152,11 @@ impl Turn {
         let queue = Arc::clone(&self.queue);
         let mut writer = lock(&queue.writer);
         let Some(writer) = writer.as_mut() else { return };
+        self.progress = Progress::Draining;
         loop {
             let mut group = queue.next_group();
             if group.is_empty() {
-                self.finished = true;
+                self.progress = Progress::Finished;
                 return;
             }
             let mut batches: Vec<Vec<Change>> =
@@ -147,8 +172,10 @@ impl Turn {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        if !self.finished {
-            self.queue.strand();
+        match self.progress {
+            Progress::Waiting => self.queue.strand(),
+            Progress::Draining => self.queue.resume(),
+            Progress::Finished => {}
         }
         self.queue.idle.notify_waiters();
     }

@@ -11,7 +11,7 @@ use sexton_domain::id::Ids;
 use sexton_domain::session::Session;
 use sexton_store::conformance::specimens;
 use sexton_store::page::{PageRequest, SessionFilter};
-use sexton_store::{Driver, Stats};
+use sexton_store::{CommitError, Driver, Error, Stats};
 use sexton_store_sqlite::{Durability, Faults, Options, Point, SqliteDriver};
 use uuid::Uuid;
 
@@ -148,4 +148,24 @@ async fn the_log_stays_small_under_load_and_is_gone_after_closing() {
     store.close().await;
     assert_eq!(store.stats().wal_bytes, 0);
     assert!(!path.with_file_name("sexton.db-wal").exists());
+}
+
+/// P9: whoever commits after the end of the runtime is told so and does not wait for ever.
+#[test]
+fn a_store_whose_runtime_has_ended_refuses_and_answers() {
+    let folder = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let path = folder.path().join("sexton.db");
+    let store = runtime.block_on(async { SqliteDriver::open(options(&path)).unwrap() });
+    runtime.block_on(async { store.commit(vec![session(0).into()]).await.unwrap() });
+    runtime.shutdown_background();
+    let other = tokio::runtime::Runtime::new().unwrap();
+    for n in 1..3 {
+        let answer = other.block_on(async { store.commit(vec![session(n).into()]).await });
+        assert!(
+            matches!(answer, Err(CommitError::Failed(Error::Unavailable { .. }))),
+            "{answer:?}"
+        );
+    }
+    assert_eq!(store.stats().commits, 1);
 }
