@@ -61,6 +61,21 @@ pub fn write(path: &Path, bytes: &[u8], care: Care) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Removes what writers of this file that died left beside it. Nobody else may be writing it.
+pub fn remove_stale(path: &Path) {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let start = format!(".{name}.");
+    let Ok(entries) = fs::read_dir(folder_of(path)) else { return };
+    for entry in entries.flatten() {
+        let file = entry.file_name();
+        let file = file.to_string_lossy();
+        let pid = file.strip_prefix(&start).and_then(|rest| rest.strip_suffix(".tmp"));
+        if pid.is_some_and(|pid| pid.parse::<u32>().is_ok()) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
 /// Makes a folder of mode 0700 with all its parents, if it does not exist.
 pub fn make_private_dir(path: &Path) -> anyhow::Result<()> {
     DirBuilder::new()
@@ -110,6 +125,17 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"two");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_dead_writers_left_is_removed_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in [".token.17.tmp", ".token.x.tmp", ".address.17.tmp", "token"] {
+            fs::write(dir.path().join(name), "").unwrap();
+        }
+        remove_stale(&dir.path().join("token"));
+        assert!(!dir.path().join(".token.17.tmp").exists());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 3);
     }
 
     #[test]

@@ -23,11 +23,16 @@ mod section;
 mod show;
 mod source;
 mod store;
+mod twice;
+mod value;
+mod words;
 
-pub use source::Source;
+pub use source::{Invalid, Source};
 
-use section::{Findings, Section, suggestion};
-use source::{Invalid, Problem};
+use section::{Findings, Section};
+use source::Problem;
+use twice::Twice;
+use words::suggestion;
 
 /// The name under which the jobs of the config file are stored. It does not follow the file's name:
 /// a file that is moved still owns its jobs.
@@ -90,16 +95,18 @@ pub struct Surroundings<'a> {
 impl Config {
     /// Reads and checks a file; without one, everything is as it is by default.
     pub fn load(path: Option<&Path>, around: Surroundings<'_>) -> Result<Self, Failure> {
-        let source = match path {
-            Some(path) => {
-                let text = fs::read_to_string(path)
-                    .with_context(|| format!("read the config file {}", path.display()))?;
-                Source { name: path.display().to_string(), text }
-            }
-            None => Source { name: "no config file".to_owned(), text: String::new() },
-        };
-        Self::parse(source, around)
+        Self::parse(Self::source(path)?, around)
             .map_err(|invalid| Failure::new(Exit::Usage, invalid.to_string()))
+    }
+
+    /// The text of a file; without one, an empty one.
+    pub fn source(path: Option<&Path>) -> Result<Source, Failure> {
+        let Some(path) = path else {
+            return Ok(Source { name: "no config file".to_owned(), text: String::new() });
+        };
+        let text = fs::read_to_string(path)
+            .with_context(|| format!("read the config file {}", path.display()))?;
+        Ok(Source { name: path.display().to_string(), text })
     }
 
     /// Checks a text.
@@ -200,14 +207,16 @@ impl<'t> Sections<'t> {
     fn split(text: &'t str, findings: &mut Findings<'t>) -> Option<Self> {
         let (table, errors) = DeTable::parse_recoverable(text);
         let fatal = errors.iter().any(|error| error.message() != "duplicate key");
+        let mut twice = Twice::new(text);
         for error in errors {
             let at = error.span().unwrap_or(0..0);
-            findings.add(if error.message() == "duplicate key" {
-                twice(text, at)
+            if error.message() == "duplicate key" {
+                twice.report(at, findings);
             } else {
                 let hint = Some("see https://toml.io for how values are written".to_owned());
-                Problem { at, key: String::new(), message: error.message().to_owned(), hint }
-            });
+                let message = error.message().to_owned();
+                findings.add(Problem { at, key: String::new(), message, hint });
+            }
         }
         let mut sections = Self { found: BTreeMap::new() };
         if fatal {
@@ -259,31 +268,5 @@ impl<'t> Sections<'t> {
             Some(section) => findings.sections(section),
             None => Vec::new(),
         }
-    }
-}
-
-/// A key or a table that is there a second time.
-fn twice(text: &str, at: std::ops::Range<usize>) -> Problem {
-    let source = Source { name: String::new(), text: text.to_owned() };
-    let line = source.line(at.start).trim();
-    let header = line.strip_prefix('[').and_then(|rest| rest.split_once(']')).map(|(name, _)| name);
-    let key = text.get(at.clone()).unwrap_or("");
-    let name = header.map_or(key, str::trim);
-    let number = source.place(at.start).line;
-    let earlier = text.lines().take(number - 1).position(|earlier| match header {
-        Some(_) => earlier.trim().starts_with(&format!("[{name}]")),
-        None => earlier.split_once('=').is_some_and(|(left, _)| left.trim() == key),
-    });
-    let first =
-        earlier.map_or(String::new(), |line| format!(", the first time on line {}", line + 1));
-    let hint = match name.split_once('.') {
-        Some(("jobs" | "agents" | "hooks", _)) => "give one of them another name",
-        _ => "leave one of them out",
-    };
-    Problem {
-        at,
-        key: name.to_owned(),
-        message: format!("`{name}` is declared twice{first}"),
-        hint: Some(hint.to_owned()),
     }
 }

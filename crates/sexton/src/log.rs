@@ -1,6 +1,7 @@
 //! Logs: to stderr, for people on a terminal and as JSON lines for programs.
 
-use std::io::{self, IsTerminal as _};
+use std::io::{self, IsTerminal as _, Write as _};
+use std::panic;
 
 use tracing_subscriber::EnvFilter;
 
@@ -34,4 +35,18 @@ pub fn start(globals: &Globals, daemon: bool) -> Result<(), Failure> {
         logs.json().flatten_event(true).with_current_span(false).with_span_list(false).init();
     }
     Ok(())
+}
+
+/// Says what panicked: it is a bug, wherever it happened. The daemon logs it and lives on if it can.
+pub fn panics(daemon: bool) {
+    let version = env!("CARGO_PKG_VERSION");
+    panic::set_hook(Box::new(move |panic| {
+        if daemon {
+            tracing::error!(%panic, version, "this is a bug in Sexton");
+        } else {
+            let mut stderr = io::stderr().lock();
+            let _ = writeln!(stderr, "error: this is a bug in Sexton {version}: {panic}");
+            let _ = writeln!(stderr, "hint: please report it with what you did");
+        }
+    }));
 }

@@ -2,6 +2,7 @@
 //!
 //! Knows every other crate and puts them together: arguments, config, wiring, output.
 
+use std::io::Write as _;
 use std::panic::{self, AssertUnwindSafe};
 use std::process::ExitCode;
 
@@ -37,19 +38,14 @@ fn main() -> ExitCode {
         return shim::main(words);
     }
     let cli = Cli::parse();
-    panic::set_hook(Box::new(|panic| {
-        eprintln!("error: this is a bug in Sexton: {panic}");
-        eprintln!(
-            "hint: please report it with what you did; version {}",
-            env!("CARGO_PKG_VERSION")
-        );
-    }));
+    log::panics(matches!(cli.command, Command::Serve(_)));
     let ended = panic::catch_unwind(AssertUnwindSafe(|| run(cli)));
     match ended {
         Ok(Ok(exit)) => exit.into(),
         Ok(Err(failure)) => {
             if failure.exit != Exit::Ok {
-                eprintln!("{failure}");
+                // Whoever closed stderr does not want to know.
+                let _ = writeln!(std::io::stderr().lock(), "{failure}");
             }
             failure.exit.into()
         }

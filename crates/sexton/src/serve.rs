@@ -118,6 +118,8 @@ impl Prepared {
             access: Access::ReadWrite,
         };
         let store = store::open(opening, &machine)?;
+        // The store is held, so no other daemon is writing here.
+        [dir.token(), dir.address()].iter().for_each(|path| atomic::remove_stale(path));
         let token = token::ensure(&dir, &machine.entropy)?;
         Ok(Self { dir, path, config, machine, store, token })
     }

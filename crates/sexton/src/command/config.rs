@@ -14,7 +14,15 @@ pub fn main(command: args::Config, globals: &Globals, output: Output) -> Result<
     let path = place::config_file(globals)?;
     let data_dir = DataDir::find(globals)?;
     let around = Surroundings { data_dir: data_dir.path(), now: clock::now() };
-    let config = Config::load(path.as_deref(), around)?;
+    let config = match Config::parse(Config::source(path.as_deref())?, around) {
+        Ok(config) => config,
+        Err(invalid) => {
+            if output.json {
+                output.document(&invalid.document())?;
+            }
+            return Err(Failure::new(Exit::Usage, invalid.to_string()));
+        }
+    };
     let name = path.as_ref().map(|path| path.display().to_string());
     match command {
         args::Config::Check => check(&config, name.as_deref(), output)?,

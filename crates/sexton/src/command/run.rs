@@ -145,7 +145,7 @@ async fn cancel(id: &str, client: &mut Client, output: Output) -> Result<(), Fai
     }
 }
 
-/// Waits for the end of a run and of what retries it, and prints how it ended.
+/// Waits for the end of a run, not of what may retry it, and prints how it ended.
 pub async fn follow(run: Run, client: &mut Client, output: Output) -> Result<Exit, Failure> {
     output.note(format_args!("waiting for run {}", run.id));
     let mut pace = Pace::up_to(LOOK_EVERY);
@@ -154,6 +154,12 @@ pub async fn follow(run: Run, client: &mut Client, output: Output) -> Result<Exi
         let seen: RunDetail = answer.read()?;
         if seen.run.state == RunState::Ended {
             break (answer, seen);
+        }
+        if !client.is_online() {
+            let message =
+                format!("the daemon went away while run {} was {}", run.id, word(&seen.run.state));
+            return Err(Failure::new(Exit::Unreachable, message)
+                .hint(format!("the next start ends it; see `sexton run show {}`", run.id)));
         }
         pace.wait().await;
     };

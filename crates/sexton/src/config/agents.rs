@@ -72,11 +72,11 @@ fn check(agent: &file::Agent, section: &Section<'_>, findings: &mut Findings<'_>
         wrong("command", "the command contains a NUL character", "no program can get one");
     }
     if agent.timeout.is_zero() {
-        wrong("timeout", "a run cannot end before it begins", "write for example \"10m\"");
+        wrong("timeout", "a deadline of zero would stop every run", "write for example \"10m\"");
     }
     if agent.idle_timeout.is_some_and(|idle| idle.is_zero()) {
         let hint = "write for example \"5m\", or leave it out for none";
-        wrong("idle_timeout", "no agent is never silent", hint);
+        wrong("idle_timeout", "a limit of zero would stop every run", hint);
     }
     if agent.output_limit.0 == 0 {
         wrong("output_limit", "a run must keep some output", "write for example \"16MiB\"");

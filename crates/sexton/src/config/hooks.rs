@@ -7,8 +7,9 @@ use sexton_domain::name::HookName;
 use toml::Spanned;
 
 use super::file::Hook;
-use super::section::{Findings, Section, suggestion};
+use super::section::{Findings, Section};
 use super::source::Problem;
+use super::words::suggestion;
 
 /// Reads all hooks; those that are wrong are reported and left out.
 pub fn read<'t>(

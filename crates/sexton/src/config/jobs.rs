@@ -9,8 +9,9 @@ use sexton_server::api::{Context, FieldError, JobSpec, Past};
 use toml::Spanned;
 
 use super::Surroundings;
-use super::section::{Findings, Part, Section, joined, suggestion};
+use super::section::{Findings, Part, Section, joined};
 use super::source::Problem;
+use super::words::suggestion;
 use crate::prompt;
 
 /// A job as the file declares it, judged and found right.
@@ -127,8 +128,8 @@ fn spec<'t>(
         findings.add_at(section, "agent", &format!("unknown agent `{agent}`"), Some(hint));
     }
     relative(section, findings);
-    let mut spec: JobSpec = findings.read(section)?;
-    judge(section, spec.clone(), around, findings);
+    let (mut spec, left) = findings.read_with_rest::<JobSpec>(section)?;
+    judge(section, left, around, findings);
     if let Some(text) = &spec.prompt {
         match prompt::of_text(text, around.data_dir) {
             Ok(text) => spec.prompt = Some(text),
@@ -152,28 +153,48 @@ fn relative(section: &Section<'_>, findings: &mut Findings<'_>) {
 }
 
 /// Reports every field that cannot be used: the judge names one at a time, so it is asked again
-/// without what it named.
+/// without what it named, or with something in the place of what it missed.
 fn judge<'t>(
     section: &Section<'t>,
-    mut spec: JobSpec,
+    mut left: Section<'t>,
     around: Surroundings<'_>,
     findings: &mut Findings<'t>,
 ) {
     let context = Context { now: around.now, existing: None, past: Past::Allow };
-    let mut left = section.clone();
-    while let Err(error) = spec.into_spec(context) {
+    let mut missed = Vec::new();
+    // What is left could be read, so it can be read again, with less of it, too.
+    while let Some(spec) = findings.scratch().read::<JobSpec>(&left) {
+        let Err(error) = filled(spec, &missed).into_spec(context) else { return };
         if left.take(error.field).is_some() {
             findings.add_at(section, error.field, &error.why, error.hint);
+        } else if missed.contains(&error.field) {
+            return;
         } else {
-            if !section.has(error.field) {
+            missed.push(error.field);
+            // What was reported and taken out is not missing.
+            let is_there = match error.field {
+                "cron" => SCHEDULES.into_iter().any(|field| section.has(field)),
+                field => section.has(field),
+            };
+            if !is_there {
                 missing(section, error, findings);
             }
-            return;
         }
-        // It could be read with the field, so it can be read without.
-        let Some(without) = Findings::new("").read(&left) else { return };
-        spec = without;
     }
+}
+
+/// The fields of which a job has exactly one; the judge misses the last.
+const SCHEDULES: [&str; 3] = ["at", "every", "cron"];
+
+/// The spec with something in the place of what is missing.
+fn filled(mut spec: JobSpec, missed: &[&str]) -> JobSpec {
+    if missed.contains(&"agent") {
+        spec.agent.get_or_insert_with(|| "agent".to_owned());
+    }
+    if missed.contains(&"cron") && spec.at.is_none() && spec.every.is_none() {
+        spec.cron.get_or_insert_with(|| "0 0 * * *".to_owned());
+    }
+    spec
 }
 
 fn missing(section: &Section<'_>, error: FieldError, findings: &mut Findings<'_>) {

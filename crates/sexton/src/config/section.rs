@@ -9,6 +9,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue, Error, ValueDeserializer};
 
 use super::source::Problem;
+use super::words::{example, in_words, stated};
 
 /// What is wrong with a file so far.
 #[derive(Debug)]
@@ -72,6 +73,11 @@ impl<'t> Findings<'t> {
         Self { text, problems: Vec::new() }
     }
 
+    /// For reading the same text without telling what is found.
+    pub fn scratch(&self) -> Self {
+        Self::new(self.text)
+    }
+
     /// What was found, in the order of the file.
     pub fn into_problems(mut self) -> Vec<Problem> {
         self.problems.sort_by_key(|problem| problem.at.start);
@@ -93,7 +99,7 @@ impl<'t> Findings<'t> {
         hint: Option<String>,
     ) {
         let (at, path) = (section.span_of(key, Part::Value), joined(&section.path, key));
-        let (message, own_hint) = in_words(message, &path);
+        let (message, own_hint) = stated(message);
         let at = self.inside(self.narrowed(at, &message), &message);
         let hint = hint.or(own_hint).or_else(example);
         self.add(Problem { at, key: path, message, hint });
@@ -130,11 +136,19 @@ impl<'t> Findings<'t> {
     /// Reads a section, and reports every key of it that cannot be read. What is returned is then
     /// what the other keys say: to look for more that is wrong, not to be used.
     pub fn read<T: DeserializeOwned>(&mut self, section: &Section<'t>) -> Option<T> {
+        self.read_with_rest(section).map(|(value, _)| value)
+    }
+
+    /// The same with the section of the keys that could be read.
+    pub fn read_with_rest<T: DeserializeOwned>(
+        &mut self,
+        section: &Section<'t>,
+    ) -> Option<(T, Section<'t>)> {
         let mut left = section.clone();
         let mut removed = BTreeSet::new();
         loop {
             let error = match deserialize::<T>(&left) {
-                Ok(value) => return Some(value),
+                Ok(value) => return Some((value, left)),
                 Err(error) => error,
             };
             if let Some(missing) = quoted(error.message()).filter(|_| is_missing(&error)) {
@@ -238,105 +252,6 @@ fn precise(section: &Section<'_>, key: &str, error: &Error) -> Range<usize> {
     match error.span() {
         Some(at) if name.start <= at.start && at.end <= value.end && at != section.span => at,
         _ => value,
-    }
-}
-
-/// Says in the words of the file what serde and the domain say in theirs, and adds a hint.
-fn in_words(message: &str, key: &str) -> (String, Option<String>) {
-    let mut names = message.split('`').skip(1).step_by(2);
-    if message.starts_with("unknown field") {
-        let found = names.next().unwrap_or_default();
-        return (format!("unknown key `{found}`"), Some(suggestion(found, names, "keys here")));
-    }
-    if message.starts_with("unknown variant") {
-        let found = names.next().unwrap_or_default();
-        return (format!("unknown value `{found}`"), Some(suggestion(found, names, "values")));
-    }
-    if message.starts_with("missing field") {
-        let field = names.next().unwrap_or_default();
-        let hint = format!("add a line `{field} = …` to `[{key}]`");
-        return (format!("`{field}` is missing"), Some(hint));
-    }
-    for start in ["invalid type: ", "invalid value: "] {
-        if let Some((found, expected)) =
-            message.strip_prefix(start).and_then(|rest| rest.split_once(", expected "))
-        {
-            let (expected, hint) = expectation(expected, found, key);
-            return (format!("expected {expected}, found {found}"), hint.map(str::to_owned));
-        }
-    }
-    if message == "wanted string or table" {
-        return ("expected a string or a table".to_owned(), None);
-    }
-    // What an untagged enum says is what it expected.
-    if message.starts_with(['"', '{']) || message.starts_with("a ") {
-        return (format!("expected {message}"), None);
-    }
-    (cannot(message), standing_hint(message).map(str::to_owned))
-}
-
-/// The hint where nothing better is known.
-fn example() -> Option<String> {
-    Some("`sexton init DIR` writes a commented example of everything".to_owned())
-}
-
-/// The fragment `read … as …` of the domain as a statement.
-fn cannot(message: &str) -> String {
-    if message.starts_with("read ") { format!("cannot {message}") } else { message.to_owned() }
-}
-
-fn expectation<'e>(expected: &'e str, found: &str, key: &str) -> (&'e str, Option<&'static str>) {
-    let is_text = found.starts_with("string");
-    match expected {
-        _ if key.ends_with("timeout") && found == "boolean `false`" => {
-            (expected, Some("every run has a deadline; write a long one, for example \"7d\""))
-        }
-        "a string" => (expected, Some("put the value in quotes")),
-        "a boolean" => ("true or false", Some("write it without quotes")),
-        "a sequence" => ("a list", Some("put the value in brackets, for example [\"…\"]")),
-        "a map" => ("a table", None),
-        _ if expected.starts_with("struct ") => ("a table", None),
-        _ if expected.starts_with("a nonzero ") && is_text => {
-            ("a whole number of at least 1", Some("write it without quotes"))
-        }
-        _ if expected.starts_with("a nonzero ") => {
-            ("a whole number of at least 1", Some("leave it out for the default"))
-        }
-        _ if expected.starts_with(['u', 'i']) && expected[1..].parse::<u8>().is_ok() => {
-            ("a whole number", Some("write digits only, without quotes"))
-        }
-        _ => (expected, None),
-    }
-}
-
-fn standing_hint(message: &str) -> Option<&'static str> {
-    let hints = [
-        ("as a duration", "durations are written like \"90s\", \"5m\", \"1h30m\" or \"7d\""),
-        ("duration from", "durations are written like \"90s\", \"5m\", \"1h30m\" or \"7d\""),
-        (
-            "cron expression",
-            "five fields: minute hour day month weekday, for example \"0 7 * * *\"",
-        ),
-        ("as a time zone", "write an IANA name like \"Europe/Berlin\" or \"UTC\""),
-        ("socket address", "write an address and a port, for example \"127.0.0.1:4747\""),
-        ("a retention", "write false to keep for ever, or a duration like \"24h\""),
-        ("time of the day", "write for example \"04:00\", or false for never"),
-    ];
-    hints.into_iter().find(|(part, _)| message.contains(part)).map(|(_, hint)| hint)
-}
-
-/// `did you mean …?`, or everything there is to choose from.
-pub fn suggestion<'a>(found: &str, known: impl Iterator<Item = &'a str>, what: &str) -> String {
-    let known: Vec<&str> = known.collect();
-    let near = known
-        .iter()
-        .map(|name| (strsim::damerau_levenshtein(found, name), *name))
-        .filter(|(distance, name)| *distance <= name.len().max(found.len()) / 3)
-        .min();
-    match near {
-        Some((_, name)) => format!("did you mean `{name}`?"),
-        None if known.is_empty() => format!("there are no {what}"),
-        None => format!("{what}: {}", known.join(", ")),
     }
 }
 

@@ -3,6 +3,8 @@
 use std::fmt::{self, Write as _};
 use std::ops::Range;
 
+use serde_json::{Value, json};
+
 /// A file's name and text.
 #[derive(Debug, Clone)]
 pub struct Source {
@@ -70,6 +72,17 @@ impl Source {
 }
 
 impl Invalid {
+    /// The problems for programs.
+    pub fn document(&self) -> Value {
+        let problem = |problem: &Problem| {
+            let Place { line, column } = self.source.place(problem.at.start);
+            let Problem { key, message, hint, .. } = problem;
+            json!({ "line": line, "column": column, "key": key, "message": message, "hint": hint })
+        };
+        let problems: Vec<Value> = self.problems.iter().map(problem).collect();
+        json!({ "file": self.source.name, "ok": false, "problems": problems })
+    }
+
     fn show(&self, problem: &Problem, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Problem { at, key, message, hint } = problem;
         let Place { line, column } = self.source.place(at.start);

@@ -74,6 +74,28 @@ fn a_run_that_fails_is_a_no_under_wait() {
     assert_eq!(ran.document()["stderr"], "oh no");
 }
 
+/// A wait that nobody will ever answer is no wait.
+#[test]
+fn a_wait_ends_when_the_daemon_dies() {
+    let place = Place::new(CONFIG);
+    let daemon = place.serve();
+    place.ok(&["job", "add", "--key", "long", "--agent", "hang", "--every", "1d"]);
+    let wait = place
+        .command(&["job", "run", "long", "--wait"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    until("the run to begin", || {
+        let runs = place.json(&["run", "list", "--state", "running"]);
+        (runs["items"].as_array().unwrap().len() == 1).then_some(())
+    });
+    daemon.kill();
+    let ended = Ended::from(wait.wait_with_output().unwrap());
+    assert_eq!(ended.code, 5, "{ended:?}");
+    assert!(ended.err.contains("went away while run"), "{ended:?}");
+}
+
 #[test]
 fn a_run_is_cancelled_and_a_second_time_refused() {
     let place = Place::new(CONFIG);
@@ -96,8 +118,7 @@ fn a_run_is_cancelled_and_a_second_time_refused() {
 
 #[test]
 fn a_transcript_is_followed_to_the_end_of_its_session() {
-    let config =
-        CONFIG.replace("echo begun; exec sleep 600", "echo begun; cat \"$PIPE\"; echo over");
+    let config = CONFIG.replace("echo begun; exec sleep 600", "echo begun; cat $PIPE; echo over");
     let pipe = std::env::temp_dir().join(format!("sexton-follow-{}", std::process::id()));
     let _ = std::fs::remove_file(&pipe);
     nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();

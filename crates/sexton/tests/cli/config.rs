@@ -214,6 +214,23 @@ fn everything_that_is_wrong_is_said_at_once() {
 }
 
 #[test]
+fn what_is_wrong_is_said_to_programs_as_well() {
+    let place = Place::new("[limits]\nrunz = 1\n");
+    let ended = place.run(&["config", "check", "--json"]);
+    assert_eq!(ended.code, 2);
+    let document = ended.document();
+    let problem = &document["problems"][0];
+    assert_eq!(
+        (&document["ok"], &problem["line"], &problem["column"]),
+        (&false.into(), &2.into(), &1.into())
+    );
+    assert_eq!(
+        (&problem["key"], &problem["hint"]),
+        (&"limits.runz".into(), &"did you mean `runs`?".into())
+    );
+}
+
+#[test]
 fn the_template_passes_the_check_and_is_not_overwritten() {
     let place = Place::new("");
     let dir = place.dir.path().join("fresh");

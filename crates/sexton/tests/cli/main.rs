@@ -1,5 +1,7 @@
 //! The binary as its users meet it: each test runs the real program in a folder of its own.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on stops")]
+
 mod commands;
 mod config;
 mod daemon;
