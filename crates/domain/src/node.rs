@@ -64,9 +64,7 @@ pub struct Owner {
 }
 
 /// An operating-system process that cannot be mistaken for a later one with the same pid.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ProcessId {
     /// The process id.
     pub pid: u32,

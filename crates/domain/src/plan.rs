@@ -42,4 +42,6 @@ impl Moment {
 }
 
 #[cfg(test)]
-mod fixtures;
+pub(crate) mod fixtures;
+#[cfg(test)]
+mod states;

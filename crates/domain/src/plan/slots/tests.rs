@@ -204,7 +204,7 @@ fn jitter_delays_each_slot_by_the_same_part_and_the_slot_keeps_its_time() {
 #[test]
 fn the_first_slot_is_the_first_whose_delayed_start_is_still_to_come() {
     let hourly = Spec { jitter: span("30m"), ..spec(cron("0 * * * *")) };
-    let (world, job) = World::with("10:00", hourly.clone());
+    let (world, job) = World::with("10:00", hourly);
     let job = &world.jobs[&job];
     let jitter = job.jitter();
     let first = |now| Job { last_slot: None, ..job.clone() }.first_slot(now);
