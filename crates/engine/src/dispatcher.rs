@@ -112,6 +112,7 @@ impl Dispatcher {
 
     /// Claims runs and starts those whose claim is on disk. Returns how many, and how many not.
     async fn claim(&self, admitted: Vec<Run>) -> (usize, usize) {
+        let Some(_announced) = self.runners.announce_claim() else { return (0, 0) };
         let settings = Arc::clone(&self.settings.borrow());
         let decisions: Vec<_> = admitted
             .iter()

@@ -62,12 +62,17 @@ impl Runner {
     async fn live(&mut self, run: &Run, session: &Session) {
         let mut transcript =
             Transcript::new(self.env.clone(), self.store.clone(), self.owner, session);
-        let ended = match self.start(run, session, &mut transcript).await {
-            Ok(mut execution) => {
-                self.note_shim(run, &*execution);
-                self.follow(run, &mut *execution, &mut transcript).await
-            }
-            Err(error) => Ok(could_not_start(&error)),
+        let stop = *self.stop.borrow();
+        let ended = match stop {
+            // Nothing is started that is to stop already.
+            Some(stop) => told(stop),
+            None => match self.start(run, session, &mut transcript).await {
+                Ok(mut execution) => {
+                    self.note_shim(run, &*execution);
+                    self.follow(run, &mut *execution, &mut transcript).await
+                }
+                Err(error) => Ok(could_not_start(&error)),
+            },
         };
         let ended = match ended {
             Ok(ending) => transcript.settle_all().await.map(|()| ending),
@@ -264,6 +269,18 @@ fn could_not_start(error: &StartError) -> Ending {
     Ending { error: Some(error), retry, ..Ending::plain(Outcome::Failed, Reason::StartFailed) }
 }
 
+/// How a run ends that was told to stop.
+fn told(stop: Stop) -> Result<Ending, NotOurs> {
+    let reason = match stop {
+        Stop::Abandon => return Err(NotOurs),
+        Stop::Cancel(reason) => return Ok(Ending::plain(Outcome::Cancelled, reason)),
+        Stop::Node(EndReason::Restart) => Reason::Restart,
+        Stop::Node(EndReason::Shutdown) => Reason::Shutdown,
+        Stop::Node(EndReason::Crash | EndReason::Lost) => Reason::NodeLost,
+    };
+    Ok(Ending::plain(Outcome::Interrupted, reason))
+}
+
 /// An error with its causes on one line.
 fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
@@ -363,7 +380,6 @@ impl Vigil {
             |class: &str, message: String| Some(RunError { class: class.to_owned(), message });
         let plain = Ending::plain;
         let judged = match (self.stopped, exit) {
-            (Some(Why::Told(Stop::Abandon)), _) => return Err(NotOurs),
             (Some(Why::Deadline), _) => Ending {
                 error: error("deadline", format!("ran for {}, its deadline", self.timeout)),
                 ..plain(Outcome::TimedOut, Reason::Deadline)
@@ -374,15 +390,7 @@ impl Vigil {
                 }),
                 ..plain(Outcome::TimedOut, Reason::IdleLimit)
             },
-            (Some(Why::Told(Stop::Cancel(reason))), _) => plain(Outcome::Cancelled, reason),
-            (Some(Why::Told(Stop::Node(reason))), _) => {
-                let reason = match reason {
-                    EndReason::Restart => Reason::Restart,
-                    EndReason::Shutdown => Reason::Shutdown,
-                    EndReason::Crash | EndReason::Lost => Reason::NodeLost,
-                };
-                plain(Outcome::Interrupted, reason)
-            }
+            (Some(Why::Told(stop)), _) => told(stop)?,
             (None, Exit::Code(0)) => plain(Outcome::Ok, Reason::Exit),
             (None, Exit::Code(code)) => Ending {
                 error: error("exit", format!("exit code {code}")),

@@ -21,6 +21,9 @@ use crate::settings::Settings;
 use crate::tasks::TaskKind;
 use crate::ticker::{Loop, MAX_PAUSE, Pass};
 
+/// The pause before the store is asked again that failed while the node stops.
+const RETRY: Duration = Duration::from_millis(500);
+
 /// Why a runner stops its run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stop {
@@ -30,6 +33,24 @@ pub(crate) enum Stop {
     Node(EndReason),
     /// The run is not this epoch's any more: stop the work, record nothing.
     Abandon,
+}
+
+/// The runners there are.
+#[derive(Debug, Default)]
+struct Register {
+    controls: BTreeMap<RunId, watch::Sender<Option<Stop>>>,
+    /// How many runners have left.
+    left: u64,
+}
+
+/// A claim on its way, from before it is sent until its runs have their runners.
+#[derive(Debug)]
+pub(crate) struct Claim(Runners);
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.0.0.claims.send_modify(|claims| *claims -= 1);
+    }
 }
 
 /// The runs of this epoch and their runners. Cheap to clone.
@@ -42,9 +63,11 @@ struct Inner {
     store: Store,
     owner: Owner,
     settings: watch::Receiver<Arc<Settings>>,
-    register: Mutex<BTreeMap<RunId, watch::Sender<Option<Stop>>>>,
+    register: Mutex<Register>,
     /// How many runners there are.
     count: watch::Sender<usize>,
+    /// How many claims are on their way.
+    claims: watch::Sender<usize>,
     /// Set when the node stops: later runners are told at once.
     stopping: watch::Sender<Option<Stop>>,
     looks: watch::Sender<u64>,
@@ -64,6 +87,7 @@ impl Runners {
             settings,
             register: Mutex::default(),
             count: watch::Sender::new(0),
+            claims: watch::Sender::new(0),
             stopping: watch::Sender::new(None),
             looks: watch::Sender::new(0),
         }))
@@ -73,7 +97,7 @@ impl Runners {
     pub(crate) fn act(&self, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
-                Effect::Start { run, session } => self.start(*run, *session),
+                Effect::Start { run, session } => self.start(*run, *session, None),
                 // The request is in the run's record: the look finds it there.
                 Effect::Stop(_) => self.look(),
             }
@@ -100,37 +124,65 @@ impl Runners {
         self.tell_all(Stop::Abandon);
     }
 
-    /// Returns when no runner is left.
+    /// Returns when no runner is left, no claim is on its way and no run of this epoch is running. To
+    /// be called after [`Runners::stop_all`].
     pub(crate) async fn idle(&self) {
-        let mut count = self.0.count.subscribe();
-        // The sender lives in `self`.
-        let _ = count.wait_for(|count| *count == 0).await;
+        let (mut count, mut claims) = (self.0.count.subscribe(), self.0.claims.subscribe());
+        loop {
+            // The senders live in `self`.
+            let _ = claims.wait_for(|claims| *claims == 0).await;
+            let _ = count.wait_for(|count| *count == 0).await;
+            // A claim whose answer was lost may hold: its run gets a runner, which ends it.
+            match self.reconcile().await {
+                Ok(0) if *count.borrow() == 0 && *claims.borrow() == 0 => return,
+                Ok(_) => {}
+                Err(Error::Closed) => return,
+                Err(error) => {
+                    tracing::warn!(%error, "the store fails while the node stops; trying again");
+                    self.0.env.clock.sleep(RETRY).await;
+                }
+            }
+        }
+    }
+
+    /// Announces a claim, until the answer is dropped; none when the node stops. Without it a stop
+    /// could find no runner while a claim is on its way, and leave a running run behind.
+    pub(crate) fn announce_claim(&self) -> Option<Claim> {
+        self.0.claims.send_modify(|claims| *claims += 1);
+        let claim = Claim(self.clone());
+        // Only now: whoever stops the runners has either told so before, or sees the claim.
+        let stopping = self.0.stopping.borrow().is_some();
+        (!stopping).then_some(claim)
     }
 
     fn tell_all(&self, stop: Stop) {
         self.0.stopping.send_replace(Some(stop));
-        for control in self.register().values() {
+        for control in self.register().controls.values() {
             control.send_replace(Some(stop));
         }
     }
 
-    fn register(&self) -> MutexGuard<'_, BTreeMap<RunId, watch::Sender<Option<Stop>>>> {
+    fn register(&self) -> MutexGuard<'_, Register> {
         self.0.register.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Starts the runner of a run unless it has one.
-    fn start(&self, run: Run, session: Session) {
+    /// Starts the runner of a run unless it has one. `left` is how many runners had left when the run
+    /// was read as running: one of those that left since may have been its own.
+    fn start(&self, run: Run, session: Session, left: Option<u64>) {
         let id = run.id;
         let first = run.cancel.map(|cancel| Stop::Cancel(cancel.reason));
         let control = watch::Sender::new(self.0.stopping.borrow().or(first));
         let stop = control.subscribe();
         {
             let mut register = self.register();
-            if register.contains_key(&id) {
+            if register.controls.contains_key(&id) {
                 return;
             }
-            register.insert(id, control);
-            self.0.count.send_replace(register.len());
+            if left.is_some_and(|left| left != register.left) {
+                return self.look();
+            }
+            register.controls.insert(id, control);
+            self.0.count.send_replace(register.controls.len());
         }
         let runner = Runner {
             env: self.0.env.clone(),
@@ -143,8 +195,9 @@ impl Runners {
         self.0.env.tasks.spawn(TaskKind::Runner, async move {
             runner.carry(run, session).await;
             let mut register = this.register();
-            register.remove(&id);
-            this.0.count.send_replace(register.len());
+            register.controls.remove(&id);
+            register.left += 1;
+            this.0.count.send_replace(register.controls.len());
         });
     }
 
@@ -155,7 +208,7 @@ impl Runners {
             if run.owner() != Some(self.0.owner) {
                 continue;
             }
-            let control = self.register().get(&run.id).cloned();
+            let control = self.register().controls.get(&run.id).cloned();
             match (control, run.cancel) {
                 (Some(control), Some(cancel)) => {
                     done += usize::from(control.send_if_modified(|stop| {
@@ -174,6 +227,7 @@ impl Runners {
     /// Starts the runner that a lost effect, or a claim whose answer was lost, should have started.
     /// The run is read anew: its runner may have ended it and left the register since.
     async fn adopt(&self, id: RunId) -> Result<bool, Error> {
+        let left = self.register().left;
         let run = self.0.store.run(id).await?;
         let Some(run) = run.filter(|run| run.owner() == Some(self.0.owner)) else {
             return Ok(false);
@@ -181,7 +235,7 @@ impl Runners {
         let Some(session) = run.session else { return Ok(false) };
         let Some(session) = self.0.store.session(session).await? else { return Ok(false) };
         tracing::warn!(run.id = %id, "a claimed run had no runner; it starts now");
-        self.start(run, session);
+        self.start(run, session, Some(left));
         Ok(true)
     }
 }
