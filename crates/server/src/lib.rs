@@ -34,6 +34,7 @@ pub fn router(handle: Handle, access: Access) -> Router {
         .fallback(guard::no_route)
         .method_not_allowed_fallback(guard::wrong_method)
         .layer(DefaultBodyLimit::max(body::MAX_BODY_BYTES))
+        .layer(middleware::from_fn(guard::no_idempotency_key))
         .layer(middleware::from_fn_with_state(access, auth::admit))
         .layer(middleware::from_fn(guard::guard))
         .with_state(handle)

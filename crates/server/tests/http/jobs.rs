@@ -3,9 +3,11 @@
 use serde_json::{Value, json};
 use sexton_domain::plan::jobs::{Declared, Empty};
 use sexton_domain::run::Outcome;
+use sexton_domain::schedule::Schedule;
 use sexton_engine::engine::Declaration;
 use sexton_server::api::{
-    Code, Context, Job, JobPreview, JobSpec, Page, Past, Placed, Run, RunState, Setting, Slots,
+    Code, Context, FieldError, Job, JobPreview, JobSpec, Page, Past, Placed, Run, RunState,
+    Setting, Slots,
 };
 
 use crate::world::World;
@@ -219,4 +221,23 @@ async fn a_job_of_the_config_is_suspended_over_http_but_not_changed() {
     let of_config: Page<Job> = world.get("/v1/jobs?source=sexton.toml").await.is(200);
     let of_api: Page<Job> = world.get("/v1/jobs?source=api").await.is(200);
     assert_eq!((of_config.items.len(), of_api.items.len()), (1, 0));
+}
+
+/// A one-shot that has run can still be edited, and a config file that declares one be read again.
+#[test]
+fn an_instant_that_is_over_is_refused_only_where_it_is_new() {
+    let at = "2026-11-20T18:00:00Z";
+    let read = |at: &str, now: &str, existing: Option<&Schedule>, past| {
+        let (agent, at) = (Some("echo".to_owned()), Some(at.to_owned()));
+        let form = JobSpec { agent, at, ..JobSpec::default() };
+        let spec = form.into_spec(Context { now: now.parse().unwrap(), existing, past })?;
+        Ok::<_, FieldError>(spec.schedule)
+    };
+    let first = read(at, "2026-11-20T17:00:00Z", None, Past::Refuse).unwrap();
+    let later = "2026-11-25T00:00:00Z";
+    assert_eq!(read(at, later, Some(&first), Past::Refuse).as_ref(), Ok(&first));
+    assert_eq!(read(at, later, None, Past::Allow).as_ref(), Ok(&first));
+    assert_eq!(read(at, later, None, Past::Refuse).unwrap_err().field, "at");
+    let other = "2026-11-21T18:00:00Z";
+    assert_eq!(read(other, later, Some(&first), Past::Refuse).unwrap_err().field, "at");
 }
