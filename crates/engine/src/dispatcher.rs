@@ -1,12 +1,13 @@
 //! The dispatcher acts on a run if and only if it is queued and may start under the limits, or
 //! waits and its backoff is over.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use sexton_domain::change::Effect;
+use sexton_domain::id::RunId;
 use sexton_domain::node::Owner;
 use sexton_domain::plan::admission::{self, Admission, CatchUp};
 use sexton_domain::plan::reconcile::{self, Fence};
@@ -23,8 +24,10 @@ use crate::ticker::{Loop, Pass};
 
 /// How many queued or rested runs one read takes.
 const PAGE: u32 = 256;
-/// After a claim that met a conflict, the queue has changed: look again soon.
-const CONFLICT_PAUSE: Duration = Duration::from_millis(20);
+/// A run whose claim was not acknowledged is left out for this long; it doubles with each miss up to
+/// [`MAX_CLAIM_PAUSE`], so that a claim that can never be made takes no place from others.
+const CLAIM_PAUSE: Duration = Duration::from_millis(20);
+const MAX_CLAIM_PAUSE: Duration = Duration::from_secs(60);
 
 /// The dispatcher.
 #[derive(Debug)]
@@ -37,6 +40,16 @@ pub struct Dispatcher {
     pub(crate) fence: Fence,
     /// Until when, on the monotonic clock, catching up is paused.
     pub(crate) catch_up_from: Option<Duration>,
+    /// Runs whose claims were not acknowledged.
+    pub(crate) missed: BTreeMap<RunId, Missed>,
+}
+
+/// Claims of one run that were not acknowledged.
+#[derive(Debug)]
+pub(crate) struct Missed {
+    times: u32,
+    /// Until when, on the monotonic clock, the run is left out.
+    until: Duration,
 }
 
 #[async_trait]
@@ -48,16 +61,12 @@ impl Loop for Dispatcher {
     async fn run_once(&mut self, now: Timestamp) -> Result<Pass, Error> {
         let rested = self.queue_rested(now).await?;
         let admitted = self.admit().await?;
-        let (claimed, missed) = self.claim(admitted).await;
-        if missed > 0 {
-            return Ok(Pass::after(claimed, CONFLICT_PAUSE));
-        }
+        let claimed = self.claim(admitted).await;
         let next = self.store.read().next_rested().await?;
         let pass = Pass::until(rested + claimed, next, self.env.clock.now());
-        Ok(match self.catch_up_pause() {
-            Some(pause) => Pass::after(pass.done, pass.look_again.min(pause)),
-            None => pass,
-        })
+        let pauses = [self.catch_up_pause(), self.missed_pause()];
+        let pause = pauses.into_iter().flatten().min();
+        Ok(Pass::after(pass.done, pause.map_or(pass.look_again, |p| p.min(pass.look_again))))
     }
 }
 
@@ -70,7 +79,9 @@ impl Dispatcher {
             match self.store.commit(decision.changes).await {
                 // Someone else moved it: it is not waiting any more.
                 Ok(_) | Err(CommitError::Conflict(_) | CommitError::AnswerLost) => {}
-                Err(CommitError::Failed(error)) => return Err(error),
+                Err(CommitError::Failed(error)) => {
+                    tracing::error!(run.id = %run.id, %error, "a rested retry could not be queued");
+                }
             }
         }
         Ok(rested.len())
@@ -79,6 +90,7 @@ impl Dispatcher {
     /// The queued runs that may start now.
     async fn admit(&self) -> Result<Vec<Run>, Error> {
         let settings = Arc::clone(&self.settings.borrow());
+        let now = self.env.clock.monotonic();
         let running = self.store.read().running().await?;
         let catch_up = match self.catch_up_pause() {
             Some(_) => CatchUp::Paused,
@@ -93,7 +105,8 @@ impl Dispatcher {
             let last_page = queued.len() < PAGE as usize;
             after = queued.last().map(|run| (run.turn, run.id));
             for run in queued {
-                if self.may_take(&run, &settings) && admission.offer(&run).is_ok() {
+                let left_out = self.missed.get(&run.id).is_some_and(|missed| missed.until > now);
+                if !left_out && self.may_take(&run, &settings) && admission.offer(&run).is_ok() {
                     admitted.push(run);
                 }
             }
@@ -110,40 +123,58 @@ impl Dispatcher {
         self.fence == Fence::Exclusive || settings.agents.contains_key(&run.agent)
     }
 
-    /// Claims runs and starts those whose claim is on disk. Returns how many, and how many not.
-    async fn claim(&self, admitted: Vec<Run>) -> (usize, usize) {
-        let Some(_announced) = self.runners.announce_claim() else { return (0, 0) };
+    /// Claims runs and starts those whose claim is on disk. Returns how many.
+    async fn claim(&mut self, admitted: Vec<Run>) -> usize {
+        let Some(_announced) = self.runners.announce_claim() else { return 0 };
         let settings = Arc::clone(&self.settings.borrow());
-        let decisions: Vec<_> = admitted
-            .iter()
-            .filter_map(|run| {
-                let current = settings.agent(&run.agent);
-                admission::start(run, self.owner, current, &mut self.env.moment()).ok()
-            })
-            .collect();
-        if decisions.is_empty() {
-            return (0, 0);
+        let (mut ids, mut changes, mut effects) = (Vec::new(), Vec::new(), Vec::new());
+        for run in &admitted {
+            let current = settings.agent(&run.agent);
+            let mut moment = self.env.moment();
+            if let Ok(started) = admission::start(run, self.owner, current, &mut moment) {
+                ids.push(run.id);
+                changes.push(started.changes);
+                effects.push(started.effects);
+            }
         }
-        let (changes, effects): (Vec<_>, Vec<Vec<Effect>>) =
-            decisions.into_iter().map(|decision| (decision.changes, decision.effects)).unzip();
-        let (mut claimed, mut missed) = (0, 0);
-        for (answer, effects) in self.store.claim(changes).await.into_iter().zip(effects) {
+        if ids.is_empty() {
+            return 0;
+        }
+        let mut claimed = 0;
+        let answers = self.store.claim(changes).await;
+        for ((id, effects), answer) in ids.into_iter().zip(effects).zip(answers) {
             match answer {
                 Ok(_) => {
                     self.runners.act(effects);
+                    self.missed.remove(&id);
                     claimed += 1;
                 }
-                Err(error) => {
-                    tracing::debug!(%error, "a claim was not acknowledged");
-                    missed += 1;
-                }
+                Err(error) => self.miss(id, &error),
             }
         }
-        if missed > 0 {
-            // A claim whose answer was lost may hold: the runners' own look finds it.
+        claimed
+    }
+
+    /// Leaves a run out for a while.
+    fn miss(&mut self, id: RunId, error: &CommitError) {
+        tracing::debug!(run.id = %id, %error, "a claim was not acknowledged");
+        let now = self.env.clock.monotonic();
+        // What was left out long ago is started, ended or as good as new.
+        self.missed.retain(|_, missed| missed.until + MAX_CLAIM_PAUSE > now);
+        let missed = self.missed.entry(id).or_insert(Missed { times: 0, until: now });
+        let pause = CLAIM_PAUSE.saturating_mul(1 << missed.times.min(12)).min(MAX_CLAIM_PAUSE);
+        *missed = Missed { times: missed.times + 1, until: now + pause };
+        if *error == CommitError::AnswerLost {
+            // The claim may hold: the runners' own look finds it.
             self.runners.look();
         }
-        (claimed, missed)
+    }
+
+    /// Until a run that is left out may be looked at again.
+    fn missed_pause(&self) -> Option<Duration> {
+        let now = self.env.clock.monotonic();
+        let pauses = self.missed.values().filter_map(|missed| missed.until.checked_sub(now));
+        pauses.filter(|pause| !pause.is_zero()).min()
     }
 
     fn catch_up_pause(&self) -> Option<Duration> {

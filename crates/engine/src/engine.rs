@@ -1,8 +1,11 @@
 //! The engine: from an open store to a node at work, and from there to a node at rest.
 
+use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use sexton_domain::change::Decision;
 use sexton_domain::event::EventType;
 use sexton_domain::node::{EndReason, Epoch, Node, NodeEnd, Owner};
@@ -27,6 +30,9 @@ use crate::ticker::{self, Loop};
 /// What a stop adds to the longest grace before it goes on without the last runs; what they leave
 /// is found by the next boot.
 const STOP_MARGIN: Duration = Duration::from_secs(15);
+
+/// How long a stop waits for the store to take the end of the epoch, and again to close.
+const STORE_BOUND: Duration = Duration::from_secs(10);
 
 /// How often a start tries to end the runs of dead epochs.
 const CLEAR_UPS: u32 = 5;
@@ -143,14 +149,17 @@ impl Engine {
 /// Ends what earlier epochs left behind before anything is scheduled. A store that fails for a moment
 /// is waited for; a run that cannot be ended for longer does not keep the others from their work.
 async fn clear_up(env: &Env, reconciler: &mut Reconciler) -> Result<(), StoreError> {
-    for _ in 0..CLEAR_UPS {
-        reconciler.run_once(env.clock.now()).await?;
-        if reconciler.left == 0 {
-            break;
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let look = AssertUnwindSafe(reconciler.run_once(env.clock.now())).catch_unwind().await;
+        match look {
+            Ok(Ok(_)) if reconciler.left == 0 => return Ok(()),
+            Ok(Err(error)) if tries == CLEAR_UPS => return Err(error),
+            _ if tries == CLEAR_UPS => return Ok(()),
+            _ => env.clock.sleep(FAILURE_PAUSE).await,
         }
-        env.clock.sleep(FAILURE_PAUSE).await;
     }
-    Ok(())
 }
 
 /// Records the new epoch, with what is wrong with the clock.
@@ -224,6 +233,15 @@ impl Parts {
         }
     }
 
+    /// What comes of something that may not take longer than `bound`.
+    async fn within<T>(&self, bound: Duration, work: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            done = work => Some(done),
+            () = self.env.clock.sleep(bound) => None,
+        }
+    }
+
     /// Starts the loops, and the task that takes the node to rest.
     fn go_to_work(
         &self,
@@ -246,6 +264,7 @@ impl Parts {
             fence: self.fence,
             catch_up_from: (catch_up == CatchUp::Paused)
                 .then(|| self.env.clock.monotonic() + STABLE_AFTER.to_std()),
+            missed: BTreeMap::new(),
         };
         self.phase.send_if_modified(|phase| {
             let reconciled = *phase == Phase::Reconciling;
@@ -256,11 +275,15 @@ impl Parts {
         });
         self.spawn(scheduler, Some(self.store.subscribe(Topic::Jobs)));
         self.spawn(dispatcher, Some(self.store.subscribe(Topic::Queue)));
-        self.spawn(Watch(self.runners.clone()), Some(self.runners.looks()));
+        self.spawn(Watch(self.runners.clone()), Some(self.store.subscribe(Topic::Cancels)));
         self.spawn(reconciler, None);
-        let settings = settings.subscribe();
-        let drain = drain(self.clone(), settings);
-        self.env.tasks.spawn(TaskKind::Drain, drain);
+        let node = self.clone();
+        self.env.tasks.spawn(TaskKind::Drain, async move {
+            if AssertUnwindSafe(drain(&node)).catch_unwind().await.is_err() {
+                tracing::error!("the way to rest panicked; the next start ends what is left");
+            }
+            node.phase.send_replace(Phase::Stopped);
+        });
     }
 }
 
@@ -278,30 +301,28 @@ impl Clone for Parts {
 
 /// Waits until the node is asked to stop, and takes it to rest: no new work, runs stopped and proven
 /// dead, the epoch ended, the store closed.
-async fn drain(node: Parts, settings: watch::Receiver<Arc<Settings>>) {
+async fn drain(node: &Parts) {
     let mut phase = node.phase.subscribe();
     let asked = phase.wait_for(|phase| matches!(phase, Phase::Draining(_) | Phase::Stopped)).await;
-    let reason = match asked.map(|phase| *phase) {
-        Ok(Phase::Draining(reason)) => reason,
-        // Fenced: another node has ended this epoch already.
-        _ => return node.store.read().close().await,
-    };
-    tracing::info!(?reason, "stopping");
-    let grace = settings.borrow().agents.values().map(|agent| agent.agent.grace.to_std()).max();
-    node.runners.stop_all(reason);
-    let bound = grace.unwrap_or_default() + STOP_MARGIN;
-    tokio::select! {
-        biased;
-        () = node.runners.idle() => {}
-        () = node.env.clock.sleep(bound) => {
+    let asked = asked.map(|phase| *phase);
+    if let Ok(Phase::Draining(reason)) = asked {
+        tracing::info!(?reason, "stopping");
+        node.runners.stop_all(reason);
+        let bound = node.runners.longest_grace() + STOP_MARGIN;
+        if node.within(bound, node.runners.idle()).await.is_none() {
             tracing::error!("some runs could not be proven dead in time; the next start ends them");
         }
+        match node.within(STORE_BOUND, leave(node, reason)).await {
+            Some(Ok(())) => {}
+            Some(Err(error)) => {
+                tracing::error!(%error, "the end of this epoch could not be recorded");
+            }
+            None => tracing::error!("the end of this epoch could not be recorded in time"),
+        }
     }
-    if let Err(error) = leave(&node, reason).await {
-        tracing::error!(%error, "the end of this epoch could not be recorded; the next start does");
+    if node.within(STORE_BOUND, node.store.read().close()).await.is_none() {
+        tracing::error!("the store did not close in time");
     }
-    node.store.read().close().await;
-    node.phase.send_replace(Phase::Stopped);
 }
 
 /// Records the end of this epoch.

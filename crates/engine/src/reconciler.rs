@@ -152,6 +152,7 @@ impl Reconciler {
         stuck: &BTreeSet<RunId>,
     ) -> Result<usize, Error> {
         let mut ended = 0;
+        let mut attempts = self.store.attempts("end ownerless sessions");
         loop {
             let mut orphans = self.store.read().orphan_sessions(living.to_vec(), PAGE).await?;
             let page = orphans.len();
@@ -160,7 +161,6 @@ impl Reconciler {
                 return Ok(ended);
             }
             let mut moment = self.env.moment();
-            let mut attempts = self.store.attempts("end ownerless sessions");
             let changes = orphans
                 .iter()
                 .flat_map(|session| {
@@ -207,11 +207,11 @@ pub(crate) struct Loaded {
 impl Loaded {
     pub(crate) async fn read(store: &Store, run: &Run) -> Result<Self, Error> {
         let session = match run.session {
-            Some(session) => store.session(session).await?,
+            Some(session) => readable(store.session(session).await)?,
             None => None,
         };
         let (job, mut others) = match run.job {
-            Some(job) => (store.job(job).await?, store.read().active_runs(job).await?),
+            Some(job) => (readable(store.job(job).await)?, store.read().active_runs(job).await?),
             None => (None, Vec::new()),
         };
         others.retain(|other| other.id != run.id);
@@ -225,5 +225,16 @@ impl Loaded {
             job: self.job.as_ref(),
             others: &self.others,
         }
+    }
+}
+
+/// A row that cannot be read is as good as gone: it must not keep the run that names it from ending.
+fn readable<T>(row: Result<Option<T>, Error>) -> Result<Option<T>, Error> {
+    match row {
+        Err(error @ Error::Corrupt { .. }) => {
+            tracing::error!(%error, "a run ends without a record that cannot be read");
+            Ok(None)
+        }
+        row => row,
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use sexton_domain::agent::{DEFAULT_OUTPUT_LIMIT_BYTES, Executor as Settled};
+use sexton_domain::agent::{DEFAULT_OUTPUT_LIMIT_BYTES, DEFAULT_TIMEOUT, Executor as Settled};
 use sexton_domain::change::Change;
 use sexton_domain::entry::{MAX_ENTRY_BYTES, Role};
 use sexton_domain::node::{EndReason, Owner};
@@ -49,11 +49,7 @@ impl Runner {
             return;
         }
         tracing::error!(run.id = %run.id, "a runner panicked; its run is ended");
-        let id = run.id.uuid();
-        while let Err(error) = self.env.executor.bury(&|other| other == id).await {
-            tracing::error!(run.id = %run.id, %error, "the processes of a run do not die");
-            self.env.clock.sleep(RETRY).await;
-        }
+        self.bury(&run).await;
         let ending = Ending::plain(Outcome::Interrupted, Reason::Crash);
         self.end(&run, ending, None).await;
     }
@@ -66,12 +62,16 @@ impl Runner {
         let ended = match stop {
             // Nothing is started that is to stop already.
             Some(stop) => told(stop),
-            None => match self.start(run, session, &mut transcript).await {
-                Ok(mut execution) => {
+            None => match self.start_or_stop(run, session, &mut transcript).await {
+                Ok(Ok(mut execution)) => {
                     self.note_shim(run, &*execution);
                     self.follow(run, &mut *execution, &mut transcript).await
                 }
-                Err(error) => Ok(could_not_start(&error)),
+                Ok(Err(error)) => Ok(could_not_start(&error)),
+                Err(why) => {
+                    self.bury(run).await;
+                    Vigil::new(run, self.env.clock.monotonic()).judge(why)
+                }
             },
         };
         let ended = match ended {
@@ -83,6 +83,35 @@ impl Runner {
             Err(NotOurs) => {
                 tracing::warn!(run.id = %run.id, "the run is not this epoch's any more");
             }
+        }
+    }
+
+    /// Kills what there is of a run, until it is proven dead.
+    async fn bury(&self, run: &Run) {
+        let id = run.id.uuid();
+        while let Err(error) = self.env.executor.bury(&|other| other == id).await {
+            tracing::error!(run.id = %run.id, %error, "the processes of a run do not die");
+            self.env.clock.sleep(RETRY).await;
+        }
+    }
+
+    /// Starts the agent, unless the run is told to stop or its deadline comes first: a start can
+    /// hang, for instance in a folder that does not answer.
+    async fn start_or_stop(
+        &self,
+        run: &Run,
+        session: &Session,
+        transcript: &mut Transcript,
+    ) -> Result<Result<Box<dyn Execution>, StartError>, Why> {
+        let mut stop = self.stop.clone();
+        let timeout = run.input.as_ref().map_or(DEFAULT_TIMEOUT, |input| input.timeout);
+        tokio::select! {
+            biased;
+            started = self.start(run, session, transcript) => Ok(started),
+            Ok(told) = stop.wait_for(Option::is_some) => {
+                Err(told.map_or(Why::Deadline, Why::Told))
+            }
+            () = self.env.clock.sleep(timeout.to_std()) => Err(Why::Deadline),
         }
     }
 
@@ -105,7 +134,8 @@ impl Runner {
             env: self.environment(run, session, &command.env_pass),
             prompt: prompt.to_owned(),
             grace: agent.grace.to_std(),
-            line_limit_bytes: MAX_ENTRY_BYTES,
+            // A byte that is no UTF-8 becomes a replacement character of three.
+            line_limit_bytes: MAX_ENTRY_BYTES / 3,
         };
         self.env.executor.start(work).await
     }
@@ -309,7 +339,7 @@ struct Vigil {
 impl Vigil {
     fn new(run: &Run, now: Duration) -> Self {
         let input = run.input.as_ref();
-        let timeout = input.map_or(sexton_domain::agent::DEFAULT_TIMEOUT, |input| input.timeout);
+        let timeout = input.map_or(DEFAULT_TIMEOUT, |input| input.timeout);
         let settings = input.and_then(|input| input.settings.as_ref());
         Self {
             deadline: now + timeout.to_std(),
@@ -376,43 +406,49 @@ impl Vigil {
 
     /// What the proven end of the work means.
     fn ending(&self, exit: Exit, output: Output) -> Result<Ending, NotOurs> {
-        let error =
-            |class: &str, message: String| Some(RunError { class: class.to_owned(), message });
-        let plain = Ending::plain;
-        let judged = match (self.stopped, exit) {
-            (Some(Why::Deadline), _) => Ending {
-                error: error("deadline", format!("ran for {}, its deadline", self.timeout)),
-                ..plain(Outcome::TimedOut, Reason::Deadline)
-            },
-            (Some(Why::Idle), _) => Ending {
-                error: self.idle_limit.and_then(|limit| {
-                    error("idle", format!("wrote nothing for {limit}, its idle limit"))
-                }),
-                ..plain(Outcome::TimedOut, Reason::IdleLimit)
-            },
-            (Some(Why::Told(stop)), _) => told(stop)?,
-            (None, Exit::Code(0)) => plain(Outcome::Ok, Reason::Exit),
-            (None, Exit::Code(code)) => Ending {
-                error: error("exit", format!("exit code {code}")),
-                retry: match code {
-                    EX_TEMPFAIL => RetryWish::Temporary,
-                    _ => RetryWish::Policy,
-                },
-                ..plain(Outcome::Failed, Reason::Exit)
-            },
-            (None, Exit::Signal(signal)) => Ending {
-                error: error("signal", format!("killed by signal {signal}")),
-                ..plain(Outcome::Failed, Reason::Exit)
-            },
-            (None, Exit::Lost { killed }) => Ending {
-                error: error(
-                    "shim",
-                    format!("its shim was killed; {killed} of its processes were killed after it"),
-                ),
-                ..plain(Outcome::Failed, Reason::Exit)
-            },
+        let judged = match self.stopped {
+            Some(why) => self.judge(why)?,
+            None => exited(exit),
         };
         let (answer, stderr) = output.finish();
         Ok(Ending { output: answer, stderr, ..judged })
     }
+
+    /// How a run ends that was stopped.
+    fn judge(&self, why: Why) -> Result<Ending, NotOurs> {
+        let (class, message, reason) = match why {
+            Why::Told(stop) => return told(stop),
+            Why::Deadline => {
+                ("deadline", format!("ran for {}, its deadline", self.timeout), Reason::Deadline)
+            }
+            Why::Idle => {
+                let limit = self.idle_limit.unwrap_or_default();
+                ("idle", format!("wrote nothing for {limit}, its idle limit"), Reason::IdleLimit)
+            }
+        };
+        Ok(with_error(class, message, Ending::plain(Outcome::TimedOut, reason)))
+    }
+}
+
+/// How a run ends whose work ended by itself.
+fn exited(exit: Exit) -> Ending {
+    let failed = Ending::plain(Outcome::Failed, Reason::Exit);
+    match exit {
+        Exit::Code(0) => Ending::plain(Outcome::Ok, Reason::Exit),
+        Exit::Code(code) => {
+            let temporary = code == EX_TEMPFAIL;
+            let retry = if temporary { RetryWish::Temporary } else { RetryWish::Policy };
+            with_error("exit", format!("exit code {code}"), Ending { retry, ..failed })
+        }
+        Exit::Signal(signal) => with_error("signal", format!("killed by signal {signal}"), failed),
+        Exit::Lost { killed } => {
+            let message =
+                format!("its shim was killed; {killed} of its processes were killed after it");
+            with_error("shim", message, failed)
+        }
+    }
+}
+
+fn with_error(class: &str, message: String, ending: Ending) -> Ending {
+    Ending { error: Some(RunError { class: class.to_owned(), message }), ..ending }
 }

@@ -1,17 +1,20 @@
 //! The runners' register starts a runner if and only if a run is running for this epoch and has
 //! none, and tells a runner to stop if and only if its run is asked to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::FutureExt;
 use jiff::Timestamp;
 use sexton_domain::change::Effect;
 use sexton_domain::id::RunId;
 use sexton_domain::node::{EndReason, Owner};
 use sexton_domain::run::{Reason, Run};
 use sexton_domain::session::Session;
+use sexton_store::nudge::Topic;
 use sexton_store::{Error, Store};
 use tokio::sync::watch;
 
@@ -38,9 +41,23 @@ pub(crate) enum Stop {
 /// The runners there are.
 #[derive(Debug, Default)]
 struct Register {
-    controls: BTreeMap<RunId, watch::Sender<Option<Stop>>>,
+    runners: BTreeMap<RunId, Control>,
     /// How many runners have left.
     left: u64,
+    /// Runs whose runners have left while a claim was on its way: perhaps theirs, which another look
+    /// had found in the store before its answer came.
+    left_early: BTreeSet<RunId>,
+    /// Runs whose runner could not even end them. They are not executed again; the next start of the
+    /// gateway ends them.
+    broken: BTreeSet<RunId>,
+}
+
+/// What is known of a runner.
+#[derive(Debug)]
+struct Control {
+    stop: watch::Sender<Option<Stop>>,
+    /// How long its agent has between TERM and KILL.
+    grace: Duration,
 }
 
 /// A claim on its way, from before it is sent until its runs have their runners.
@@ -49,7 +66,11 @@ pub(crate) struct Claim(Runners);
 
 impl Drop for Claim {
     fn drop(&mut self) {
+        let mut register = self.0.register();
         self.0.0.claims.send_modify(|claims| *claims -= 1);
+        if *self.0.0.claims.borrow() == 0 {
+            register.left_early.clear();
+        }
     }
 }
 
@@ -70,7 +91,6 @@ struct Inner {
     claims: watch::Sender<usize>,
     /// Set when the node stops: later runners are told at once.
     stopping: watch::Sender<Option<Stop>>,
-    looks: watch::Sender<u64>,
 }
 
 impl Runners {
@@ -89,7 +109,6 @@ impl Runners {
             count: watch::Sender::new(0),
             claims: watch::Sender::new(0),
             stopping: watch::Sender::new(None),
-            looks: watch::Sender::new(0),
         }))
     }
 
@@ -106,12 +125,13 @@ impl Runners {
 
     /// Asks for a look.
     pub(crate) fn look(&self) {
-        self.0.looks.send_modify(|count| *count = count.wrapping_add(1));
+        self.0.store.nudge(Topic::Cancels);
     }
 
-    /// Nudges for the loop.
-    pub(crate) fn looks(&self) -> watch::Receiver<u64> {
-        self.0.looks.subscribe()
+    /// The longest time that an agent of these runners has between TERM and KILL.
+    pub(crate) fn longest_grace(&self) -> Duration {
+        let register = self.register();
+        register.runners.values().map(|control| control.grace).max().unwrap_or_default()
     }
 
     /// Stops every run, also those that start later.
@@ -156,9 +176,12 @@ impl Runners {
     }
 
     fn tell_all(&self, stop: Stop) {
+        // Under the lock: a runner is registered before this, and told here, or after it, and told
+        // from the start.
+        let register = self.register();
         self.0.stopping.send_replace(Some(stop));
-        for control in self.register().controls.values() {
-            control.send_replace(Some(stop));
+        for control in register.runners.values() {
+            control.stop.send_replace(Some(stop));
         }
     }
 
@@ -170,20 +193,23 @@ impl Runners {
     /// was read as running: one of those that left since may have been its own.
     fn start(&self, run: Run, session: Session, left: Option<u64>) {
         let id = run.id;
-        let first = run.cancel.map(|cancel| Stop::Cancel(cancel.reason));
-        let control = watch::Sender::new(self.0.stopping.borrow().or(first));
-        let stop = control.subscribe();
-        {
+        let cancel = run.cancel.map(|cancel| Stop::Cancel(cancel.reason));
+        let settings = run.input.as_ref().and_then(|input| input.settings.as_ref());
+        let grace = settings.map_or(Duration::ZERO, |agent| agent.grace.to_std());
+        let stop = {
             let mut register = self.register();
-            if register.controls.contains_key(&id) {
+            if register.runners.contains_key(&id) || register.left_early.contains(&id) {
                 return;
             }
             if left.is_some_and(|left| left != register.left) {
                 return self.look();
             }
-            register.controls.insert(id, control);
-            self.0.count.send_replace(register.controls.len());
-        }
+            let stop = watch::Sender::new(self.0.stopping.borrow().or(cancel));
+            let told = stop.subscribe();
+            register.runners.insert(id, Control { stop, grace });
+            self.0.count.send_replace(register.runners.len());
+            told
+        };
         let runner = Runner {
             env: self.0.env.clone(),
             store: self.0.store.clone(),
@@ -193,11 +219,18 @@ impl Runners {
         };
         let this = self.clone();
         self.0.env.tasks.spawn(TaskKind::Runner, async move {
-            runner.carry(run, session).await;
+            let carried = AssertUnwindSafe(runner.carry(run, session)).catch_unwind().await;
             let mut register = this.register();
-            register.controls.remove(&id);
+            register.runners.remove(&id);
             register.left += 1;
-            this.0.count.send_replace(register.controls.len());
+            if *this.0.claims.borrow() > 0 {
+                register.left_early.insert(id);
+            }
+            if carried.is_err() {
+                tracing::error!(run.id = %id, "a run could not be ended; the next start ends it");
+                register.broken.insert(id);
+            }
+            this.0.count.send_replace(register.runners.len());
         });
     }
 
@@ -208,16 +241,21 @@ impl Runners {
             if run.owner() != Some(self.0.owner) {
                 continue;
             }
-            let control = self.register().controls.get(&run.id).cloned();
-            match (control, run.cancel) {
-                (Some(control), Some(cancel)) => {
-                    done += usize::from(control.send_if_modified(|stop| {
+            let (stop, broken) = {
+                let register = self.register();
+                let stop = register.runners.get(&run.id).map(|control| control.stop.clone());
+                (stop, register.broken.contains(&run.id))
+            };
+            match (stop, run.cancel) {
+                (Some(stop), Some(cancel)) => {
+                    done += usize::from(stop.send_if_modified(|stop| {
                         let news = stop.is_none();
                         stop.get_or_insert(Stop::Cancel(cancel.reason));
                         news
                     }));
                 }
                 (Some(_), None) => {}
+                (None, _) if broken => {}
                 (None, _) => done += usize::from(self.adopt(run.id).await?),
             }
         }

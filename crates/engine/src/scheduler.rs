@@ -1,11 +1,12 @@
 //! The scheduler acts on a job if and only if it is active and its next slot is due. One commit
 //! accounts for the slots and moves `next_slot`.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::{StreamExt, stream};
+use futures_util::{FutureExt, StreamExt, stream};
 use jiff::Timestamp;
 use sexton_domain::id::JobId;
 use sexton_domain::plan::slots::{self, Snapshot};
@@ -46,14 +47,17 @@ impl Loop for Scheduler {
         let this = &*self;
         let accounted = stream::iter(due)
             .map(|job| async move {
-                let result = this.account(job.id).await;
-                result.inspect_err(|error| {
-                    tracing::error!(job.id = %job.id, job.key = %job.key, %error,
-                        "a due job could not be accounted for");
-                })
+                let error = match AssertUnwindSafe(this.account(job.id)).catch_unwind().await {
+                    Ok(Ok(())) => return true,
+                    Ok(Err(error)) => error.to_string(),
+                    Err(_) => "it panicked".to_owned(),
+                };
+                tracing::error!(job.id = %job.id, job.key = %job.key, error,
+                    "a due job could not be accounted for");
+                false
             })
             .buffer_unordered(AT_ONCE)
-            .filter(|result| std::future::ready(result.is_ok()))
+            .filter(|accounted| std::future::ready(*accounted))
             .count()
             .await;
         if accounted < looked_at {

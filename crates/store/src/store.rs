@@ -1,4 +1,4 @@
-//! The handle the engine holds: a driver with spans, metrics, nudges and bounded retries around it.
+//! The handle the engine holds: a driver with metrics, nudges and bounded retries around it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -53,6 +53,11 @@ impl Store {
     /// Interest in a topic; see [`Nudges::subscribe`].
     pub fn subscribe(&self, topic: Topic) -> watch::Receiver<u64> {
         self.0.nudges.subscribe(topic)
+    }
+
+    /// Tells that a topic may have changed for another reason than a commit.
+    pub fn nudge(&self, topic: Topic) {
+        self.0.nudges.send(topic);
     }
 
     /// Starts an operation that reads, decides and commits until there is no conflict.

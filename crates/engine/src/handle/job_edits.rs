@@ -9,6 +9,7 @@ use sexton_domain::name::{AgentName, JobKey};
 use sexton_domain::plan::jobs::{self, Declared, Empty, Existing, Put, Refused, Reload};
 use sexton_domain::plan::{Moment, slots};
 use sexton_domain::run::Run;
+use sexton_store::nudge::Topic;
 use sexton_store::page::{JobFilter, Page, PageRequest};
 
 use super::{Error, Handle, JobRef, Mode, Online, Phase, Placed};
@@ -225,6 +226,8 @@ impl Handle {
         let online = self.writable()?;
         self.bring_in_line(source, declared, empty).await?;
         online.settings.send_replace(Arc::new(settings));
+        // Other limits may have made room.
+        self.0.store.nudge(Topic::Queue);
         Ok(())
     }
 

@@ -1,7 +1,6 @@
 //! A store that fails for a while, and answers that get lost: nothing is acknowledged that is not
 //! stored, nothing runs twice, and what failed is made up for.
 
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 

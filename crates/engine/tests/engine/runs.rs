@@ -1,6 +1,5 @@
 //! One run at a time: what the end of a process means for its run, its session and its job.
 
-
 use crate::support::{World, appears};
 use sexton_domain::duration::Duration;
 use sexton_domain::entry::Role;
