@@ -1,3 +1,5 @@
+//! When a session may go.
+
 use super::*;
 use crate::key::SessionKey;
 use crate::plan::fixtures::{owner, span, time};

@@ -1,3 +1,5 @@
+//! Which queued runs may start, and why the others wait.
+
 use super::*;
 use crate::change::Record;
 use crate::job::{Misfire, Overlap, Spec, Target};

@@ -1,3 +1,5 @@
+//! What follows the end of a run, outcome by outcome.
+
 use super::*;
 use crate::change::{Change, Record};
 use crate::id::{JobId, RunId};
@@ -338,6 +340,7 @@ fn fail_until_disabled(spec: Spec) -> (World, JobId, u64) {
         }
         assert!(world.runs.len() < 1000, "it goes on for ever");
     }
+    assert_eq!(world.active(job), [], "nothing of it goes on");
     let failures = world.jobs[&job].counters.failed;
     (world, job, failures)
 }

@@ -1,3 +1,5 @@
+//! Adding, changing, suspending and removing jobs, and reloads of a config.
+
 use super::*;
 use crate::change::{Change, Effect};
 use crate::job::Target;

@@ -1,3 +1,5 @@
+//! What becomes of what a dead epoch left behind.
+
 use super::*;
 use crate::change::{Change, Record};
 use crate::job::{OnInterrupt, Spec};
