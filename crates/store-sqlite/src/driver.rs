@@ -31,6 +31,9 @@ use crate::readers::Readers;
 use crate::{place, record};
 
 /// A store in one SQLite file, or in memory.
+///
+/// Dropped without [`Driver::close`], it holds the store until the group that is being committed is
+/// done.
 pub struct SqliteDriver {
     pub(crate) engine: Engine,
     pub(crate) counters: Arc<Counters>,

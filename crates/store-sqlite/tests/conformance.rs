@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use sexton_store::Driver;
 use sexton_store::conformance::{Fault, Harness};
-use sexton_store_sqlite::{Disk, Faults, Mode, Options, Point, SqliteDriver};
+use sexton_store_sqlite::{Disk, Faults, Mode, OpenError, Options, Point, SqliteDriver};
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -56,7 +56,14 @@ struct OnFile {
 impl Harness for OnFile {
     async fn open(&mut self) -> Arc<dyn Driver> {
         let path = self.folder.path().join("sexton.db");
-        Arc::new(SqliteDriver::open(options(path, self.mode, &self.pending)).expect("it opens"))
+        loop {
+            match SqliteDriver::open(options(path.clone(), self.mode, &self.pending)) {
+                Ok(driver) => return Arc::new(driver),
+                // A driver that was dropped holds the store until its last group is done.
+                Err(OpenError::Held { .. }) => tokio::task::yield_now().await,
+                Err(error) => panic!("{error}"),
+            }
+        }
     }
 
     fn break_next(&self, fault: Fault) {

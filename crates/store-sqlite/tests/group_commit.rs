@@ -158,7 +158,7 @@ fn a_store_whose_runtime_has_ended_refuses_and_answers() {
     let path = folder.path().join("sexton.db");
     let store = runtime.block_on(async { SqliteDriver::open(options(&path)).unwrap() });
     runtime.block_on(async { store.commit(vec![session(0).into()]).await.unwrap() });
-    runtime.shutdown_background();
+    drop(runtime);
     let other = tokio::runtime::Runtime::new().unwrap();
     for n in 1..3 {
         let answer = other.block_on(async { store.commit(vec![session(n).into()]).await });
