@@ -77,7 +77,8 @@ impl Request {
 
     /// Sends it and reads the head of an answer that has no end.
     pub async fn follow(self) -> Stream {
-        let mut stream = BufReader::new(self.header("accept", "text/event-stream").start().await);
+        let request = self.header("accept", "text/event-stream").header("connection", "close");
+        let mut stream = BufReader::new(request.start().await);
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
             assert_ne!(stream.read_line(&mut head).await.unwrap(), 0, "closed in {head:?}");
