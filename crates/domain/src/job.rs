@@ -79,7 +79,7 @@ pub enum Misfire {
     Latest,
     /// The newest hundred run, one after the other; older ones are missed.
     All,
-    /// The newest runs if it is no older than this; others are missed.
+    /// As [`Misfire::Latest`] where the newest is no older than this; else all are missed.
     Within(Duration),
 }
 

@@ -129,7 +129,6 @@ fn split<'a>(
 struct Books<'a> {
     snapshot: Snapshot<'a>,
     job: Job,
-    newest: Option<&'a Run>,
     queued: bool,
     decision: Decision,
 }
@@ -137,15 +136,13 @@ struct Books<'a> {
 impl<'a> Books<'a> {
     fn open(snapshot: Snapshot<'a>) -> Self {
         let job = snapshot.job.clone();
-        let newest = snapshot.newest;
-        Self { snapshot, job, newest, queued: false, decision: Decision::default() }
+        Self { snapshot, job, queued: false, decision: Decision::default() }
     }
 
     /// Records slots that are not executed.
     fn pass(&mut self, passed: Option<Passed>, moment: &mut Moment) {
         if let Some(passed) = passed {
-            // A record is extended once: then it has another version.
-            self.decision.merge(record(&mut self.job, self.newest.take(), passed, moment));
+            self.decision.merge(record(&mut self.job, self.snapshot.newest, passed, moment));
         }
     }
 
@@ -188,7 +185,7 @@ impl<'a> Books<'a> {
     /// Stops what the job is doing; the new run starts after its proven death.
     fn replace(&mut self, slot: Timestamp, cause: Cause, moment: &mut Moment) {
         if self.job.counters.replaced_streak >= MAX_REPLACED {
-            if self.newest.and_then(Run::reason) != Some(Reason::ReplaceLimit) {
+            if self.snapshot.newest.and_then(Run::reason) != Some(Reason::ReplaceLimit) {
                 self.decision.change(replace_limit(&self.job, moment));
             }
             return self.skip(slot, Reason::ReplaceLimit, moment);

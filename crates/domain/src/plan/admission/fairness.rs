@@ -95,6 +95,24 @@ fn a_long_queue_of_one_job_lets_others_in_between() {
     assert!(starts(flood) >= 25, "and no place is left unused: {}", starts(flood));
 }
 
+/// Who comes late does not get what others had before: its turns begin where the queue is.
+#[test]
+fn a_job_that_comes_late_with_a_long_queue_shares_the_place_from_then_on() {
+    let late = Spec { misfire: Misfire::All, ..spec(every("1m")) };
+    let mut house = House::new(vec![spec(every("1s")), late], 1);
+    let [old, late] = house.jobs[..] else { unreachable!("there are two jobs") };
+    for _ in 0..30 {
+        house.tick(|_| 1);
+    }
+    house.world.now = span("2h").after(house.world.now);
+    house.starts.clear();
+    for _ in 0..20 {
+        house.tick(|_| 1);
+    }
+    let starts = |job| house.starts.iter().filter(|it| **it == job).count();
+    assert!(starts(old) >= 9 && starts(late) >= 9, "{} and {}", starts(old), starts(late));
+}
+
 /// A retry is a turn like any other: a job that fails does not run twice as often for it.
 #[test]
 fn the_retries_of_a_failing_job_do_not_overtake_what_was_queued_before_them() {

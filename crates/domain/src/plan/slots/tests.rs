@@ -427,6 +427,18 @@ fn a_one_shot_is_done_when_its_slot_is_over() {
     assert_eq!(world.jobs[&job].done_at, Some(time("11:00")));
 }
 
+#[test]
+fn a_one_shot_that_is_skipped_beside_a_manual_run_is_done_with_that_run() {
+    let (mut world, job) = World::with("10:00", spec(once("10:30")));
+    world.trigger(job).unwrap();
+    let run = world.start_first();
+    world.at("10:30").account(job);
+    assert_eq!(world.history(job), ["- running manual", "10:30 skipped overlap"]);
+    assert_eq!(world.jobs[&job].done_at, None);
+    world.at("10:31").end(run, ok());
+    assert_eq!(world.jobs[&job].done_at, Some(time("10:31")));
+}
+
 /// A one-shot whose failure is retried is done after the last attempt (OpenClaw b7.76: four).
 #[test]
 fn a_one_shot_that_fails_for_now_is_retried_three_times_and_is_done() {
