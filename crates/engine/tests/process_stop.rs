@@ -241,3 +241,20 @@ async fn everything_written_is_reported_before_the_end() {
         assert_eq!(count, 500);
     }
 }
+
+/// P4: an agent may stop its own shim, so that the order to end is never heard. The node does not
+/// wait for ever.
+#[tokio::test]
+async fn a_shim_that_was_stopped_itself_is_killed_with_its_tree() {
+    let mut work = sh("kill -STOP $PPID; echo stopped; sleep 1000");
+    work.grace = SHORT;
+    let run = work.run;
+    let mut agent = start(work).await;
+    assert_eq!(line(&mut *agent).await, "stopped");
+    agent.stop();
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(60)).await;
+    tokio::time::resume();
+    assert!(matches!(finish(&mut *agent).await.exit, Exit::Lost { .. }));
+    assert_eq!(alive_of(run), []);
+}

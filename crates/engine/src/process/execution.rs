@@ -1,6 +1,8 @@
 //! One running shim as seen from the node: its output, its prompt, its end.
 
 use std::future::pending;
+use std::pin::Pin;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use rustix::net::{Shutdown, shutdown};
@@ -8,6 +10,7 @@ use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
 use tokio::process::Child;
 use tokio::task::JoinHandle;
+use tokio::time::Sleep;
 use uuid::Uuid;
 
 use super::output::Lines;
@@ -32,7 +35,15 @@ pub struct ProcessExecution {
     /// How the agent ended, as soon as the shim said so.
     ended: Option<Exit>,
     state: State,
+    /// How long the shim has to prove its tree dead once it is asked to.
+    patience: Duration,
+    /// Runs from `stop` on. A shim that outlasts it does not answer (its agent may have sent it
+    /// SIGSTOP) and is killed; its tree is then searched for.
+    give_up: Option<Pin<Box<Sleep>>>,
 }
+
+/// What a shim has to prove its tree dead beside the grace.
+const MARGIN: Duration = Duration::from_secs(30);
 
 /// How far this work has come.
 enum State {
@@ -53,6 +64,7 @@ impl ProcessExecution {
         process: ProcessId,
         outputs: [Lines; 2],
         prompt: Option<Prompt>,
+        grace: Duration,
     ) -> ProcessExecution {
         ProcessExecution {
             run,
@@ -65,6 +77,8 @@ impl ProcessExecution {
             shim: Some(shim),
             ended: None,
             state: State::Working,
+            patience: grace + MARGIN,
+            give_up: None,
         }
     }
 
@@ -156,6 +170,15 @@ impl Execution for ProcessExecution {
                         () = stderr.fill() => {}
                         done = pump(&mut self.prompt) => if done { self.prompt = None },
                         frame = self.control.frame() => self.hear(frame),
+                        () = over(&mut self.give_up) => {
+                            tracing::warn!(run = %self.run, shim = self.process.pid,
+                                "the shim does not answer; it is killed");
+                            self.give_up = None;
+                            if let Some(shim) = &mut self.shim {
+                                // It fails only for a shim that is dead, and then its socket says so.
+                                let _ = shim.start_kill();
+                            }
+                        }
                     }
                 }
                 State::Burying(search) => {
@@ -177,10 +200,20 @@ impl Execution for ProcessExecution {
     fn stop(&mut self) {
         // The end of the control socket is the order to end. A dead shim needs none.
         let _ = shutdown(&self.control.socket, Shutdown::Write);
+        if self.give_up.is_none() {
+            self.give_up = Some(Box::pin(tokio::time::sleep(self.patience)));
+        }
     }
 
     fn process(&self) -> Option<ProcessId> {
         Some(self.process)
+    }
+}
+
+async fn over(give_up: &mut Option<Pin<Box<Sleep>>>) {
+    match give_up {
+        Some(sleep) => sleep.await,
+        None => pending().await,
     }
 }
 

@@ -98,7 +98,8 @@ fn spawn(shim: &ShimCommand, work: Work) -> Result<ProcessExecution, StartError>
 
     let program = work.command.first().cloned().unwrap_or_default();
     let command = work.command.into_iter().map(Into::into).collect();
-    let orders = Orders { grace: work.grace, cwd: work.cwd, command };
+    let grace = work.grace;
+    let orders = Orders { grace, cwd: work.cwd, command };
     // The descriptors given to the command live as long as it: to the end of this function.
     let shim = Command::new(&shim.program)
         .args(&shim.args)
@@ -113,7 +114,8 @@ fn spawn(shim: &ShimCommand, work: Work) -> Result<ProcessExecution, StartError>
         .map_err(|source| shim_failed(source, program))?;
     let pid = shim.id().unwrap_or(0);
     let process = ProcessId { pid, started: table::started(pid) };
-    Ok(ProcessExecution::new(work.run, control, shim, process, [stdout, stderr], prompt))
+    let outputs = [stdout, stderr];
+    Ok(ProcessExecution::new(work.run, control, shim, process, outputs, prompt, grace))
 }
 
 /// Writes what the pipe takes at once, which is nearly always all of it.

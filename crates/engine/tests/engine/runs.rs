@@ -217,3 +217,20 @@ async fn a_process_that_closes_stdout_and_lives_on_is_still_waited_for() {
     assert!(world.file("finished").exists());
     node.stop(EndReason::Shutdown).await;
 }
+
+/// A line of bytes that are no UTF-8 grows threefold when they are replaced, and once grew past what
+/// an entry takes: the store refused it again and again, and the run never ended.
+#[tokio::test]
+async fn a_long_line_of_invalid_utf8_does_not_keep_its_run_from_ending() {
+    let world =
+        World::new().agent("a", r"head -c 300000 /dev/zero | tr '\0' '\377'; echo; echo done");
+    let node = world.start().await;
+    let job = node.job("j", "a", |spec| spec.prompt = "p".to_owned()).await;
+    let run = node.run(&job).await;
+    assert_eq!(run.outcome(), Some(Outcome::Ok));
+    let transcript = node.transcript(&run).await;
+    assert_eq!(transcript.last().map(String::as_str), Some("done"));
+    let pieces = &transcript[1..transcript.len() - 1];
+    assert_eq!(pieces.iter().map(|piece| piece.chars().count()).sum::<usize>(), 300_000);
+    node.stop(EndReason::Shutdown).await;
+}
