@@ -141,7 +141,7 @@ impl Config {
     pub fn needs_restart(&self, other: &Self) -> Vec<&'static str> {
         let (new, old) = (&self.file, &other.file);
         [
-            ("server.listen", new.server != old.server),
+            ("server", new.server != old.server),
             ("store", new.store != old.store),
             ("lease", new.lease != old.lease),
         ]

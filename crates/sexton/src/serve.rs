@@ -44,8 +44,10 @@ pub async fn main(args: Serve, globals: &Globals) -> Result<Exit, Failure> {
     let mut signals = Signals::new()?;
     let prepared = Prepared::new(globals)?;
     let empty = if args.allow_empty { Empty::Allow } else { Empty::Refuse };
-    let (listener, address) = bind(prepared.config.file.server.listen).await?;
-    let http = Http { listener, address, token: prepared.token.clone() };
+    let server = &prepared.config.file.server;
+    let (listener, address) = bind(server.listen).await?;
+    let hosts = server.hosts.clone();
+    let http = Http { listener, address, hosts, token: prepared.token.clone() };
     // Before it is ready: a status then says what it is doing.
     let published = Published::new(&prepared.dir, address)?;
     let (engine, served, reloader) = prepared.start(http, empty, globals).await?;
@@ -168,13 +170,14 @@ impl Prepared {
 struct Http {
     listener: TcpListener,
     address: SocketAddr,
+    hosts: Vec<String>,
     token: String,
 }
 
 impl Http {
     fn serve(self, handle: Handle) -> Served {
         let token = sexton_server::token_sha256(&self.token);
-        let who = Who::token(token, self.address, Vec::new());
+        let who = Who::token(token, self.address, self.hosts);
         let router = sexton_server::router(handle, who);
         let (stop, stopped) = oneshot::channel();
         let shutdown = async { stopped.await.unwrap_or_default() };

@@ -25,11 +25,14 @@ pub const DEFAULT_PORT: u16 = 4747;
 pub struct Server {
     /// Where HTTP is served.
     pub listen: SocketAddr,
+    /// Other names by which clients may call it, without port: a proxy's, say.
+    pub hosts: Vec<String>,
 }
 
 impl Default for Server {
     fn default() -> Self {
-        Self { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, DEFAULT_PORT)) }
+        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, DEFAULT_PORT));
+        Self { listen, hosts: Vec::new() }
     }
 }
 

@@ -260,7 +260,7 @@ fn a_reload_names_what_needs_a_restart_and_takes_over_the_rest() {
     let config = with_job("one", "every = \"3h\"").replace("127.0.0.1:0", "127.0.0.1:1");
     place.write(&format!("{config}\n[lease]\nlength = \"30s\"\n"));
     daemon.signal(Signal::SIGHUP);
-    place.logged("need a restart: server.listen, lease", 0);
+    place.logged("need a restart: server, lease", 0);
     assert_eq!(place.json(&["job", "show", "one"])["spec"]["every"], "3h");
     assert_eq!(place.json(&["status"])["phase"], "ready");
 }
