@@ -14,6 +14,8 @@ pub fn conditions(folder: &Path) -> anyhow::Result<Vec<String>> {
     let model = model.trim_start_matches([' ', '\t', ':']);
     let count = std::thread::available_parallelism().map_or(0, usize::from);
     let kernel = read("/proc/sys/kernel/osrelease");
+    // What comes after the version is a name that somebody gave to a build.
+    let kernel = kernel.split('-').next().unwrap_or_default();
     let memory = read("/proc/meminfo");
     let memory = memory.lines().next().and_then(|line| line.split_whitespace().nth(1));
     let memory: u64 = memory.and_then(|kib| kib.parse().ok()).unwrap_or(0);
