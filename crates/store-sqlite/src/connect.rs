@@ -9,7 +9,7 @@ use rusqlite::{Connection, OpenFlags};
 use crate::options::{Durability, Options};
 
 /// How long a statement waits for another program that has the database locked.
-const BUSY: Duration = Duration::from_secs(5);
+pub(crate) const BUSY: Duration = Duration::from_secs(5);
 /// Distinct statements a connection keeps prepared.
 const STATEMENTS: usize = 128;
 /// What the log may keep of the disk when it starts over.

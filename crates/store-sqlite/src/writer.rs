@@ -5,14 +5,17 @@
 //! I/O error, no memory) make SQLite roll the whole transaction back. Then the batch that ran into it
 //! fails, and the others are applied again, each in a transaction of its own.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode};
 use sexton_domain::change::Change;
 use sexton_store::{CommitError, Committed, Error, Monotonic};
 
 use crate::batch;
+use crate::connect;
 use crate::counters::Counters;
 use crate::fail::{Fail, failed};
 use crate::fault::{Faults, Point};
@@ -22,16 +25,20 @@ use crate::options::Durability;
 /// The answer to one batch.
 pub(crate) type Answer = Result<Committed, CommitError>;
 
-/// A checkpoint is due when the log has this many pages (SQLite's own default).
+/// A checkpoint is due when the log has grown by this many pages (SQLite's own default).
 const CHECKPOINT_PAGES: u32 = 1000;
-/// With this many pages readers have kept the log from starting over: the writer waits for them.
+/// With this many pages readers have kept the log from starting over: the writer waits for them, but
+/// not for long, because everybody waits for the writer.
 const MAX_LOG_PAGES: u32 = 4 * CHECKPOINT_PAGES;
+const PATIENCE: Duration = Duration::from_millis(50);
 
 /// The only connection that writes.
 pub(crate) struct Writer {
     db: Connection,
     /// Pages in the write-ahead log, as of the last commit that wrote any.
     log_pages: Arc<AtomicU32>,
+    /// How many there were at the last checkpoint.
+    moved_at: Cell<u32>,
     tools: Tools,
     /// Let go of after the connection, for whoever opens the store next.
     _lock: Option<Lock>,
@@ -65,7 +72,7 @@ impl Writer {
             seen.store(u32::try_from(pages).unwrap_or(0), Ordering::Relaxed);
             Ok(())
         }))?;
-        Ok(Self { db, log_pages, tools, _lock: lock })
+        Ok(Self { db, log_pages, moved_at: Cell::new(0), tools, _lock: lock })
     }
 
     /// For reads on the task that writes.
@@ -187,15 +194,23 @@ impl Writer {
         self.tools.counters.committed(acknowledged, took, waits.into());
     }
 
-    /// Moves the log into the database when it is long enough. To be called after the answers.
+    /// Moves the log into the database when it has grown enough since the last time. To be called
+    /// after the answers.
     pub(crate) fn tidy(&self) {
         let pages = self.log_pages.load(Ordering::Relaxed);
-        let mode = match pages {
-            ..CHECKPOINT_PAGES => return,
-            CHECKPOINT_PAGES..MAX_LOG_PAGES => "PASSIVE",
-            MAX_LOG_PAGES.. => "RESTART",
-        };
-        self.checkpoint(mode);
+        let moved = Some(self.moved_at.get()).filter(|moved| *moved <= pages).unwrap_or(0);
+        self.moved_at.set(moved);
+        if pages - moved < CHECKPOINT_PAGES {
+            return;
+        }
+        self.moved_at.set(pages);
+        if pages < MAX_LOG_PAGES {
+            self.checkpoint("PASSIVE");
+        } else {
+            let _ = self.db.busy_timeout(PATIENCE);
+            self.checkpoint("RESTART");
+            let _ = self.db.busy_timeout(connect::BUSY);
+        }
     }
 
     /// Moves the whole log into the database and lets go of its space.
