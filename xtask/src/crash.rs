@@ -55,7 +55,11 @@ pub fn run(crash: &Crash) -> anyhow::Result<Verdict> {
     let gateway = Gateway::new(&program, "crash", &config(&mark, &notes))?;
     let mut rounds = Rounds { gateway, mark, notes, dice: Dice(seed), ended: Ended::default() };
     let verdict = rounds.play(crash.rounds);
-    let _ = fs::remove_dir_all(&rounds.notes);
+    let Rounds { gateway, mark, notes, .. } = rounds;
+    drop(gateway);
+    // The last agents write notes until they are dead.
+    clock::until(PATIENCE, || Ok(process::workers(&mark)?.is_empty()))?;
+    let _ = fs::remove_dir_all(notes);
     verdict
 }
 
