@@ -117,6 +117,7 @@ impl Engine {
                 runners: node.runners.clone(),
                 phase: node.phase.clone(),
                 last: beat,
+                stored: None,
             },
             None,
         );

@@ -33,6 +33,9 @@ pub struct Heartbeat {
     pub(crate) phase: watch::Sender<Phase>,
     /// Wall and monotonic time of the last beat.
     pub(crate) last: (Timestamp, Duration),
+    /// This epoch's record as the last beat stored it: an idle node does not read it each time. None
+    /// when it has to be read.
+    pub(crate) stored: Option<Node>,
 }
 
 #[async_trait]
@@ -48,8 +51,12 @@ impl Loop for Heartbeat {
             // An alert that is not stored is in the log all the same.
             drop(self.store.commit_unawaited(alert.changes));
         }
-        let Some(node) = self.store.node(self.owner.epoch).await? else {
-            return Ok(self.fenced());
+        let node = match self.stored.take() {
+            Some(node) => node,
+            None => match self.store.node(self.owner.epoch).await? {
+                Some(node) => node,
+                None => return Ok(self.fenced()),
+            },
         };
         match node.end.map(|end| end.reason) {
             None => {}
@@ -59,8 +66,12 @@ impl Loop for Heartbeat {
             }
             Some(EndReason::Crash | EndReason::Lost) => return Ok(self.fenced()),
         }
-        match self.store.commit(vec![self.beat(node, now).into()]).await {
-            Ok(_) | Err(CommitError::Conflict(_) | CommitError::AnswerLost) => {}
+        let beat = self.beat(node, now);
+        match self.store.commit(vec![beat.clone().into()]).await {
+            Ok(_) => self.stored = Some(Node { version: beat.version.next(), ..beat }),
+            // Somebody else has written it: it is read again at once.
+            Err(CommitError::Conflict(_)) => return Ok(Pass::after(0, Duration::ZERO)),
+            Err(CommitError::AnswerLost) => {}
             Err(CommitError::Failed(error)) => return Err(error),
         }
         Ok(Pass::after(1, self.lease.to_std() / BEATS))
