@@ -10,13 +10,13 @@ use crate::{Verdict, gateway};
 /// `sim`
 #[derive(Debug, Args)]
 pub struct Sim {
-    /// How many seeds, from the first one on
+    /// How many seeds at most [default: 100, or as many as there is time for with --minutes]
     #[arg(long)]
     seeds: Option<u64>,
-    /// The first seed
+    /// The first seed [default: another one each time]
     #[arg(long)]
     seed: Option<u64>,
-    /// How much virtual time each of them gets
+    /// How long, in minutes of this machine
     #[arg(long)]
     minutes: Option<u64>,
 }
@@ -24,7 +24,8 @@ pub struct Sim {
 /// Runs the simulation with the same options.
 pub fn run(sim: &Sim) -> anyhow::Result<Verdict> {
     let mut command = Command::new(env!("CARGO"));
-    command.args(["run", "--quiet", "--release", "--package", "sexton-sim", "--"]);
+    command.args(["run", "--quiet", "--release", "--package", "xtask", "--features", "sim"]);
+    command.args(["--bin", "simulate", "--"]);
     for (name, value) in [("--seeds", sim.seeds), ("--seed", sim.seed), ("--minutes", sim.minutes)]
     {
         if let Some(value) = value {

@@ -13,8 +13,11 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("sexton-openclaw", &["sexton-domain"]),
     ("sexton", PRODUCT),
     ("sexton-sim", PRODUCT),
-    ("xtask", PRODUCT),
+    ("xtask", DEVELOPERS),
 ];
+
+/// What developer commands may know.
+const DEVELOPERS: &[&str] = &["sexton-domain", "sexton-store", "sexton-store-sqlite", "sexton-sim"];
 
 /// The crates that the product consists of.
 const PRODUCT: &[&str] = &[

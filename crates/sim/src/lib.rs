@@ -1,0 +1,93 @@
+//! The simulation: the whole engine on a simulated machine, with one seed for every choice.
+//!
+//! A world has a calendar, a disk (the real SQLite driver, in memory), processes that outlive the
+//! gateway, and people who ask for things. The gateway dies at any poll of any task and starts again.
+//! The promises are code (`promises`): they are checked on whatever a step touched, and on
+//! everything at each start and at the end. One seed always leads to the same event log.
+//!
+//! | what | where |
+//! |---|---|
+//! | what a world is made of | `draw`, `script` |
+//! | who runs next, and when the process dies | `crew` |
+//! | what goes wrong with the store | `slow`, `world` |
+//! | the processes | `machine`, `executor` |
+//! | the promises | `promises`, `history`, over the `ledger` |
+
+mod crew;
+mod diary;
+mod dice;
+mod draw;
+mod executor;
+mod history;
+mod ledger;
+mod life;
+mod machine;
+mod ops;
+mod promises;
+mod report;
+mod script;
+pub mod seeds;
+mod slow;
+mod story;
+mod time;
+mod watch;
+mod world;
+
+use std::panic::AssertUnwindSafe;
+
+use crate::diary::Panics;
+use crate::watch::Watch;
+use crate::world::World;
+
+pub use crate::diary::{Broken, Promise};
+pub use crate::report::Report;
+pub use crate::story::Failure;
+
+/// How much a world may cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budget {
+    /// About how many slots come due.
+    pub slots: u64,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { slots: 100 }
+    }
+}
+
+/// Runs the world of a seed.
+///
+/// # Errors
+///
+/// [`Failure`] tells which promise was broken and how it came to that.
+pub fn run(seed: u64, budget: Budget) -> Result<Report, Box<Failure>> {
+    run_logged(seed, budget).0
+}
+
+/// As [`run`], with everything that happened, line by line: the same for the same seed.
+pub fn run_logged(seed: u64, budget: Budget) -> (Result<Report, Box<Failure>>, Vec<String>) {
+    let panics = Panics::collect();
+    let mut world = World::draw(seed, budget);
+    let watch = Watch { diary: world.diary.clone(), spans: Default::default() };
+    let happened = tracing::subscriber::with_default(watch, || {
+        std::panic::catch_unwind(AssertUnwindSafe(|| world.happen()))
+    });
+    if let Some(panic) = panics.first() {
+        world.diary.broken(Broken::new(Promise::Sound, panic));
+    } else if happened.is_err() {
+        world.diary.broken(Broken::new(Promise::Sound, "a panic without a message"));
+    }
+    let log = world.log();
+    let result = match world.diary.verdict() {
+        None => {
+            world.cover();
+            Ok(world.diary.report())
+        }
+        Some(broken) => {
+            let notes = world.diary.notes();
+            Err(Box::new(Failure::new(seed, broken, &notes, &world.ledger)))
+        }
+    };
+    (result, log)
+}

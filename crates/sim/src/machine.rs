@@ -1,0 +1,250 @@
+//! The machine: the processes that agents are, in a table that outlives the gateway.
+//!
+//! A process has a script. It dies when the script ends, some time after it was asked to stop, a grace
+//! after its gateway died (its shim sees to that), or, when its shim died too, only when it is buried.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use sexton_engine::executor::{Exit, ProcessId, Survivor};
+use uuid::Uuid;
+
+use crate::diary::{Broken, Diary, Promise};
+use crate::script::{Line, OnTerm, Script};
+use crate::time::Time;
+
+const TERM: i32 = 15;
+const KILL: i32 = 9;
+
+/// What a process is for, as its environment says.
+#[derive(Debug, Clone)]
+pub(crate) struct Purpose {
+    pub(crate) run: Uuid,
+    pub(crate) job: Option<String>,
+    pub(crate) slot: Option<String>,
+    pub(crate) attempt: Option<String>,
+    pub(crate) session_key: String,
+}
+
+/// The machine. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Machine {
+    pub(crate) time: Arc<Time>,
+    pub(crate) diary: Diary,
+    table: Arc<Mutex<Table>>,
+}
+
+#[derive(Default)]
+struct Table {
+    processes: BTreeMap<u32, Process>,
+    lines: BTreeMap<Uuid, u64>,
+}
+
+struct Process {
+    purpose: Purpose,
+    script: Script,
+    grace: Duration,
+    began: Duration,
+    stopped: Option<Duration>,
+    killed: Option<Duration>,
+    /// Whether its gateway lives.
+    attended: bool,
+    reported: usize,
+}
+
+/// What a process does next.
+pub(crate) enum Next {
+    Line(Line),
+    Exited(Exit),
+    Wait(Duration),
+}
+
+impl Machine {
+    pub(crate) fn new(time: Arc<Time>, diary: Diary) -> Self {
+        Self { time, diary, table: Arc::default() }
+    }
+
+    /// Starts a process, and breaks a promise if it must not be.
+    pub(crate) fn launch(&self, purpose: Purpose, script: Script, grace: Duration) -> u32 {
+        let now = self.time.now();
+        let mut table = self.table();
+        for other in table.processes.values() {
+            if let Some(how) = other.forbids(&purpose, now) {
+                self.diary.broken(Broken::new(Promise::P5, how));
+            }
+        }
+        let pid = 1000 + u32::try_from(table.processes.len()).unwrap_or(u32::MAX - 1000);
+        self.diary.note(format_args!("the process of run {} starts: {script}", purpose.run));
+        let process = Process {
+            purpose,
+            script,
+            grace,
+            began: now,
+            stopped: None,
+            killed: None,
+            attended: true,
+            reported: 0,
+        };
+        table.processes.insert(pid, process);
+        pid
+    }
+
+    /// Asks a process to end.
+    pub(crate) fn stop(&self, pid: u32) {
+        let now = self.time.now();
+        if let Some(process) = self.table().processes.get_mut(&pid)
+            && process.attended
+        {
+            process.stopped.get_or_insert(now);
+        }
+    }
+
+    /// What a process has to report.
+    pub(crate) fn next(&self, pid: u32) -> Next {
+        let now = self.time.now();
+        let mut table = self.table();
+        let Some(process) = table.processes.get_mut(&pid) else {
+            return Next::Exited(Exit::Signal(KILL));
+        };
+        let run = process.purpose.run;
+        let next = process.next(now);
+        if let Next::Line(line) = &next
+            && line.is_stdout()
+        {
+            *table.lines.entry(run).or_default() += 1;
+        }
+        next
+    }
+
+    /// The gateway is gone. Shims stop what they hold; of some processes the shim is gone too.
+    pub(crate) fn gateway_died(&self) {
+        let now = self.time.now();
+        for process in self.table().processes.values_mut().filter(|process| process.attended) {
+            process.attended = false;
+            if !process.lives(now) {
+                continue;
+            }
+            if !process.script.loses_shim {
+                process.stopped.get_or_insert(now);
+            } else if matches!(process.script.on_term, OnTerm::Ignores) {
+                // It was asked before, but nobody is left to kill it.
+                process.stopped = None;
+            }
+        }
+    }
+
+    /// Kills what is left of some runs.
+    pub(crate) fn bury(&self, is_dead: &dyn Fn(Uuid) -> bool) -> Vec<Survivor> {
+        let now = self.time.now();
+        let mut buried = Vec::new();
+        for (&pid, process) in &mut self.table().processes {
+            let run = process.purpose.run;
+            if process.lives(now) && is_dead(run) {
+                process.killed = Some(now);
+                buried.push(Survivor { process: process_id(pid), run });
+                self.diary.note(format_args!("the process of run {run} is found alive and killed"));
+                self.diary.count("survivor killed");
+            }
+        }
+        buried
+    }
+
+    /// The runs that have a living process.
+    pub(crate) fn living(&self) -> Vec<Uuid> {
+        let now = self.time.now();
+        let table = self.table();
+        let living = table.processes.values().filter(|process| process.lives(now));
+        living.map(|process| process.purpose.run).collect()
+    }
+
+    /// When the process of a run was last alive, as far as is known now; none if it never had one.
+    pub(crate) fn last_alive(&self, run: Uuid) -> Option<Duration> {
+        let now = self.time.now();
+        let table = self.table();
+        let of_run = table.processes.values().filter(|process| process.purpose.run == run);
+        of_run.map(|process| process.dies_at().map_or(now, |at| at.min(now))).max()
+    }
+
+    /// How many lines of stdout the gateway was told of a run.
+    pub(crate) fn lines(&self, run: Uuid) -> u64 {
+        self.table().lines.get(&run).copied().unwrap_or(0)
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A process as the engine knows it.
+pub(crate) fn process_id(pid: u32) -> ProcessId {
+    ProcessId { pid, started: u64::from(pid) }
+}
+
+impl Process {
+    /// Why another process must not start now.
+    fn forbids(&self, other: &Purpose, now: Duration) -> Option<String> {
+        let mine = &self.purpose;
+        if mine.run == other.run {
+            return Some(format!("run {} was started twice", mine.run));
+        }
+        let same_slot = mine.job == other.job && mine.slot.is_some() && mine.slot == other.slot;
+        if same_slot && mine.attempt == other.attempt {
+            return Some(format!(
+                "attempt {:?} of slot {:?} was started as run {} and as run {}",
+                mine.attempt, mine.slot, mine.run, other.run
+            ));
+        }
+        if !self.lives(now) {
+            return None;
+        }
+        if same_slot {
+            return Some(format!(
+                "run {} of slot {:?} starts while run {} of the same slot lives",
+                other.run, mine.slot, mine.run
+            ));
+        }
+        (mine.session_key == other.session_key).then(|| {
+            let key = &mine.session_key;
+            format!("run {} starts on {key} while run {} lives there", other.run, mine.run)
+        })
+    }
+
+    fn lives(&self, now: Duration) -> bool {
+        self.dies_at().is_none_or(|at| now < at)
+    }
+
+    /// When it dies, if nothing else happens to it.
+    fn dies_at(&self) -> Option<Duration> {
+        let own = self.script.ends.map(|(after, _)| self.began + after);
+        let stopped = self.stopped.map(|at| match self.script.on_term {
+            OnTerm::EndsAfter(delay) => at + delay.min(self.grace),
+            OnTerm::Ignores => at + self.grace,
+        });
+        [own, stopped, self.killed].into_iter().flatten().min()
+    }
+
+    fn next(&mut self, now: Duration) -> Next {
+        let death = self.dies_at();
+        let line = self.script.lines.get(self.reported).map(|line| (self.began + line.after, line));
+        match (line, death) {
+            (Some((at, line)), _) if at <= now && death.is_none_or(|death| at < death) => {
+                self.reported += 1;
+                Next::Line(line.clone())
+            }
+            (_, Some(death)) if death <= now => Next::Exited(self.exit(death)),
+            (line, death) => {
+                let next = line.map(|(at, _)| at).into_iter().chain(death).min();
+                Next::Wait(next.map_or(Duration::from_secs(3600), |at| at.saturating_sub(now)))
+            }
+        }
+    }
+
+    fn exit(&self, death: Duration) -> Exit {
+        match self.script.ends {
+            Some((after, exit)) if self.began + after <= death => exit,
+            _ if self.stopped.is_some_and(|at| death >= at + self.grace) => Exit::Signal(KILL),
+            _ => Exit::Signal(TERM),
+        }
+    }
+}

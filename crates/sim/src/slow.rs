@@ -1,0 +1,248 @@
+//! A store that takes its time: batches wait in a queue and answers are late, so that everything else
+//! gets in between, and a process that dies loses what waited. Reads are late too, and may fail.
+//!
+//! What the database itself does wrong (a failing COMMIT, a lost answer) is asked of the real driver.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use sexton_domain::change::{Change, Record, RecordId};
+use sexton_domain::entry::Entry;
+use sexton_domain::event::Event;
+use sexton_domain::id::{JobId, RunId, SessionId};
+use sexton_domain::job::Job;
+use sexton_domain::key::SessionKey;
+use sexton_domain::meta::Meta;
+use sexton_domain::name::JobKey;
+use sexton_domain::node::{Epoch, Node};
+use sexton_domain::run::Run;
+use sexton_domain::session::Session;
+use sexton_domain::usage::DailyUsage;
+use sexton_store::page::{JobFilter, Page, PageRequest, Queue, RunFilter, SessionFilter, Tally};
+use sexton_store::{CommitError, Committed, Driver, Error, Stats, Ticket};
+use tokio::sync::{Notify, oneshot};
+
+use crate::crew::Crew;
+use crate::diary::Diary;
+use crate::dice::Die;
+use crate::time;
+
+/// How slow a store is and how often a read of it fails.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Manners {
+    /// How often a batch has to wait.
+    pub(crate) waits: f64,
+    /// How often a read is late.
+    pub(crate) late: f64,
+    /// The longest of these.
+    pub(crate) longest: Duration,
+    /// How often a read fails.
+    pub(crate) fails: f64,
+}
+
+/// A slow store around a real one.
+pub(crate) struct Slow<D>(Arc<Inner<D>>);
+
+struct Inner<D> {
+    driver: D,
+    die: Die,
+    manners: Manners,
+    /// Set by the world when nothing goes wrong any more.
+    calm: Arc<AtomicBool>,
+    diary: Diary,
+    waiting: Mutex<Waiting>,
+    bell: Notify,
+    empty: Notify,
+}
+
+/// What is to be committed, and who is told how that went.
+type Batch = (Vec<Change>, oneshot::Sender<Result<Committed, CommitError>>);
+
+#[derive(Default)]
+struct Waiting {
+    batches: VecDeque<Batch>,
+    /// A batch was taken out and is not answered yet.
+    busy: bool,
+    closed: bool,
+}
+
+impl Waiting {
+    fn is_idle(&self) -> bool {
+        self.batches.is_empty() && !self.busy
+    }
+}
+
+impl<D: Driver> Slow<D> {
+    /// Starts a store's life with the gateway's.
+    pub(crate) fn new(
+        driver: D,
+        die: Die,
+        manners: Manners,
+        calm: Arc<AtomicBool>,
+        diary: Diary,
+        crew: &Crew,
+    ) -> Self {
+        let (waiting, bell, empty) = (Mutex::default(), Notify::new(), Notify::new());
+        let inner = Arc::new(Inner { driver, die, manners, calm, diary, waiting, bell, empty });
+        let pump = Arc::clone(&inner);
+        crew.hire(Box::pin(async move { pump.pump().await }));
+        Self(inner)
+    }
+}
+
+impl<D: Driver> Inner<D> {
+    /// Applies what waits, one batch after the other.
+    async fn pump(&self) {
+        loop {
+            let rings = self.bell.notified();
+            let Some((batch, answer)) = self.take() else {
+                self.empty.notify_waiters();
+                rings.await;
+                continue;
+            };
+            time::sleep(self.pause()).await;
+            let answered = self.driver.commit(batch).await;
+            if self.die.chance(0.5) {
+                time::sleep(self.pause()).await;
+            }
+            self.lock().busy = false;
+            // Nobody may be waiting for it.
+            let _ = answer.send(answered);
+        }
+    }
+
+    fn take(&self) -> Option<Batch> {
+        let mut waiting = self.lock();
+        let next = waiting.batches.pop_front();
+        waiting.busy = next.is_some();
+        next
+    }
+
+    fn pause(&self) -> Duration {
+        let longest = u64::try_from(self.manners.longest.as_millis()).unwrap_or(u64::MAX);
+        Duration::from_millis(self.die.spread(1, longest.max(1)))
+    }
+
+    fn strikes(&self, probability: f64) -> bool {
+        !self.calm.load(Ordering::Relaxed) && self.die.chance(probability)
+    }
+
+    async fn before_read(&self) -> Result<(), Error> {
+        if self.strikes(self.manners.late) {
+            time::sleep(self.pause()).await;
+        }
+        if self.strikes(self.manners.fails) {
+            self.diary.count("fault: a read fails");
+            return Err(Error::Unavailable { doing: "read", why: "made to fail".to_owned() });
+        }
+        Ok(())
+    }
+
+    async fn after_read(&self) {
+        if self.strikes(self.manners.late) {
+            time::sleep(self.pause()).await;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Reads that are passed on, as `async_trait` writes them: it cannot see into a macro.
+macro_rules! reads {
+    ($($name:ident($($arg:ident: $type:ty),*) -> $answer:ty;)*) => {$(
+        fn $name<'this, 'async_trait>(
+            &'this self,
+            $($arg: $type),*
+        ) -> Later<'async_trait, Result<$answer, Error>>
+        where
+            'this: 'async_trait,
+            Self: 'async_trait,
+        {
+            Box::pin(async move {
+                self.0.before_read().await?;
+                let answer = self.0.driver.$name($($arg),*).await;
+                self.0.after_read().await;
+                answer
+            })
+        }
+    )*};
+}
+
+impl<D: Driver> Driver for Slow<D> {
+    fn commit(&self, changes: Vec<Change>) -> Ticket {
+        let inner = &self.0;
+        let waits = inner.strikes(inner.manners.waits);
+        let mut waiting = inner.lock();
+        if waiting.closed {
+            return Ticket::ready(Err(Error::Closed.into()));
+        }
+        if !waits && waiting.is_idle() {
+            return inner.driver.commit(changes);
+        }
+        let (sender, receiver) = oneshot::channel();
+        waiting.batches.push_back((changes, sender));
+        drop(waiting);
+        inner.bell.notify_one();
+        Ticket::pending(receiver)
+    }
+
+    reads! {
+        meta() -> Meta;
+        get(id: RecordId) -> Option<Record>;
+        nodes(limit: u32) -> Vec<Node>;
+        living_nodes() -> Vec<Node>;
+        job_by_key(key: JobKey) -> Option<Job>;
+        jobs(filter: JobFilter, page: PageRequest<JobId>) -> Page<Job, JobId>;
+        due_jobs(now: Timestamp, limit: u32) -> Vec<Job>;
+        next_due() -> Option<Timestamp>;
+        runs(filter: RunFilter, page: PageRequest<RunId>) -> Page<Run, RunId>;
+        active_runs(job: JobId) -> Vec<Run>;
+        newest_slot(job: JobId) -> Option<Run>;
+        running() -> Vec<Run>;
+        queue(queue: Queue) -> Vec<Run>;
+        last_turn() -> u64;
+        rested_runs(now: Timestamp, limit: u32) -> Vec<Run>;
+        next_rested() -> Option<Timestamp>;
+        orphan_runs(living: Vec<Epoch>, limit: u32) -> Vec<Run>;
+        orphan_sessions(living: Vec<Epoch>, limit: u32) -> Vec<Session>;
+        open_session(key: SessionKey) -> Option<Session>;
+        sessions(filter: SessionFilter, page: PageRequest<SessionId>) -> Page<Session, SessionId>;
+        entries(session: SessionId, after: u64, limit: u32) -> Vec<Entry>;
+        events(after: u64, limit: u32) -> Vec<Event>;
+        event_range() -> Option<(u64, u64)>;
+        daily_usage(from: Date) -> Vec<DailyUsage>;
+        tally() -> Tally;
+    }
+
+    fn stats(&self) -> Stats {
+        self.0.driver.stats()
+    }
+
+    fn close<'this, 'async_trait>(&'this self) -> Later<'async_trait, ()>
+    where
+        'this: 'async_trait,
+        Self: 'async_trait,
+    {
+        Box::pin(async move {
+            self.0.lock().closed = true;
+            loop {
+                let empty = self.0.empty.notified();
+                if self.0.lock().is_idle() {
+                    break;
+                }
+                empty.await;
+            }
+            self.0.driver.close().await;
+        })
+    }
+}

@@ -1,0 +1,269 @@
+//! A world: a machine, a disk, a calendar and a gateway that lives on them again and again.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use sexton_domain::node::{EndReason, Epoch};
+use sexton_store_sqlite::{Disk, Faults, Options, Point, SqliteDriver};
+use uuid::Uuid;
+
+use crate::Budget;
+use crate::diary::{Broken, Diary, Promise};
+use crate::dice::Die;
+use crate::draw::Nature;
+use crate::executor::Scripted;
+use crate::ledger::Ledger;
+use crate::life::{End, Fate, live};
+use crate::machine::Machine;
+use crate::promises;
+use crate::slow::Manners;
+use crate::time::Time;
+
+/// So many lives a world may have before one lasts to its end.
+const MAX_LIVES: u32 = 40;
+/// About so many times a world is asked something, and checked.
+const ASKS: u32 = 80;
+const CHECKS: u32 = 150;
+
+/// A world.
+pub(crate) struct World {
+    pub(crate) nature: Arc<Nature>,
+    pub(crate) time: Arc<Time>,
+    pub(crate) diary: Diary,
+    pub(crate) machine: Machine,
+    pub(crate) disk: Disk,
+    pub(crate) die: Arc<Die>,
+    pub(crate) manners: Manners,
+    /// Nothing goes wrong any more.
+    pub(crate) calm: Arc<AtomicBool>,
+    pub(crate) ledger: Ledger,
+    executor: Arc<Scripted>,
+    auditor: SqliteDriver,
+    faults: Faults,
+    first_jobs: u64,
+    /// Up to when every slot was once found accounted for.
+    settled: Timestamp,
+}
+
+impl World {
+    /// Draws a world.
+    pub(crate) fn draw(seed: u64, budget: Budget) -> Self {
+        let die = Die::new(seed);
+        let nature = Arc::new(Nature::draw(&die, budget.slots));
+        let time = Time::new(nature.began);
+        let diary = Diary::new(Arc::clone(&time));
+        let machine = Machine::new(Arc::clone(&time), diary.clone());
+        let executor =
+            Scripted { machine: machine.clone(), die: die.fork(), long: nature.long_run };
+        let manners = Manners {
+            waits: die.of([0.0, 0.1, 0.5]),
+            late: die.of([0.0, 0.02, 0.2]),
+            longest: Duration::from_millis(die.spread(2, 2_000)),
+            fails: die.of([0.0, 0.0, 0.01]),
+        };
+        let calm = Arc::new(AtomicBool::new(false));
+        let faults = faults(&die, &calm, &diary);
+        let disk = Disk::new().expect("there is memory for a database");
+        let options = Options::new("sim", Uuid::from_u64_pair(seed, seed), nature.began);
+        let auditor = SqliteDriver::in_memory(&disk, options).expect("a database in memory opens");
+        diary.note(format_args!("a world with {nature:?} and a store with {manners:?}"));
+        Self {
+            settled: nature.began,
+            nature,
+            time,
+            diary,
+            machine,
+            disk,
+            die: Arc::new(die),
+            manners,
+            calm,
+            ledger: Ledger::default(),
+            executor: Arc::new(executor),
+            auditor,
+            faults,
+            first_jobs: 0,
+        }
+    }
+
+    /// Lets it happen, until a promise is broken or it has settled.
+    pub(crate) fn happen(&mut self) {
+        for life in 0.. {
+            let last = self.time.now() >= self.nature.lasts;
+            let fate = if last { self.last_fate() } else { self.fate(life) };
+            let end = live(self, fate);
+            if end == End::Broken || self.diary.verdict().is_some() || (last && end == End::Stopped)
+            {
+                return;
+            }
+            let pause = match self.die.below(10) {
+                0..9 if self.nature.frail => Duration::from_millis(self.die.spread(1, 2_000)),
+                0..6 => Duration::from_millis(self.die.spread(1, 20_000)),
+                6..9 => Duration::from_secs(self.die.spread(20, 1_800)),
+                _ => Duration::from_secs(self.die.spread(1_800, 36_000)),
+            };
+            self.time.pass(pause);
+        }
+    }
+
+    fn fate(&self, life: u32) -> Fate {
+        let die = &self.die;
+        let rest = self.nature.lasts.saturating_sub(self.time.now());
+        let whole = |high: u64| Duration::from_millis(die.spread(1, high.max(1)));
+        let rest_ms = u64::try_from(rest.as_millis()).unwrap_or(u64::MAX);
+        let (dies_at, stops_after) = match die.below(10) {
+            _ if life >= MAX_LIVES => (None, rest),
+            0..2 => (Some(die.spread(1, 300)), rest),
+            2..9 if self.nature.frail => (Some(die.spread(60, 1_200)), rest),
+            2..7 => (Some(die.spread(300, 30_000)), rest),
+            _ => (None, whole(rest_ms)),
+        };
+        let stops_for = die.of([EndReason::Shutdown, EndReason::Restart]);
+        Fate { dies_at, stops_after, stops_for, last: false }
+    }
+
+    fn last_fate(&self) -> Fate {
+        let (stops_after, stops_for) = (Duration::ZERO, EndReason::Shutdown);
+        Fate { dies_at: None, stops_after, stops_for, last: true }
+    }
+
+    pub(crate) fn executor(&self) -> Arc<Scripted> {
+        Arc::clone(&self.executor)
+    }
+
+    pub(crate) fn store_options(&self) -> Options {
+        let mut options = Options::new("sim", Uuid::nil(), self.time.wall());
+        options.faults = self.faults.clone();
+        options
+    }
+
+    /// The next of the jobs that the world begins with.
+    pub(crate) fn next_first_job(&mut self) -> Option<u64> {
+        let next = Some(self.first_jobs).filter(|next| *next < self.nature.jobs)?;
+        self.first_jobs += 1;
+        Some(next)
+    }
+
+    pub(crate) fn next_ask(&self) -> Duration {
+        let mean = u64::try_from((self.nature.lasts / ASKS).as_millis()).unwrap_or(1);
+        self.time.now() + Duration::from_millis(self.die.spread(1, mean * 3))
+    }
+
+    pub(crate) fn next_check(&self) -> Duration {
+        self.time.now() + (self.nature.lasts / CHECKS).max(Duration::from_secs(20))
+    }
+
+    /// Reads and checks everything.
+    pub(crate) fn audit_all(&mut self) {
+        self.ledger = Ledger::read_all(&self.auditor);
+        self.judge(promises::records(&self.ledger, &self.machine));
+        self.slots_until_settled();
+    }
+
+    /// Reads and checks what has changed.
+    pub(crate) fn audit_changes(&mut self) {
+        self.ledger.follow(&self.auditor);
+        self.judge(promises::records(&self.ledger, &self.machine));
+    }
+
+    pub(crate) fn newest_epoch(&self) -> Epoch {
+        let nodes = Ledger::nodes_of(&self.auditor);
+        nodes.first().map_or(Epoch::new(0, 0), |node| node.epoch)
+    }
+
+    /// Checks what holds while a gateway is at work.
+    pub(crate) fn at_work(&self, epoch: Epoch) {
+        let now = self.time.wall();
+        self.judge(promises::p4_nothing_runs_for_ever(&self.ledger, &self.machine, epoch, now));
+    }
+
+    /// Checks what holds after a gateway has stopped.
+    pub(crate) fn at_rest(&self, reason: EndReason) {
+        self.judge(promises::p4_rest(&self.ledger, &self.machine));
+        let calm = self.calm.load(Ordering::Relaxed);
+        if calm
+            && self.ledger.nodes.first().and_then(|node| node.end).map(|end| end.reason)
+                != Some(reason)
+        {
+            let how = "a gateway that stopped in peace has not recorded its end";
+            self.diary.broken(Broken::new(Promise::P9, how));
+        }
+    }
+
+    /// Checks that what was due some time ago is accounted for.
+    pub(crate) fn every_slot(&mut self, ago: Duration) {
+        let settled = self.time.wall_at(self.time.now().saturating_sub(ago));
+        self.settled = self.settled.max(settled);
+        self.slots_until_settled();
+    }
+
+    fn slots_until_settled(&self) {
+        for &job in self.ledger.jobs.keys() {
+            self.judge(promises::p5_every_slot(&self.ledger, job, self.settled));
+        }
+    }
+
+    pub(crate) fn conserves_work(&self) {
+        let (limits, now) = (self.nature.limits, self.time.wall());
+        self.judge(promises::work_conserving(&self.ledger, limits, now));
+    }
+
+    /// The event log and the diary, line by line: what one seed always leads to.
+    pub(crate) fn log(&self) -> Vec<String> {
+        let notes = self.diary.notes();
+        let notes = notes.iter().map(|(at, note)| format!("{at} {note}"));
+        self.ledger.events.iter().map(|event| format!("{event:?}")).chain(notes).collect()
+    }
+
+    /// Adds to the report what became of runs and sessions.
+    pub(crate) fn cover(&self) {
+        self.diary.count("world");
+        for run in self.ledger.runs.values() {
+            match (run.outcome(), run.reason()) {
+                (Some(outcome), Some(reason)) => {
+                    self.diary.count(format!("run: {outcome:?} {reason:?}"));
+                }
+                _ => self.diary.count(format!("run: {}", run.state.name())),
+            }
+            self.diary.count(format!("cause: {:?}", run.cause));
+        }
+        for session in self.ledger.sessions.values() {
+            self.diary.count(match session.end_reason() {
+                Some(reason) => format!("session: {reason:?}"),
+                None => "session: open".to_owned(),
+            });
+        }
+        for event in &self.ledger.events {
+            self.diary.count(format!("event: {}", event.fact.kind));
+        }
+    }
+
+    fn judge(&self, kept: Result<(), Broken>) {
+        if let Err(broken) = kept {
+            self.diary.broken(broken);
+        }
+    }
+}
+
+/// What the database itself does wrong: as often as this world wants it.
+fn faults(die: &Die, calm: &Arc<AtomicBool>, diary: &Diary) -> Faults {
+    let rates: [f64; 3] =
+        [die.of([0.0, 0.0, 0.01, 0.05]), die.of([0.0, 0.0, 0.01, 0.05]), die.of([0.0, 0.01, 0.05])];
+    let (die, calm, diary) = (die.fork(), Arc::clone(calm), diary.clone());
+    Faults::when(move |point| {
+        if calm.load(Ordering::Relaxed) {
+            return false;
+        }
+        let (rate, what) = match point {
+            Point::Apply => (rates[0], "fault: a transaction is rolled back"),
+            Point::BeforeCommit => (rates[1], "fault: a commit fails"),
+            Point::AfterCommit => (rates[2], "fault: an answer is lost"),
+        };
+        let strikes = die.chance(rate);
+        if strikes {
+            diary.count(what);
+        }
+        strikes
+    })
+}
