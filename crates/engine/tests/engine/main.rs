@@ -1,4 +1,5 @@
 //! Whole engines: a node on a real SQLite file with real processes.
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests, too")]
 
 mod faults;
 mod runs;
