@@ -193,7 +193,7 @@ pub(super) fn stop(run: &Run, reason: Reason, moment: &Moment) -> Decision {
 /// Marks a job of which nothing is active as done, if it has no further slot.
 pub(super) fn done(job: &mut Job, moment: &mut Moment) -> Decision {
     let mut decision = Decision::default();
-    if job.next_slot.is_none() && job.done_at.is_none() && job.removed_at.is_none() {
+    if job.next_slot.is_none() && job.done_at.is_none() {
         job.done_at = Some(moment.now);
         decision.change(moment.tell().job(EventType::JobDone, job));
     }

@@ -391,6 +391,22 @@ fn a_job_that_is_disabled_for_its_failures_takes_its_queued_runs_with_it() {
     assert_eq!(world.history(job)[19], "20:00 cancelled job_disabled catch_up");
 }
 
+/// P6: the same where no slot is to come: such a job is done, not only disabled.
+#[test]
+fn a_job_that_is_disabled_for_its_failures_after_its_last_slot_is_done() {
+    let one_day = spec(cron("0 0 * 2 3 * 2026"));
+    let spec = Spec { misfire: crate::job::Misfire::All, ..one_day };
+    let (mut world, job) = World::with("00:30", spec);
+    world.at("23:30").account(job);
+    assert_eq!((world.jobs[&job].next_slot, world.queued().len()), (None, 23));
+    for _ in 0..10 {
+        assert_eq!(world.jobs[&job].done_at, None);
+        world.run_first(failed());
+    }
+    assert_eq!(world.queued(), []);
+    assert_eq!(world.jobs[&job].done_at, Some(time("23:30")));
+}
+
 #[test]
 fn a_success_ends_the_streak_and_the_rest() {
     for good in [ok(), Ending::plain(Outcome::Skipped, Reason::Declared)] {

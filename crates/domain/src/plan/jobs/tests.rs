@@ -171,6 +171,16 @@ fn a_one_shot_that_is_disabled_before_its_run_starts_is_done() {
     assert_eq!(refused, Err(Refused::Done { key: key("job") }));
 }
 
+#[test]
+fn a_one_shot_that_is_edited_before_its_run_starts_is_done_with_that_run() {
+    let (mut world, job) = World::with("10:30", spec(once("11:00")));
+    world.at("11:00").account(job);
+    world.put("job", Spec { prompt: "other".to_owned(), ..spec(once("11:00")) });
+    assert_eq!((world.jobs[&job].done_at, world.queued().len()), (None, 1));
+    world.run_first(ok());
+    assert_eq!(world.jobs[&job].done_at, Some(time("11:00")));
+}
+
 /// While its run is running, a disabled one-shot is not done yet.
 #[test]
 fn a_one_shot_that_is_disabled_while_it_runs_is_done_with_its_run() {
