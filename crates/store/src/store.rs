@@ -1,4 +1,4 @@
-//! The handle the engine holds: a driver with metrics, nudges and bounded retries around it.
+//! The handle the engine holds: a driver with spans, metrics, nudges and bounded retries around it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use sexton_domain::node::{Epoch, Node};
 use sexton_domain::run::Run;
 use sexton_domain::session::Session;
 use tokio::sync::watch;
+use tracing::Instrument;
 
 use crate::attempt::Attempts;
 use crate::driver::{CommitError, Committed, Driver, Error, Monotonic};
@@ -72,14 +73,16 @@ impl Store {
         changes: Vec<Change>,
     ) -> impl Future<Output = Result<Committed, CommitError>> + Send + use<> {
         let topics = Topics::of(&changes);
+        let span = tracing::debug_span!("commit", changes = changes.len());
         let since = (self.0.monotonic)();
         let ticket = self.0.driver.commit(changes);
         let inner = Arc::clone(&self.0);
-        async move {
+        let settled = async move {
             let answer = ticket.await;
             inner.settle(&answer, since, topics);
             answer
-        }
+        };
+        settled.instrument(span)
     }
 
     /// Commits a batch whose answer nobody waits for. Its nudges are sent when it is queued.
@@ -94,7 +97,8 @@ impl Store {
     pub async fn claim(&self, claims: Vec<Vec<Change>>) -> Vec<Result<Committed, CommitError>> {
         let topics: Vec<Topics> = claims.iter().map(|claim| Topics::of(claim)).collect();
         let since = (self.0.monotonic)();
-        let answers = self.0.driver.claim(claims).await;
+        let span = tracing::debug_span!("claim", runs = claims.len());
+        let answers = self.0.driver.claim(claims).instrument(span).await;
         for (answer, topics) in answers.iter().zip(topics) {
             self.0.settle(answer, since, topics);
         }
