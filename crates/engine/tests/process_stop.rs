@@ -246,7 +246,9 @@ async fn everything_written_is_reported_before_the_end() {
 /// wait for ever.
 #[tokio::test]
 async fn a_shim_that_was_stopped_itself_is_killed_with_its_tree() {
-    let mut work = sh("kill -STOP $PPID; echo stopped; sleep 1000");
+    // The prompt does not fit into its pipe: its end is read only after the start is known here.
+    let mut work = sh("cat > /dev/null; kill -STOP $PPID; echo stopped; sleep 1000");
+    work.prompt = "x".repeat(1 << 20);
     work.grace = SHORT;
     let run = work.run;
     let mut agent = start(work).await;
