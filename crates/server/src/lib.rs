@@ -1,7 +1,7 @@
 //! HTTP: the API of a running engine, and of a store that is open for reading.
 //!
 //! Knows [`sexton_engine::handle::Handle`] and nothing behind it. [`api`] is what goes over the
-//! wire, [`router`] answers it, [`serve`] brings connections to the router.
+//! wire, [`router`] answers it, [`serve()`] brings connections to the router.
 
 use std::error::Error;
 

@@ -2,7 +2,7 @@
 //!
 //! [`Driver`] is the seam: apply batches of [`Change`](sexton_domain::change::Change), read typed
 //! pages. A driver never decides. [`Store`] is the handle the engine holds: spans, metrics,
-//! bounded retries and nudges are written once around the seam. [`conformance`] proves a driver.
+//! bounded retries and nudges are written once around the seam. [`mod@conformance`] proves a driver.
 
 pub mod attempt;
 #[cfg(feature = "conformance")]
