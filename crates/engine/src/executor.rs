@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use sexton_domain::name::AgentName;
 use uuid::Uuid;
 
 pub use sexton_domain::node::ProcessId;
@@ -116,6 +117,13 @@ pub enum StartError {
     /// There is no command.
     #[error("start an agent with an empty command")]
     NoCommand,
+    /// The config of this node does not have the run's agent, and did not have it when the run was
+    /// made.
+    #[error("find agent {agent} in the config")]
+    UnknownAgent {
+        /// As the job names it.
+        agent: AgentName,
+    },
     /// The command does not exist.
     #[error("find the agent's command {program}")]
     NotFound {

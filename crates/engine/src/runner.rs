@@ -125,7 +125,9 @@ impl Runner {
         let prompt = run.input.as_ref().map_or("", |input| &input.prompt);
         transcript.push(Role::User, clip(prompt));
         let settings = run.input.as_ref().and_then(|input| input.settings.as_ref());
-        let Some(agent) = settings else { return Err(StartError::NoCommand) };
+        let Some(agent) = settings else {
+            return Err(StartError::UnknownAgent { agent: run.agent.clone() });
+        };
         let Settled::Process(command) = &agent.executor;
         let work = Work {
             run: run.id.uuid(),

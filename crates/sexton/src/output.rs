@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 
-use comfy_table::{Attribute, Cell, ContentArrangement, Table, presets};
+use comfy_table::{Attribute, Cell, ColumnConstraint, ContentArrangement, Table, presets};
 use jiff::Timestamp;
 use serde::Serialize;
 use sexton_domain::duration::Duration;
@@ -93,6 +93,11 @@ impl Output {
         let title = |text: &&str| Cell::new(text.to_uppercase()).add_attribute(Attribute::Dim);
         table.set_header(header.iter().map(title));
         table.add_rows(rows);
+        // An id is there to be copied: it stays on one line, whatever the others do.
+        let ids = header.iter().position(|title| title.eq_ignore_ascii_case("id"));
+        if let Some(ids) = ids.and_then(|at| table.column_mut(at)) {
+            ids.set_constraint(ColumnConstraint::ContentWidth);
+        }
         for column in table.column_iter_mut() {
             column.set_padding((0, 2));
         }

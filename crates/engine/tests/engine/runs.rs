@@ -234,3 +234,18 @@ async fn a_long_line_of_invalid_utf8_does_not_keep_its_run_from_ending() {
     assert_eq!(pieces.iter().map(|piece| piece.chars().count()).sum::<usize>(), 300_000);
     node.stop(EndReason::Shutdown).await;
 }
+
+/// A job may outlive its agent in the config: its runs fail and say so, they do not wait for ever.
+#[tokio::test]
+async fn a_run_whose_agent_is_gone_from_the_config_fails_and_names_it() {
+    let mut world = World::new().agent("a", "true");
+    let node = world.start().await;
+    let job = node.job("j", "a", |_| {}).await;
+    node.stop(EndReason::Shutdown).await;
+    world.agents.clear();
+    let node = world.start().await;
+    let run = node.run(&job).await;
+    assert_eq!((run.outcome(), run.reason()), (Some(Outcome::Failed), Some(Reason::StartFailed)));
+    assert_eq!(run.error.unwrap().message, "find agent a in the config");
+    node.stop(EndReason::Shutdown).await;
+}
