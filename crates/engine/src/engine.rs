@@ -229,7 +229,11 @@ impl Parts {
             store: self.store.clone(),
             owner: self.owner,
             fence: self.fence,
-            every: lease.to_std(),
+            // Where this process alone has the store, nobody else can die meanwhile.
+            every: match self.fence {
+                Fence::Exclusive => ticker::MAX_PAUSE,
+                Fence::Lease => lease.to_std(),
+            },
             left: 0,
         }
     }
