@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use sexton_domain::id::RunId;
 use sexton_domain::node::{EndReason, Epoch, Owner};
 use sexton_domain::plan::ending::Snapshot;
-use sexton_domain::plan::reconcile::{self, Fence, Turn};
+use sexton_domain::plan::reconcile::{self, Fence};
 use sexton_domain::run::{Reason, Run};
 use sexton_domain::session::Session;
 use sexton_store::{Error, Store};
@@ -163,10 +163,8 @@ impl Reconciler {
             let mut moment = self.env.moment();
             let changes = orphans
                 .iter()
-                .flat_map(|session| {
-                    // A run in flight has been ended before, and its isolated session with it.
-                    reconcile::end_ownerless(session, Turn::None, &mut moment).changes
-                })
+                // Runs in flight have been ended before, and their sessions with them.
+                .flat_map(|session| reconcile::end_ownerless(session, &mut moment).changes)
                 .collect();
             if attempts.commit(changes).await?.is_some() {
                 ended += orphans.len();

@@ -57,8 +57,16 @@ fn every_select_in_the_engine_has_an_order() {
 
 #[test]
 fn nothing_depends_on_one_machine() {
-    let banned =
-        ["/home/", "/root/", "/Users/", "/work/", "artifactory", "index.crates", "pypi.org"];
+    // In two pieces each, so that this file does not mention them itself.
+    let banned = [
+        concat!("/ho", "me/"),
+        concat!("/ro", "ot/"),
+        concat!("/Us", "ers/"),
+        concat!("/wo", "rk/"),
+        concat!("arti", "factory"),
+        concat!("index.", "crates"),
+        concat!("pypi", ".org"),
+    ];
     let findings = mentions(&files(), &banned);
     expect_none("paths and registries of one machine stay out of the repository:", &findings);
 }

@@ -74,22 +74,10 @@ pub fn end_orphan(
     ending::end_run(snapshot, ending, moment)
 }
 
-/// Ends an open session whose owner is gone.
-pub fn end_ownerless(session: &Session, turn: Turn, moment: &mut Moment) -> Decision {
-    let reason = match turn {
-        Turn::InFlight => EndReason::Interrupted,
-        Turn::None => EndReason::Restart,
-    };
-    ending::end_session(session, reason, moment)
-}
-
-/// Whether a turn was in flight in a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Turn {
-    /// Yes.
-    InFlight,
-    /// No.
-    None,
+/// Ends an open session whose owner died between two turns. One that died within a turn takes its
+/// session with it when that run ends: see [`end_orphan`].
+pub fn end_ownerless(session: &Session, moment: &mut Moment) -> Decision {
+    ending::end_session(session, EndReason::Restart, moment)
 }
 
 /// Queues a retry whose backoff is over; empty while it rests.

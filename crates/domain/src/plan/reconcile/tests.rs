@@ -85,19 +85,15 @@ fn an_orphan_that_runs_again_is_ended_and_queued_at_once() {
 
 /// P2: no open session without a living owner; twice is once.
 #[test]
-fn a_session_without_an_owner_ends_once_and_says_whether_a_turn_was_in_flight() {
-    for (turn, reason) in
-        [(Turn::InFlight, EndReason::Interrupted), (Turn::None, EndReason::Restart)]
-    {
-        let (mut world, job) = World::with("10:30", spec(cron("0 * * * *")));
-        world.at("11:00").account(job);
-        world.start_first();
-        let id = *world.sessions.keys().next().unwrap();
-        let decision = end_ownerless(&world.sessions[&id], turn, &mut moment("11:05"));
-        world.commit(decision);
-        assert_eq!(world.sessions[&id].end_reason(), Some(reason));
-        assert!(end_ownerless(&world.sessions[&id], turn, &mut moment("11:06")).is_empty());
-    }
+fn a_session_without_an_owner_ends_once_as_restarted() {
+    let (mut world, job) = World::with("10:30", spec(cron("0 * * * *")));
+    world.at("11:00").account(job);
+    world.start_first();
+    let id = *world.sessions.keys().next().unwrap();
+    let decision = end_ownerless(&world.sessions[&id], &mut moment("11:05"));
+    world.commit(decision);
+    assert_eq!(world.sessions[&id].end_reason(), Some(EndReason::Restart));
+    assert!(end_ownerless(&world.sessions[&id], &mut moment("11:06")).is_empty());
 }
 
 #[test]
