@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::access::{Idempotency, IdempotencyKey, Token};
-use crate::archive::Archive;
+use crate::alert::{Alert, AlertKey};
+use crate::archive::{Archive, Segment};
 use crate::entry::Entry;
 use crate::event::NewEvent;
 use crate::hook::{Delivery, Hook};
@@ -14,6 +15,7 @@ use crate::name::HookName;
 use crate::node::{Epoch, Node};
 use crate::run::Run;
 use crate::session::Session;
+use crate::sweep::Reaper;
 use crate::usage::Usage;
 
 /// How often a record was replaced. Zero is a record that is not stored yet.
@@ -75,6 +77,8 @@ pub enum Guard {
     NothingRunning(JobId),
     /// No run is running on this session key.
     KeyIdle(SessionKey),
+    /// No open session names this one as the one before it.
+    NotContinued(SessionId),
 }
 
 /// A record that is replaced as a whole.
@@ -97,6 +101,12 @@ pub enum Record {
     Usage(Usage),
     /// Where an archived transcript lies.
     Archive(Archive),
+    /// A file of archived transcripts.
+    Segment(Segment),
+    /// Something that needs a look.
+    Alert(Alert),
+    /// What the reaper remembers: one in a store.
+    Reaper(Reaper),
     /// The remembered answer of a write: inserted once.
     Idempotency(Idempotency),
     /// A token. At most one per hash.
@@ -124,6 +134,12 @@ pub enum RecordId {
     Usage(UsageId),
     /// See [`Record::Archive`].
     Archive(SessionId),
+    /// See [`Record::Segment`].
+    Segment(String),
+    /// See [`Record::Alert`].
+    Alert(AlertKey),
+    /// See [`Record::Reaper`].
+    Reaper,
     /// See [`Record::Idempotency`].
     Idempotency(IdempotencyKey),
     /// See [`Record::Token`].
@@ -142,6 +158,9 @@ impl Record {
             Self::Delivery(delivery) => RecordId::Delivery(delivery.id),
             Self::Usage(usage) => RecordId::Usage(usage.id),
             Self::Archive(archive) => RecordId::Archive(archive.session),
+            Self::Segment(segment) => RecordId::Segment(segment.name.clone()),
+            Self::Alert(alert) => RecordId::Alert(alert.key.clone()),
+            Self::Reaper(_) => RecordId::Reaper,
             Self::Idempotency(answer) => RecordId::Idempotency(answer.id.clone()),
             Self::Token(token) => RecordId::Token(token.id),
         }
@@ -157,6 +176,9 @@ impl Record {
             Self::Hook(hook) => hook.version,
             Self::Delivery(delivery) => delivery.version,
             Self::Archive(archive) => archive.version,
+            Self::Segment(segment) => segment.version,
+            Self::Alert(alert) => alert.version,
+            Self::Reaper(reaper) => reaper.version,
             Self::Token(token) => token.version,
             Self::Usage(_) | Self::Idempotency(_) => Version::NEW,
         }
@@ -173,7 +195,7 @@ macro_rules! put {
     )*};
 }
 
-put! { Node, Job, Run, Session, Hook, Delivery, Usage, Archive, Idempotency, Token, }
+put! { Node, Job, Run, Session, Hook, Delivery, Usage, Archive, Segment, Alert, Reaper, Idempotency, Token, }
 
 impl From<NewEvent> for Change {
     fn from(event: NewEvent) -> Self {

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::change::Version;
+use crate::event::EventType;
 use crate::id::{DeliveryId, EventId, SessionId};
 use crate::name::HookName;
 
@@ -12,6 +13,9 @@ use crate::name::HookName;
 pub struct Hook {
     /// Its name in the config.
     pub name: HookName,
+    /// Since when it is told; a session that is older has no start to be told. Absent in rows of version 1.
+    #[serde(default)]
+    pub since: Option<Timestamp>,
     /// Present while it is switched off.
     pub disabled: Option<Disabled>,
     /// For compare-and-swap.
@@ -34,12 +38,18 @@ pub struct Delivery {
     pub id: DeliveryId,
     /// What is told.
     pub event: EventId,
+    /// What kind of event that is. Absent in rows of version 1.
+    #[serde(default)]
+    pub event_type: Option<EventType>,
     /// To whom.
     pub hook: HookName,
     /// The lane: deliveries of one hook and session go out in order.
     pub session: Option<SessionId>,
     /// Where it stands.
     pub state: DeliveryState,
+    /// Sent again by hand: outside the order of its lane.
+    #[serde(default)]
+    pub by_hand: bool,
     /// How often it was tried.
     pub attempts: u32,
     /// What went wrong the last time.
@@ -68,5 +78,21 @@ pub enum DeliveryState {
     Dead {
         /// When.
         at: Timestamp,
+        /// Why.
+        #[serde(default)]
+        why: DeadReason,
     },
+}
+
+/// Why a delivery was given up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeadReason {
+    /// It was tried as often as its hook allows.
+    #[default]
+    MaxAttempts,
+    /// It is older than its hook allows.
+    MaxAge,
+    /// Its hook was removed.
+    HookRemoved,
 }

@@ -16,6 +16,8 @@ use crate::when;
 
 /// A job is suspended after this many failures in a row.
 pub const AUTO_DISABLE_AFTER: u32 = 10;
+/// So many failed slots in a row raise an alert.
+pub const FAILING_STREAK: u32 = 2;
 /// The longest prompt, in bytes.
 pub const MAX_PROMPT_BYTES: usize = 1024 * 1024;
 /// How often a failure that asks for it is retried where the job names no number.
@@ -195,6 +197,9 @@ pub struct Counters {
     pub failing_streak: u32,
     /// Replacements in a row.
     pub replaced_streak: u32,
+    /// Slots that were missed since a run of the job last ended well.
+    #[serde(default)]
+    pub missed_streak: u64,
 }
 
 /// A job as it is stored.
@@ -230,6 +235,9 @@ pub struct Job {
     pub updated_at: Timestamp,
     /// How often its spec changed, from 1.
     pub revision: u32,
+    /// Its retention was edited, and the sessions it has are still indexed by the one before.
+    #[serde(default)]
+    pub reindex: bool,
     /// For compare-and-swap.
     pub version: Version,
 }
@@ -241,6 +249,17 @@ impl Job {
             && self.suspension.is_none()
             && self.done_at.is_none()
             && self.removed_at.is_none()
+    }
+
+    /// Whether something about it needs a look: its streaks, its suspension.
+    pub fn is_troubled(&self) -> bool {
+        let auto_disabled =
+            self.suspension.is_some_and(|suspension| suspension.by == SuspendedBy::AutoDisable);
+        self.removed_at.is_none()
+            && (auto_disabled
+                || self.counters.failing_streak >= FAILING_STREAK
+                || self.counters.missed_streak > 0
+                || self.counters.replaced_streak >= crate::plan::slots::MAX_REPLACED)
     }
 
     /// By how much each of its slots is delayed.

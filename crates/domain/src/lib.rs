@@ -6,6 +6,7 @@
 
 pub mod access;
 pub mod agent;
+pub mod alert;
 pub mod archive;
 pub mod change;
 pub mod duration;
@@ -19,10 +20,12 @@ pub mod meta;
 pub mod name;
 pub mod node;
 pub mod plan;
+pub mod reset;
 pub mod retention;
 pub mod retry;
 pub mod run;
 pub mod schedule;
 pub mod session;
+pub mod sweep;
 pub mod usage;
 pub mod when;

@@ -61,6 +61,37 @@ impl Policies {
     }
 }
 
+/// How long every kind of record is kept, counted from its end: the retention table of the design.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Periods {
+    /// Sessions.
+    pub sessions: Policies,
+    /// Archives.
+    pub archive: Keep,
+    /// Events.
+    pub events: Keep,
+    /// Runs.
+    pub runs: Keep,
+    /// Deliveries that were given up.
+    pub dead: Keep,
+    /// One-shot jobs whose slot is over.
+    pub job_done: Keep,
+}
+
+impl Default for Periods {
+    fn default() -> Self {
+        let days = |n: u64| Keep::For(Duration::from_secs(n * 24 * 3600));
+        Self {
+            sessions: Policies::default(),
+            archive: days(30),
+            events: days(30),
+            runs: days(90),
+            dead: days(30),
+            job_done: days(7),
+        }
+    }
+}
+
 /// How many newer ended sessions its job has.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Rank {

@@ -148,10 +148,22 @@ pub enum HoldReason {
     DeliveryPending,
     /// An open session continues it.
     Continued,
+    /// It is one of the job's newest, or newest failures, that the job keeps.
+    Floor,
     /// Its archive could not be written.
     ArchiveFailed,
     /// The clock is not to be trusted.
     ClockJump,
+}
+
+/// What a deletion by hand leaves of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Discard {
+    /// Its archive.
+    Archive,
+    /// Nothing.
+    Purge,
 }
 
 /// One bounded span of an agent's work. At most 4 KiB as stored.
@@ -191,6 +203,15 @@ pub struct Session {
     pub hold: Option<Hold>,
     /// Kept whatever its age.
     pub pinned: bool,
+    /// When its last turn began or ended; none before the first one and for isolated runs.
+    #[serde(default)]
+    pub active_at: Option<Timestamp>,
+    /// It ends for this reason as soon as the turn in flight has ended.
+    #[serde(default)]
+    pub closing: Option<EndReason>,
+    /// Deleted by hand: it goes as soon as its end is told.
+    #[serde(default)]
+    pub discard: Option<Discard>,
     /// For compare-and-swap.
     pub version: Version,
 }
@@ -206,6 +227,15 @@ impl Session {
         match self.state {
             State::Open => None,
             State::Ended { at, .. } => Some(at),
+        }
+    }
+
+    /// When the reaper looks at it next: an index, never a verdict.
+    pub fn look_at(&self) -> Option<Timestamp> {
+        match (&self.hold, self.pinned || self.is_open()) {
+            (_, true) => None,
+            (Some(hold), _) => Some(hold.until),
+            (None, _) => self.expires_at,
         }
     }
 

@@ -7,6 +7,8 @@ use sexton_domain::agent::Agent;
 use sexton_domain::duration::Duration;
 use sexton_domain::name::AgentName;
 use sexton_domain::plan::admission::Limits;
+use sexton_domain::reset::Rules;
+use sexton_domain::retention::Periods;
 
 /// What the engine takes from the config.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,8 +19,31 @@ pub struct Settings {
     pub lease: Duration,
     /// The agents this node has.
     pub agents: BTreeMap<AgentName, AgentSettings>,
-    /// Where relative working directories of agents begin.
+    /// Where relative working directories of agents begin, and archives and the files of runs lie.
     pub data_dir: PathBuf,
+    /// How long records are kept.
+    pub retention: Periods,
+    /// How often the reaper looks.
+    pub sweep_every: Duration,
+    /// When sessions are over.
+    pub reset: Rules,
+    /// How long a stop waits.
+    pub drain: Drain,
+}
+
+/// How long a stop waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Drain {
+    /// For running runs to end by themselves.
+    pub runs: Duration,
+    /// For deliveries to go out.
+    pub hooks: Duration,
+}
+
+impl Default for Drain {
+    fn default() -> Self {
+        Self { runs: Duration::from_secs(30), hooks: Duration::from_secs(2) }
+    }
 }
 
 /// An agent with what stays out of the store.
@@ -31,6 +56,20 @@ pub struct AgentSettings {
 }
 
 impl Settings {
+    /// Settings without agents, everything else as it is where the config says nothing.
+    pub fn new(limits: Limits, lease: Duration, data_dir: PathBuf) -> Self {
+        Self {
+            limits,
+            lease,
+            agents: BTreeMap::new(),
+            data_dir,
+            retention: Periods::default(),
+            sweep_every: Duration::from_secs(300),
+            reset: Rules::default(),
+            drain: Drain::default(),
+        }
+    }
+
     /// The agent, if this node has it.
     pub fn agent(&self, name: &AgentName) -> Option<&Agent> {
         self.agents.get(name).map(|settings| &settings.agent)

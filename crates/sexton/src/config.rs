@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use sexton_domain::name::{AgentName, HookName, JobKey};
 use sexton_domain::plan::admission;
-use sexton_engine::settings::{AgentSettings, Settings};
+use sexton_engine::settings::{AgentSettings, Drain, Settings};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -126,14 +126,17 @@ impl Config {
 
     /// What the engine takes from it.
     pub fn settings(&self) -> Settings {
+        let File { limits, lease, retention, drain, .. } = &self.file;
+        let limits = admission::Limits {
+            runs: limits.runs.get(),
+            runs_per_agent: limits.runs_per_agent.get(),
+        };
         Settings {
-            limits: admission::Limits {
-                runs: self.file.limits.runs.get(),
-                runs_per_agent: self.file.limits.runs_per_agent.get(),
-            },
-            lease: self.file.lease.length,
             agents: self.agents.clone(),
-            data_dir: self.data_dir.clone(),
+            retention: retention.periods(),
+            sweep_every: retention.sweep_every,
+            drain: Drain { runs: drain.runs, hooks: drain.hooks },
+            ..Settings::new(limits, lease.length, self.data_dir.clone())
         }
     }
 

@@ -90,7 +90,7 @@ impl Nature {
                 agents.insert(agent(name), self.agent(die, name));
             }
         }
-        Settings { limits: self.limits, lease: self.lease, agents, data_dir: "/nowhere".into() }
+        Settings { agents, ..Settings::new(self.limits, self.lease, "/nowhere".into()) }
     }
 
     fn agent(&self, die: &Die, name: &str) -> AgentSettings {

@@ -9,21 +9,27 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use jiff::civil::Date;
-use sexton_domain::change::{Change, Guard, Record, RecordId};
+use sexton_domain::alert::Alert;
+use sexton_domain::archive::{Archive, Segment};
+use sexton_domain::change::{Change, Guard, Record, RecordId, Version};
 use sexton_domain::entry::Entry;
 use sexton_domain::event::Event;
-use sexton_domain::id::{JobId, RunId, SessionId};
+use sexton_domain::hook::{Delivery, Hook};
+use sexton_domain::id::{DeliveryId, EventId, JobId, RunId, SessionId};
 use sexton_domain::job::Job;
-use sexton_domain::key::SessionKey;
+use sexton_domain::key::{SessionKey, SessionKind};
 use sexton_domain::meta::Meta;
-use sexton_domain::name::JobKey;
+use sexton_domain::name::{HookName, JobKey};
 use sexton_domain::node::{Epoch, Node};
 use sexton_domain::run::Run;
 use sexton_domain::session::Session;
 use sexton_domain::usage::DailyUsage;
 use tokio::sync::oneshot;
 
-use crate::page::{JobFilter, Page, PageRequest, Queue, RunFilter, SessionFilter, Tally};
+use crate::page::{
+    DeliveryFilter, Ended, Expired, JobFilter, Page, PageRequest, Queue, RunFilter, SessionFilter,
+    Tally,
+};
 
 /// A monotonic clock, as time since an arbitrary start: for measuring, never for deciding.
 pub type Monotonic = Arc<dyn Fn() -> Duration + Send + Sync>;
@@ -141,6 +147,223 @@ pub trait Driver: Send + Sync + 'static {
     /// Daily usage sums from a day on, oldest first.
     async fn daily_usage(&self, from: Date) -> Result<Vec<DailyUsage>, Error>;
 
+    // BEGIN step 2: the bodies go as soon as the driver has them.
+
+    /// Every hook that is known, by name.
+    async fn hooks(&self) -> Result<Vec<Hook>, Error> {
+        Err(not_built("hooks"))
+    }
+
+    /// An event by its id.
+    async fn event(&self, id: EventId) -> Result<Option<Event>, Error> {
+        let _ = id;
+        Err(not_built("event"))
+    }
+
+    /// Pending deliveries of a hook that may go out at `now`, with their events, the longest due first:
+    /// each is the first pending one of its (hook, session), or has no session, or is sent by hand.
+    async fn due_deliveries(
+        &self,
+        hook: HookName,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<(Delivery, Event)>, Error> {
+        let _ = hook;
+        let _ = now;
+        let _ = limit;
+        Err(not_built("due_deliveries"))
+    }
+
+    /// When the first delivery of a hook may go out.
+    async fn next_delivery(&self, hook: HookName) -> Result<Option<Timestamp>, Error> {
+        let _ = hook;
+        Err(not_built("next_delivery"))
+    }
+
+    /// Pending deliveries of a hook in the order of their events, the oldest first.
+    async fn oldest_deliveries(&self, hook: HookName, limit: u32) -> Result<Vec<Delivery>, Error> {
+        let _ = hook;
+        let _ = limit;
+        Err(not_built("oldest_deliveries"))
+    }
+
+    /// All deliveries of one hook and session in the order of their events.
+    async fn lane(
+        &self,
+        hook: HookName,
+        session: SessionId,
+        limit: u32,
+    ) -> Result<Vec<Delivery>, Error> {
+        let _ = hook;
+        let _ = session;
+        let _ = limit;
+        Err(not_built("lane"))
+    }
+
+    /// Deliveries, newest first.
+    async fn deliveries(
+        &self,
+        filter: DeliveryFilter,
+        page: PageRequest<DeliveryId>,
+    ) -> Result<Page<Delivery, DeliveryId>, Error> {
+        let _ = filter;
+        let _ = page;
+        Err(not_built("deliveries"))
+    }
+
+    /// Those of these sessions of which a delivery is pending.
+    async fn undelivered(&self, sessions: Vec<SessionId>) -> Result<Vec<SessionId>, Error> {
+        let _ = sessions;
+        Err(not_built("undelivered"))
+    }
+
+    /// Those of these sessions that an open session names as the one before it.
+    async fn continued(&self, sessions: Vec<SessionId>) -> Result<Vec<SessionId>, Error> {
+        let _ = sessions;
+        Err(not_built("continued"))
+    }
+
+    /// Open sessions of an epoch, oldest first.
+    async fn sessions_of(&self, epoch: Epoch, limit: u32) -> Result<Vec<Session>, Error> {
+        let _ = epoch;
+        let _ = limit;
+        Err(not_built("sessions_of"))
+    }
+
+    /// Open sessions of a kind, other than those of isolated runs, whose [`Session::active_at`] is not
+    /// after `until`, the longest silent first.
+    async fn idle_sessions(
+        &self,
+        kind: SessionKind,
+        until: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<Session>, Error> {
+        let _ = kind;
+        let _ = until;
+        let _ = limit;
+        Err(not_built("idle_sessions"))
+    }
+
+    /// Runs on a session key that have not ended, in the order of (turn, id).
+    async fn active_on(&self, key: SessionKey) -> Result<Vec<Run>, Error> {
+        let _ = key;
+        Err(not_built("active_on"))
+    }
+
+    /// Ended sessions whose [`Session::look_at`] is not after `now`, the longest due first.
+    async fn due_sessions(&self, now: Timestamp, limit: u32) -> Result<Vec<Session>, Error> {
+        let _ = now;
+        let _ = limit;
+        Err(not_built("due_sessions"))
+    }
+
+    /// The earliest [`Session::look_at`] of all sessions.
+    async fn next_due_session(&self) -> Result<Option<Timestamp>, Error> {
+        Err(not_built("next_due_session"))
+    }
+
+    /// How many sessions have a [`Session::look_at`] before `before`, counted up to `limit`.
+    async fn overdue_sessions(&self, before: Timestamp, limit: u32) -> Result<u64, Error> {
+        let _ = before;
+        let _ = limit;
+        Err(not_built("overdue_sessions"))
+    }
+
+    /// The newest ended sessions of a job, newest first.
+    async fn newest_ended(
+        &self,
+        job: JobId,
+        which: Ended,
+        limit: u32,
+    ) -> Result<Vec<SessionId>, Error> {
+        let _ = job;
+        let _ = which;
+        let _ = limit;
+        Err(not_built("newest_ended"))
+    }
+
+    /// Ended sessions of a job beyond its `keep` newest, not pinned and not held beyond `now`, newest
+    /// first.
+    async fn ended_beyond(
+        &self,
+        job: JobId,
+        keep: u32,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<Session>, Error> {
+        let _ = job;
+        let _ = keep;
+        let _ = now;
+        let _ = limit;
+        Err(not_built("ended_beyond"))
+    }
+
+    /// Jobs, removed ones too, whose spec names a `max_sessions`, in the order of their ids.
+    async fn capped_jobs(&self, after: Option<JobId>, limit: u32) -> Result<Vec<Job>, Error> {
+        let _ = after;
+        let _ = limit;
+        Err(not_built("capped_jobs"))
+    }
+
+    /// Jobs, removed ones too, whose [`Job::reindex`] is set.
+    async fn jobs_to_reindex(&self, limit: u32) -> Result<Vec<Job>, Error> {
+        let _ = limit;
+        Err(not_built("jobs_to_reindex"))
+    }
+
+    /// Jobs that are troubled by [`Job::is_troubled`].
+    async fn troubled_jobs(&self, limit: u32) -> Result<Vec<Job>, Error> {
+        let _ = limit;
+        Err(not_built("troubled_jobs"))
+    }
+
+    /// Jobs that have more than `keep` runs.
+    async fn jobs_over(&self, keep: u64, limit: u32) -> Result<Vec<JobId>, Error> {
+        let _ = keep;
+        let _ = limit;
+        Err(not_built("jobs_over"))
+    }
+
+    /// Records whose time is over, the longest over first.
+    async fn expired(&self, what: Expired, limit: u32) -> Result<Vec<(RecordId, Version)>, Error> {
+        let _ = what;
+        let _ = limit;
+        Err(not_built("expired"))
+    }
+
+    /// Every segment that is not deleted, and those that are, until their stubs go.
+    async fn segments(&self) -> Result<Vec<Segment>, Error> {
+        Err(not_built("segments"))
+    }
+
+    /// Archives in a segment in the order of their offsets.
+    async fn archives_in(
+        &self,
+        segment: String,
+        after: Option<u64>,
+        limit: u32,
+    ) -> Result<Vec<Archive>, Error> {
+        let _ = segment;
+        let _ = after;
+        let _ = limit;
+        Err(not_built("archives_in"))
+    }
+
+    /// Archives, newest session first.
+    async fn archives(
+        &self,
+        page: PageRequest<SessionId>,
+    ) -> Result<Page<Archive, SessionId>, Error> {
+        let _ = page;
+        Err(not_built("archives"))
+    }
+
+    /// Alerts that are active, then those that were cleared, each newest first.
+    async fn alerts(&self, limit: u32) -> Result<Vec<Alert>, Error> {
+        let _ = limit;
+        Err(not_built("alerts"))
+    }
+
     /// How many records there are. Costs the same however many that is.
     async fn tally(&self) -> Result<Tally, Error>;
 
@@ -149,6 +372,10 @@ pub trait Driver: Send + Sync + 'static {
 
     /// Finishes what is queued and lets go of the store. Later commits fail with [`Error::Closed`].
     async fn close(&self);
+}
+
+fn not_built(doing: &'static str) -> Error {
+    Error::Unavailable { doing, why: "it is not built yet".to_owned() }
 }
 
 /// A batch that was accepted.

@@ -6,10 +6,10 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use sexton_domain::id::{JobId, RunId};
+use sexton_domain::id::{JobId, RunId, SessionId};
 use sexton_domain::job::Source;
 use sexton_domain::key::{SessionKey, SessionKind};
-use sexton_domain::name::AgentName;
+use sexton_domain::name::{AgentName, HookName};
 use sexton_domain::run::Outcome;
 use sexton_domain::session::EndReason;
 
@@ -130,6 +130,82 @@ pub struct Queue {
     pub limit: u32,
 }
 
+/// Which deliveries.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DeliveryFilter {
+    /// To this hook.
+    pub hook: Option<HookName>,
+    /// In this state.
+    pub state: Option<Standing>,
+    /// About this session.
+    pub session: Option<SessionId>,
+}
+
+/// The state of a delivery without its data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Standing {
+    /// To be tried.
+    Pending,
+    /// Acknowledged.
+    Delivered,
+    /// Given up.
+    Dead,
+}
+
+impl Standing {
+    /// Every state.
+    pub const ALL: [Self; 3] = [Self::Pending, Self::Delivered, Self::Dead];
+
+    /// The word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Delivered => "delivered",
+            Self::Dead => "dead",
+        }
+    }
+}
+
+/// Which ended sessions of a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// All of them.
+    All,
+    /// Those whose end counts as a failure.
+    Failures,
+}
+
+/// Which records of a kind may go: those whose time was over before an instant, or that are too many.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Expired {
+    /// Nodes that ended before.
+    Nodes(Timestamp),
+    /// Jobs that were removed before and have no session left.
+    Tombstones(Timestamp),
+    /// Jobs that are not removed and were done before.
+    DoneJobs(Timestamp),
+    /// Runs that ended before.
+    Runs(Timestamp),
+    /// Ended runs of a job beyond its newest so many.
+    RunsBeyond(JobId, u64),
+    /// Events that happened before, unless a delivery of them is pending or dead.
+    Events(Timestamp),
+    /// Deliveries that were acknowledged before.
+    Delivered(Timestamp),
+    /// Deliveries that were given up before.
+    Dead(Timestamp),
+    /// Usage reports that were made before; the daily sums stay.
+    Usage(Timestamp),
+    /// Archives that were deleted before, of which a stub is left.
+    Stubs(Timestamp),
+    /// Segments that were deleted before.
+    Segments(Timestamp),
+    /// Remembered answers that were given before.
+    Idempotency(Timestamp),
+    /// Alerts that were cleared before.
+    Alerts(Timestamp),
+}
+
 /// How many records there are.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tally {
@@ -141,4 +217,12 @@ pub struct Tally {
     pub jobs: u64,
     /// Events.
     pub events: u64,
+    /// Deliveries by hook and state.
+    pub deliveries: BTreeMap<(HookName, Standing), u64>,
+    /// Archives that are not deleted, and the bytes of their frames.
+    pub archives: (u64, u64),
+    /// Jobs that are troubled.
+    pub troubled: u64,
+    /// Alerts that are active.
+    pub alerts: u64,
 }

@@ -196,6 +196,9 @@ fn open_session(run: &Run, owner: Owner, moment: &mut Moment) -> Session {
         expires_at: None,
         hold: None,
         pinned: false,
+        active_at: None,
+        closing: None,
+        discard: None,
         version: crate::change::Version::NEW,
     }
 }

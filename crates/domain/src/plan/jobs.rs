@@ -333,6 +333,7 @@ fn new_job(key: JobKey, source: Source, spec: Spec, moment: &mut Moment) -> Job 
         created_at: now,
         updated_at: now,
         revision: 1,
+        reindex: false,
         version: Version::NEW,
     };
     job.next_slot = job.first_slot(now);

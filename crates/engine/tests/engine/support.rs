@@ -91,19 +91,14 @@ impl World {
             executor: Arc::new(executor),
             host: Arc::new(host),
         };
-        let settings = Settings {
-            limits: self.limits,
-            lease: duration::Duration::from_secs(20),
-            agents: self
-                .agents
-                .iter()
-                .map(|(name, agent)| {
-                    let settings = AgentSettings { agent: agent.clone(), env: BTreeMap::new() };
-                    (name.parse().unwrap(), settings)
-                })
-                .collect(),
-            data_dir: self.dir.path().to_owned(),
-        };
+        let agents = self.agents.iter().map(|(name, agent)| {
+            let settings = AgentSettings { agent: agent.clone(), env: BTreeMap::new() };
+            (name.parse().unwrap(), settings)
+        });
+        let agents = agents.collect();
+        let lease = duration::Duration::from_secs(20);
+        let settings = Settings::new(self.limits, lease, self.dir.path().to_owned());
+        let settings = Settings { agents, ..settings };
         let store = Store::new(Arc::new(driver), monotonic);
         let fence = Fence::Exclusive;
         let engine =

@@ -186,12 +186,10 @@ fn settings() -> Settings {
         };
         (name.parse().unwrap(), AgentSettings { agent, env: BTreeMap::new() })
     };
-    Settings {
-        limits: Limits { runs: 8, runs_per_agent: 8 },
-        lease: duration::Duration::from_secs(20),
-        agents: ["echo", "hang"].map(agent).into(),
-        data_dir: std::env::temp_dir(),
-    }
+    let limits = Limits { runs: 8, runs_per_agent: 8 };
+    let lease = duration::Duration::from_secs(20);
+    let agents = ["echo", "hang"].map(agent).into();
+    Settings { agents, ..Settings::new(limits, lease, std::env::temp_dir()) }
 }
 
 struct Pretended;

@@ -11,7 +11,7 @@ use sexton_domain::duration::{Duration, Keep};
 use sexton_domain::event::EventType;
 use sexton_domain::key::SessionKind;
 use sexton_domain::name::{AgentName, JobKey};
-use sexton_domain::retention::Policies;
+use sexton_domain::retention::{Periods, Policies};
 use sexton_domain::schedule::Zone;
 
 use super::value::{Bytes, Switch};
@@ -102,23 +102,38 @@ pub struct Retention {
 
 impl Default for Retention {
     fn default() -> Self {
-        let kinds = Policies::default();
-        let days = |n: u64| Keep::For(Duration::from_secs(n * 86_400));
+        let Periods { sessions, archive, events, runs, dead, job_done } = Periods::default();
+        let Policies { run, job, main, chat, subagent, boot, temporary, other } = sessions;
         Self {
-            run: kinds.run,
-            job: kinds.job,
-            main: kinds.main,
-            chat: kinds.chat,
-            subagent: kinds.subagent,
-            boot: kinds.boot,
-            temporary: kinds.temporary,
-            other: kinds.other,
-            archive: days(30),
-            events: days(30),
-            runs: days(90),
-            dead: days(30),
-            job_done: days(7),
+            run,
+            job,
+            main,
+            chat,
+            subagent,
+            boot,
+            temporary,
+            other,
+            archive,
+            events,
+            runs,
+            dead,
+            job_done,
             sweep_every: Duration::from_secs(300),
+        }
+    }
+}
+
+impl Retention {
+    /// What the engine takes from it.
+    pub fn periods(&self) -> Periods {
+        let Self { run, job, main, chat, subagent, boot, temporary, other, .. } = *self;
+        Periods {
+            sessions: Policies { run, job, main, chat, subagent, boot, temporary, other },
+            archive: self.archive,
+            events: self.events,
+            runs: self.runs,
+            dead: self.dead,
+            job_done: self.job_done,
         }
     }
 }
