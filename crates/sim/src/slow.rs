@@ -12,19 +12,25 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
-use sexton_domain::change::{Change, Record, RecordId};
+use sexton_domain::alert::Alert;
+use sexton_domain::archive::{Archive, Segment};
+use sexton_domain::change::{Change, Record, RecordId, Version};
 use sexton_domain::entry::Entry;
 use sexton_domain::event::Event;
-use sexton_domain::id::{JobId, RunId, SessionId};
+use sexton_domain::hook::{Delivery, Hook};
+use sexton_domain::id::{DeliveryId, EventId, JobId, RunId, SessionId};
 use sexton_domain::job::Job;
-use sexton_domain::key::SessionKey;
+use sexton_domain::key::{SessionKey, SessionKind};
 use sexton_domain::meta::Meta;
-use sexton_domain::name::JobKey;
+use sexton_domain::name::{HookName, JobKey};
 use sexton_domain::node::{Epoch, Node};
 use sexton_domain::run::Run;
 use sexton_domain::session::Session;
 use sexton_domain::usage::DailyUsage;
-use sexton_store::page::{JobFilter, Page, PageRequest, Queue, RunFilter, SessionFilter, Tally};
+use sexton_store::page::{
+    DeliveryFilter, Ended, Expired, JobFilter, Page, PageRequest, Queue, RunFilter, SessionFilter,
+    Tally,
+};
 use sexton_store::{CommitError, Committed, Driver, Error, Stats, Ticket};
 use tokio::sync::{Notify, oneshot};
 
@@ -221,6 +227,32 @@ impl<D: Driver> Driver for Slow<D> {
         events(after: u64, limit: u32) -> Vec<Event>;
         event_range() -> Option<(u64, u64)>;
         daily_usage(from: Date) -> Vec<DailyUsage>;
+        hooks() -> Vec<Hook>;
+        event(id: EventId) -> Option<Event>;
+        due_deliveries(hook: HookName, now: Timestamp, limit: u32) -> Vec<(Delivery, Event)>;
+        next_delivery(hook: HookName) -> Option<Timestamp>;
+        oldest_deliveries(hook: HookName, limit: u32) -> Vec<Delivery>;
+        lane(hook: HookName, session: SessionId, limit: u32) -> Vec<Delivery>;
+        deliveries(filter: DeliveryFilter, page: PageRequest<DeliveryId>) -> Page<Delivery, DeliveryId>;
+        undelivered(sessions: Vec<SessionId>) -> Vec<SessionId>;
+        continued(sessions: Vec<SessionId>) -> Vec<SessionId>;
+        sessions_of(epoch: Epoch, limit: u32) -> Vec<Session>;
+        idle_sessions(kind: SessionKind, until: Timestamp, limit: u32) -> Vec<Session>;
+        active_on(key: SessionKey) -> Vec<Run>;
+        due_sessions(now: Timestamp, limit: u32) -> Vec<Session>;
+        next_due_session() -> Option<Timestamp>;
+        overdue_sessions(before: Timestamp, limit: u32) -> u64;
+        newest_ended(job: JobId, which: Ended, limit: u32) -> Vec<SessionId>;
+        ended_beyond(job: JobId, keep: u32, now: Timestamp, limit: u32) -> Vec<Session>;
+        capped_jobs(after: Option<JobId>, limit: u32) -> Vec<Job>;
+        jobs_to_reindex(limit: u32) -> Vec<Job>;
+        troubled_jobs(limit: u32) -> Vec<Job>;
+        jobs_over(keep: u64, limit: u32) -> Vec<JobId>;
+        expired(what: Expired, limit: u32) -> Vec<(RecordId, Version)>;
+        segments() -> Vec<Segment>;
+        archives_in(segment: String, after: Option<u64>, limit: u32) -> Vec<Archive>;
+        archives(page: PageRequest<SessionId>) -> Page<Archive, SessionId>;
+        alerts(limit: u32) -> Vec<Alert>;
         tally() -> Tally;
     }
 

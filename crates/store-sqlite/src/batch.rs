@@ -14,6 +14,9 @@ const RUNNING: &str = "SELECT 1 FROM run INDEXED BY run_active_job \
 const BUSY: &str =
     "SELECT 1 FROM run INDEXED BY run_running_key WHERE session_key = ? AND state = 'running'";
 
+const CONTINUED: &str = "SELECT 1 FROM session INDEXED BY session_continued \
+     WHERE previous = ? AND open = 1 AND previous IS NOT NULL LIMIT 1";
+
 /// Applies every change or stops at the first that cannot be applied; the caller undoes the rest.
 pub(crate) fn apply(db: &Connection, batch: &mut [Change]) -> Result<Committed, Fail> {
     let mut last_seq = None;
@@ -41,6 +44,7 @@ fn require(db: &Connection, guard: &Guard) -> Result<(), Fail> {
         }
         Guard::NothingRunning(job) => !exists(RUNNING, &codec::id(job.uuid()))?,
         Guard::KeyIdle(key) => !exists(BUSY, &key.as_str())?,
+        Guard::NotContinued(session) => !exists(CONTINUED, &codec::id(session.uuid()))?,
     };
     if holds { Ok(()) } else { Err(Conflict::Guard(guard.clone()).into()) }
 }

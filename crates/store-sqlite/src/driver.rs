@@ -7,19 +7,25 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use jiff::civil::Date;
-use sexton_domain::change::{Change, Record, RecordId};
+use sexton_domain::alert::Alert;
+use sexton_domain::archive::{Archive, Segment};
+use sexton_domain::change::{Change, Record, RecordId, Version};
 use sexton_domain::entry::Entry;
 use sexton_domain::event::Event;
-use sexton_domain::id::{JobId, RunId, SessionId};
+use sexton_domain::hook::{Delivery, Hook};
+use sexton_domain::id::{DeliveryId, EventId, JobId, RunId, SessionId};
 use sexton_domain::job::Job;
-use sexton_domain::key::SessionKey;
+use sexton_domain::key::{SessionKey, SessionKind};
 use sexton_domain::meta::Meta;
-use sexton_domain::name::JobKey;
+use sexton_domain::name::{HookName, JobKey};
 use sexton_domain::node::{Epoch, Node};
 use sexton_domain::run::Run;
 use sexton_domain::session::Session;
 use sexton_domain::usage::DailyUsage;
-use sexton_store::page::{JobFilter, Page, PageRequest, Queue, RunFilter, SessionFilter, Tally};
+use sexton_store::page::{
+    DeliveryFilter, Ended, Expired, JobFilter, Page, PageRequest, Queue, RunFilter, SessionFilter,
+    Tally,
+};
 use sexton_store::{CommitError, Committed, Driver, Error, Stats, Ticket};
 
 use crate::counters::Counters;
@@ -215,6 +221,175 @@ impl Driver for SqliteDriver {
 
     async fn daily_usage(&self, from: Date) -> Result<Vec<DailyUsage>, Error> {
         self.read("read daily usage", move |view| read::log::days(view, from)).await
+    }
+
+    async fn hooks(&self) -> Result<Vec<Hook>, Error> {
+        self.read("list hooks", read::deliveries::hooks).await
+    }
+
+    async fn event(&self, id: EventId) -> Result<Option<Event>, Error> {
+        self.read("read an event", move |view| read::log::event(view, id)).await
+    }
+
+    async fn due_deliveries(
+        &self,
+        hook: HookName,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<(Delivery, Event)>, Error> {
+        self.read("list due deliveries", move |view| read::deliveries::due(view, &hook, now, limit))
+            .await
+    }
+
+    async fn next_delivery(&self, hook: HookName) -> Result<Option<Timestamp>, Error> {
+        self.read("find the next delivery", move |view| read::deliveries::next(view, &hook)).await
+    }
+
+    async fn oldest_deliveries(&self, hook: HookName, limit: u32) -> Result<Vec<Delivery>, Error> {
+        self.read("list a hook's oldest deliveries", move |view| {
+            read::deliveries::oldest(view, &hook, limit)
+        })
+        .await
+    }
+
+    async fn lane(
+        &self,
+        hook: HookName,
+        session: SessionId,
+        limit: u32,
+    ) -> Result<Vec<Delivery>, Error> {
+        self.read("list the deliveries of a lane", move |view| {
+            read::deliveries::lane(view, &hook, session, limit)
+        })
+        .await
+    }
+
+    async fn deliveries(
+        &self,
+        filter: DeliveryFilter,
+        page: PageRequest<DeliveryId>,
+    ) -> Result<Page<Delivery, DeliveryId>, Error> {
+        self.read("list deliveries", move |view| read::deliveries::page(view, &filter, page)).await
+    }
+
+    async fn undelivered(&self, sessions: Vec<SessionId>) -> Result<Vec<SessionId>, Error> {
+        self.read("find undelivered sessions", move |view| {
+            read::deliveries::undelivered(view, sessions)
+        })
+        .await
+    }
+
+    async fn continued(&self, sessions: Vec<SessionId>) -> Result<Vec<SessionId>, Error> {
+        self.read("find continued sessions", move |view| read::sessions::continued(view, sessions))
+            .await
+    }
+
+    async fn sessions_of(&self, epoch: Epoch, limit: u32) -> Result<Vec<Session>, Error> {
+        self.read("list a node's open sessions", move |view| read::sessions::of(view, epoch, limit))
+            .await
+    }
+
+    async fn idle_sessions(
+        &self,
+        kind: SessionKind,
+        until: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<Session>, Error> {
+        self.read("list idle sessions", move |view| read::sessions::idle(view, kind, until, limit))
+            .await
+    }
+
+    async fn active_on(&self, key: SessionKey) -> Result<Vec<Run>, Error> {
+        self.read("list a key's active runs", move |view| read::runs::active_on(view, &key)).await
+    }
+
+    async fn due_sessions(&self, now: Timestamp, limit: u32) -> Result<Vec<Session>, Error> {
+        self.read("list due sessions", move |view| read::sessions::due(view, now, limit)).await
+    }
+
+    async fn next_due_session(&self) -> Result<Option<Timestamp>, Error> {
+        self.read("find the next due session", read::sessions::next_due).await
+    }
+
+    async fn overdue_sessions(&self, before: Timestamp, limit: u32) -> Result<u64, Error> {
+        self.read("count overdue sessions", move |view| {
+            read::sessions::overdue(view, before, limit)
+        })
+        .await
+    }
+
+    async fn newest_ended(
+        &self,
+        job: JobId,
+        which: Ended,
+        limit: u32,
+    ) -> Result<Vec<SessionId>, Error> {
+        self.read("list a job's newest sessions", move |view| {
+            read::sessions::newest_ended(view, job, which, limit)
+        })
+        .await
+    }
+
+    async fn ended_beyond(
+        &self,
+        job: JobId,
+        keep: u32,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<Session>, Error> {
+        self.read("list a job's surplus sessions", move |view| {
+            read::sessions::ended_beyond(view, job, keep, now, limit)
+        })
+        .await
+    }
+
+    async fn capped_jobs(&self, after: Option<JobId>, limit: u32) -> Result<Vec<Job>, Error> {
+        self.read("list capped jobs", move |view| read::jobs::capped(view, after, limit)).await
+    }
+
+    async fn jobs_to_reindex(&self, limit: u32) -> Result<Vec<Job>, Error> {
+        self.read("list jobs to reindex", move |view| read::jobs::to_reindex(view, limit)).await
+    }
+
+    async fn troubled_jobs(&self, limit: u32) -> Result<Vec<Job>, Error> {
+        self.read("list troubled jobs", move |view| read::jobs::troubled(view, limit)).await
+    }
+
+    async fn jobs_over(&self, keep: u64, limit: u32) -> Result<Vec<JobId>, Error> {
+        self.read("list jobs with too many runs", move |view| read::jobs::over(view, keep, limit))
+            .await
+    }
+
+    async fn expired(&self, what: Expired, limit: u32) -> Result<Vec<(RecordId, Version)>, Error> {
+        self.read("list expired records", move |view| read::expired::expired(view, &what, limit))
+            .await
+    }
+
+    async fn segments(&self) -> Result<Vec<Segment>, Error> {
+        self.read("list segments", read::archives::segments).await
+    }
+
+    async fn archives_in(
+        &self,
+        segment: String,
+        after: Option<u64>,
+        limit: u32,
+    ) -> Result<Vec<Archive>, Error> {
+        self.read("list the archives of a segment", move |view| {
+            read::archives::in_segment(view, &segment, after, limit)
+        })
+        .await
+    }
+
+    async fn archives(
+        &self,
+        page: PageRequest<SessionId>,
+    ) -> Result<Page<Archive, SessionId>, Error> {
+        self.read("list archives", move |view| read::archives::page(view, page)).await
+    }
+
+    async fn alerts(&self, limit: u32) -> Result<Vec<Alert>, Error> {
+        self.read("list alerts", move |view| read::alerts::alerts(view, limit)).await
     }
 
     async fn tally(&self) -> Result<Tally, Error> {

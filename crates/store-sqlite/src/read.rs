@@ -7,11 +7,17 @@ use std::sync::Mutex;
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 use sexton_store::Error;
+use uuid::Uuid;
 
+use crate::codec;
 use crate::fail::Fail;
 use crate::mutex::lock;
 use crate::table::{self, Row};
 
+pub(crate) mod alerts;
+pub(crate) mod archives;
+pub(crate) mod deliveries;
+pub(crate) mod expired;
 pub(crate) mod jobs;
 pub(crate) mod log;
 pub(crate) mod meta;
@@ -90,6 +96,17 @@ impl View<'_> {
         }
         Ok(items)
     }
+}
+
+/// An id in a column.
+pub(crate) fn uuid(row: &rusqlite::Row<'_>, column: usize) -> Result<Uuid, Fail> {
+    let value = row.get_ref(column)?;
+    let id = value.as_blob().ok().and_then(|bytes| Uuid::from_slice(bytes).ok());
+    let why = || Error::Corrupt {
+        what: format!("the id {}", codec::shown(value)),
+        why: "it is not one".to_owned(),
+    };
+    Ok(id.ok_or_else(why)?)
 }
 
 /// A limit of the seam as one of this machine.

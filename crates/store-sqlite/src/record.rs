@@ -2,19 +2,22 @@
 
 use rusqlite::{Connection, OptionalExtension, ToSql};
 use sexton_domain::access::Token;
-use sexton_domain::archive::Archive;
+use sexton_domain::alert::Alert;
+use sexton_domain::archive::{Archive, Segment};
 use sexton_domain::change::{Record, RecordId, Version};
 use sexton_domain::hook::{Delivery, Hook};
 use sexton_domain::job::Job;
 use sexton_domain::node::Node;
 use sexton_domain::run::Run;
 use sexton_domain::session::Session;
+use sexton_domain::sweep::Reaper;
 use sexton_store::Conflict;
 
 use crate::codec;
 use crate::fail::Fail;
 use crate::table::{self, Row};
 
+pub(crate) mod alert;
 pub(crate) mod entry;
 pub(crate) mod event;
 pub(crate) mod idempotency;
@@ -25,7 +28,9 @@ mod delivery;
 mod hook;
 mod job;
 mod node;
+mod reaper;
 mod run;
+mod segment;
 mod session;
 mod token;
 
@@ -42,6 +47,9 @@ pub(crate) fn put(db: &Connection, record: &mut Record) -> Result<(), Fail> {
         Record::Hook(hook) => table::put(db, hook, id),
         Record::Delivery(delivery) => table::put(db, delivery, id),
         Record::Archive(archive) => table::put(db, archive, id),
+        Record::Segment(segment) => table::put(db, segment, id),
+        Record::Alert(alert) => table::put(db, alert, id),
+        Record::Reaper(reaper) => table::put(db, reaper, id),
         Record::Token(token) => table::put(db, token, id),
         Record::Usage(usage) => usage::put(db, usage),
         Record::Idempotency(answer) => idempotency::put(db, answer),
@@ -65,6 +73,9 @@ pub(crate) fn delete(db: &Connection, id: RecordId, version: Version) -> Result<
         RecordId::Hook(hook) => versioned(Hook::TABLE, codec::text(hook.as_str()))?,
         RecordId::Delivery(delivery) => versioned(Delivery::TABLE, codec::id(delivery.uuid()))?,
         RecordId::Archive(session) => versioned(Archive::TABLE, codec::id(session.uuid()))?,
+        RecordId::Segment(segment) => versioned(Segment::TABLE, codec::text(&**segment))?,
+        RecordId::Alert(alert) => versioned(Alert::TABLE, codec::text(alert.to_string()))?,
+        RecordId::Reaper => versioned(Reaper::TABLE, reaper::ONE)?,
         RecordId::Token(token) => versioned(Token::TABLE, codec::id(token.uuid()))?,
         RecordId::Event(event) => event::delete(db, *event)?,
         RecordId::Usage(usage) => usage::delete(db, *usage)?,
@@ -84,6 +95,9 @@ pub(crate) fn version(db: &Connection, id: &RecordId) -> rusqlite::Result<Option
         RecordId::Hook(hook) => versioned(Hook::TABLE, codec::text(hook.as_str())),
         RecordId::Delivery(delivery) => versioned(Delivery::TABLE, codec::id(delivery.uuid())),
         RecordId::Archive(session) => versioned(Archive::TABLE, codec::id(session.uuid())),
+        RecordId::Segment(segment) => versioned(Segment::TABLE, codec::text(&**segment)),
+        RecordId::Alert(alert) => versioned(Alert::TABLE, codec::text(alert.to_string())),
+        RecordId::Reaper => versioned(Reaper::TABLE, reaper::ONE),
         RecordId::Token(token) => versioned(Token::TABLE, codec::id(token.uuid())),
         RecordId::Event(event) => event::exists(db, *event).map(stored_once),
         RecordId::Usage(usage) => usage::exists(db, *usage).map(stored_once),
@@ -111,6 +125,11 @@ pub(crate) fn get(db: &Connection, id: &RecordId) -> Result<Option<Record>, Fail
         RecordId::Archive(session) => {
             table::get(db, codec::id(session.uuid()))?.map(Record::Archive)
         }
+        RecordId::Segment(segment) => table::get(db, codec::text(&**segment))?.map(Record::Segment),
+        RecordId::Alert(alert) => {
+            table::get(db, codec::text(alert.to_string()))?.map(Record::Alert)
+        }
+        RecordId::Reaper => table::get(db, reaper::ONE)?.map(Record::Reaper),
         RecordId::Token(token) => table::get(db, codec::id(token.uuid()))?.map(Record::Token),
         RecordId::Usage(usage) => usage::get(db, *usage)?.map(Record::Usage),
         RecordId::Idempotency(key) => idempotency::get(db, key)?.map(Record::Idempotency),

@@ -28,6 +28,10 @@ pub(crate) trait Row: Serialize + DeserializeOwned {
     /// Where it lies.
     const TABLE: Table;
 
+    /// A column that the database fills on insertion, and with what: `?4` is the first of
+    /// [`Table::columns`]. It is not written again.
+    const FILLED: Option<(&'static str, &'static str)> = None;
+
     /// Its identity.
     fn id(&self) -> Value;
 
@@ -81,8 +85,12 @@ pub(crate) fn put<R: Row>(db: &Connection, record: &mut R, id: RecordId) -> Resu
 /// Inserts; nothing to say but yes, because an existing identity breaks a uniqueness rule.
 fn insert<R: Row>(db: &Connection, record: &R, head: [Value; 2]) -> Result<bool, Fail> {
     let Table { name, id, columns, .. } = R::TABLE;
-    let marks = ", ?".repeat(columns.len());
-    let list: String = columns.iter().map(|column| format!(", {column}")).collect();
+    let mut marks = ", ?".repeat(columns.len());
+    let mut list: String = columns.iter().map(|column| format!(", {column}")).collect();
+    if let Some((column, value)) = R::FILLED {
+        list.push_str(&format!(", {column}"));
+        marks.push_str(&format!(", {value}"));
+    }
     let sql = format!("INSERT INTO {name} ({id}, version, body{list}) VALUES (?, ?, ?{marks})");
     let values = [record.id()].into_iter().chain(head).chain(record.columns());
     db.prepare_cached(&sql)?.execute(params_from_iter(values))?;

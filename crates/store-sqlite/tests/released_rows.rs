@@ -7,21 +7,30 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use jiff::Timestamp;
 use rusqlite::Connection;
 use rusqlite::types::{Value, ValueRef};
 use sexton_domain::access::IdempotencyKey;
+use sexton_domain::alert::{AlertCode, AlertKey};
 use sexton_domain::change::{Append, Change, Record, RecordId};
 use sexton_domain::entry::{Entry, Role};
 use sexton_domain::id::{SessionId, TokenId};
+use sexton_domain::name::HookName;
 use sexton_domain::node::Epoch;
 use sexton_store::Driver;
 use sexton_store::conformance::specimens;
+use sexton_store::page::Expired;
 use sexton_store_sqlite::{Mode, Options, SqliteDriver};
 use uuid::Uuid;
 
-fn fixture() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v1.sql")
+/// The schemas that were released, and the one that is about to be.
+const VERSIONS: [&str; 2] = [include_str!("../src/v1.sql"), include_str!("../src/v2.sql")];
+
+fn fixture(version: usize) -> PathBuf {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    folder.join(format!("v{version}.sql"))
 }
 
 fn open(path: &Path) -> SqliteDriver {
@@ -71,8 +80,8 @@ async fn write_fixture() {
     let path = folder.path().join("sexton.db");
     let store = open(&path);
     let (records, fact) = specimens();
-    store.commit(records.iter().cloned().map(Change::Put).collect()).await.unwrap();
     store.commit(vec![fact.into()]).await.unwrap();
+    store.commit(records.iter().cloned().map(Change::Put).collect()).await.unwrap();
     for record in records {
         if let Record::Session(session) = record
             && session.is_open()
@@ -91,13 +100,13 @@ async fn write_fixture() {
         }
     }
     store.close().await;
-    fs::write(fixture(), dump(&Connection::open(&path).unwrap())).unwrap();
+    fs::write(fixture(VERSIONS.len()), dump(&Connection::open(&path).unwrap())).unwrap();
 }
 
-/// A store of version 1 as the fixture has it.
-fn released(path: &Path) -> Connection {
+/// A store of a version as its fixture has it.
+fn released(path: &Path, version: usize) -> Connection {
     let db = Connection::open(path).unwrap();
-    db.execute_batch(include_str!("../src/v1.sql")).unwrap();
+    VERSIONS[..version].iter().for_each(|sql| db.execute_batch(sql).unwrap());
     // The triggers would count rows whose counts are in the fixture.
     db.execute_batch("DELETE FROM counter").unwrap();
     let triggers = "SELECT group_concat(sql, ';') FROM sqlite_schema WHERE type = 'trigger'";
@@ -106,9 +115,10 @@ fn released(path: &Path) -> Connection {
                  WHERE type = 'trigger'";
     let drops: String = db.query_row(drops, [], |row| row.get(0)).unwrap();
     db.execute_batch(&drops).unwrap();
-    db.execute_batch(&fs::read_to_string(fixture()).unwrap()).unwrap();
+    db.execute_batch(&fs::read_to_string(fixture(version)).unwrap()).unwrap();
     db.execute_batch(&triggers).unwrap();
-    db.execute_batch("PRAGMA user_version = 1; PRAGMA application_id = 0x5358544e").unwrap();
+    db.execute_batch(&format!("PRAGMA user_version = {version}")).unwrap();
+    db.execute_batch("PRAGMA application_id = 0x5358544e").unwrap();
     db
 }
 
@@ -132,20 +142,79 @@ fn record_ids(db: &Connection) -> Vec<RecordId> {
     found.extend(ids(db, "archive", "session").into_iter().map(|id| RecordId::Archive(id.into())));
     found.extend(ids(db, "token", "id").into_iter().map(|id| RecordId::Token(id.into())));
     found.push(RecordId::Hook("hook".parse().unwrap()));
+    found.extend(of_version_2(db));
     let token = ids(db, "idempotency", "token").pop().map(TokenId::from);
     let [route, key] = ["POST /v1/jobs", "key"].map(str::to_owned);
     found.push(RecordId::Idempotency(IdempotencyKey { token, route, key }));
     found
 }
 
+/// Kinds that version 1 did not have.
+fn of_version_2(db: &Connection) -> Vec<RecordId> {
+    if !tables(db).iter().any(|table| table == "reaper") {
+        return Vec::new();
+    }
+    let alert = |code, about: &str| RecordId::Alert(AlertKey { code, about: about.to_owned() });
+    let segment = RecordId::Segment("2027-01-15.szst".to_owned());
+    let alerts = [alert(AlertCode::DeadLetters, "a:hook"), alert(AlertCode::LowDisk, "")];
+    alerts.into_iter().chain([segment, RecordId::Reaper]).collect()
+}
+
 #[tokio::test]
 async fn rows_of_version_1_still_load() {
+    let store = load(1).await;
+    // What version 2 looks for is there: the first of a lane, and when things ended.
+    let hook: HookName = "hook".parse().unwrap();
+    let next = store.next_delivery(hook.clone()).await.unwrap();
+    assert_eq!(next, Some("2027-01-15T08:00:05Z".parse().unwrap()));
+    let due = store.due_deliveries(hook, Timestamp::MAX, 9).await.unwrap();
+    assert_eq!(due.len(), 1);
+    let held = due_session(&store).await;
+    assert_eq!(held, None, "it is pinned");
+    let ended = "2027-01-15T08:00:09Z".parse::<Timestamp>().unwrap();
+    let nodes = |before| store.expired(Expired::Nodes(before), 9);
+    assert_eq!(nodes(ended).await.unwrap(), []);
+    assert_eq!(nodes(ended + Duration::from_millis(1)).await.unwrap().len(), 1);
+    let far = Timestamp::MAX;
+    for (what, count) in [
+        (Expired::Runs(far), 1),
+        (Expired::Delivered(far), 1),
+        (Expired::Dead(far), 0),
+        (Expired::Events(far), 0),
+        (Expired::Usage(far), 1),
+        (Expired::Stubs(far), 0),
+        (Expired::Idempotency(far), 1),
+    ] {
+        assert_eq!(store.expired(what.clone(), 9).await.unwrap().len(), count, "{what:?}");
+    }
+    assert_eq!(store.troubled_jobs(9).await.unwrap().len(), 1);
+    assert_eq!(store.jobs_over(0, 9).await.unwrap().len(), 1);
+    let tally = store.tally().await.unwrap();
+    assert_eq!((tally.archives, tally.troubled, tally.alerts), ((1, 1234), 1, 0));
+    assert_eq!(tally.deliveries.values().sum::<u64>(), 2);
+}
+
+#[tokio::test]
+async fn rows_of_version_2_still_load() {
     if std::env::var_os("SEXTON_WRITE_FIXTURE").is_some() {
         write_fixture().await;
     }
+    let store = load(2).await;
+    assert_eq!(due_session(&store).await, None, "it is pinned");
+    let tally = store.tally().await.unwrap();
+    assert_eq!((tally.archives, tally.troubled, tally.alerts), ((1, 1234), 1, 1));
+    assert_eq!(tally.deliveries.values().sum::<u64>(), 3);
+}
+
+async fn due_session(store: &SqliteDriver) -> Option<Timestamp> {
+    store.next_due_session().await.unwrap()
+}
+
+/// Opens a store of a version and asks for everything in it.
+async fn load(version: usize) -> SqliteDriver {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("sexton.db");
-    let db = released(&path);
+    let db = released(&path, version);
     let records = record_ids(&db);
     let sessions: Vec<SessionId> =
         ids(&db, "entry", "DISTINCT session").into_iter().map(SessionId::from).collect();
@@ -163,4 +232,5 @@ async fn rows_of_version_1_still_load() {
     let tally = store.tally().await.unwrap();
     assert_eq!((tally.jobs, tally.events), (1, 1));
     assert_eq!(tally.sessions.values().sum::<u64>(), 2);
+    store
 }

@@ -14,8 +14,11 @@ use sexton_domain::event::NewEvent;
 
 use crate::driver::Driver;
 
+pub mod archives;
 pub mod batches;
+pub mod deliveries;
 pub mod events;
+pub mod expired;
 pub mod faults;
 pub mod guards;
 pub mod jobs;
@@ -25,6 +28,7 @@ pub mod paging;
 pub mod records;
 pub mod runs;
 pub mod sessions;
+pub mod sweep;
 pub mod tally;
 pub mod usage;
 
@@ -65,6 +69,10 @@ pub enum Fault {
 macro_rules! conformance {
     ($harness:path) => {
         $crate::conformance! { @cases $harness;
+            archives: segments_are_listed_completely_by_name,
+                archives_of_a_segment_come_in_the_order_of_their_offsets,
+                archives_are_listed_newest_session_first,
+                alerts_come_active_first_and_each_newest_first;
             batches: a_batch_that_fails_in_the_middle_leaves_no_trace,
                 a_conflict_undoes_its_own_batch_and_no_other_of_the_group,
                 claims_are_answered_in_their_order,
@@ -74,6 +82,21 @@ macro_rules! conformance {
                 changes_of_one_batch_see_each_other,
                 an_empty_batch_is_acknowledged,
                 a_closed_store_refuses_and_keeps_what_it_accepted;
+            deliveries: hooks_are_listed_by_name,
+                the_first_of_a_lane_goes_out_and_its_end_releases_the_next,
+                deliveries_by_hand_and_without_a_session_are_outside_of_any_order,
+                a_delivery_whose_event_is_gone_stops_nobody,
+                due_deliveries_agree_with_the_model_after_random_changes,
+                every_filter_of_deliveries_agrees_with_the_model;
+            expired: nodes_expire_by_their_end,
+                jobs_expire_by_removal_without_sessions_and_by_being_done,
+                runs_expire_by_their_end,
+                runs_beyond_the_newest_of_a_job_expire,
+                an_event_does_not_expire_while_a_delivery_of_it_is_pending_or_dead,
+                deliveries_expire_by_how_they_came_to_their_end,
+                usage_reports_and_remembered_answers_expire_by_their_time,
+                stubs_of_archives_and_segments_expire_by_their_deletion,
+                alerts_expire_by_when_they_were_cleared;
             faults: a_rolled_back_transaction_fails_one_batch_and_stores_the_others,
                 a_refused_commit_acknowledges_nothing_and_stores_nothing,
                 a_lost_answer_is_found_by_reading_again,
@@ -82,15 +105,18 @@ macro_rules! conformance {
                 events_of_concurrent_writers_have_one_order_that_readers_never_see_change,
                 the_number_of_a_deleted_event_is_never_used_again,
                 an_event_is_stored_once,
-                a_conflict_leaves_no_number_visible;
+                a_conflict_leaves_no_number_visible,
+                an_event_is_found_by_its_id;
             guards: a_guard_for_a_living_epoch_holds_until_the_epoch_ends,
                 a_guard_for_an_unchanged_record_notices_every_change,
                 a_guard_for_an_absent_record_notices_its_insertion,
                 a_guard_for_a_job_without_running_runs_notices_one,
-                a_guard_for_an_idle_key_notices_a_running_run;
+                a_guard_for_an_idle_key_notices_a_running_run,
+                a_guard_for_a_session_that_nobody_continues_notices_a_successor;
             jobs: a_job_key_is_unique_among_jobs_that_are_not_removed,
                 due_jobs_come_longest_due_first_and_only_active_ones,
-                the_next_due_time_is_the_earliest_of_active_jobs;
+                the_next_due_time_is_the_earliest_of_active_jobs,
+                capped_changed_and_troubled_jobs_are_found_among_all;
             limits: texts_of_any_script_come_back_as_they_were,
                 texts_up_to_the_limits_are_stored,
                 what_is_too_large_is_refused_by_name_and_leaves_no_trace,
@@ -119,7 +145,8 @@ macro_rules! conformance {
                 the_newest_slot_of_a_job_has_the_highest_attempt,
                 the_last_turn_is_that_of_a_started_run_and_never_falls,
                 running_runs_come_oldest_first,
-                orphan_runs_are_those_of_epochs_that_do_not_live;
+                orphan_runs_are_those_of_epochs_that_do_not_live,
+                active_runs_on_a_key_come_in_the_order_of_their_turns;
             sessions: one_open_session_at_most_has_a_key,
                 an_open_session_is_found_by_its_key,
                 entries_are_gap_free,
@@ -131,6 +158,11 @@ macro_rules! conformance {
                 entries_are_read_in_order_from_anywhere,
                 deleting_a_session_deletes_its_transcript_and_no_other,
                 orphan_sessions_are_open_ones_of_epochs_that_do_not_live;
+            sweep: due_sessions_are_those_whose_look_is_due,
+                ended_sessions_of_a_job_are_counted_from_the_newest,
+                open_sessions_of_an_epoch_come_oldest_first,
+                idle_sessions_come_longest_silent_first_by_kind,
+                continued_sessions_are_those_that_an_open_one_names;
             tally: the_tally_equals_the_truth_after_random_changes;
             usage: a_usage_report_counts_once,
                 daily_sums_outlive_their_reports,
@@ -165,7 +197,11 @@ mod tests {
     fn every_case_is_in_the_list() {
         let list = include_str!("conformance.rs");
         let cases = [
+            include_str!("conformance/archives.rs"),
             include_str!("conformance/batches.rs"),
+            include_str!("conformance/deliveries.rs"),
+            include_str!("conformance/expired.rs"),
+            include_str!("conformance/sweep.rs"),
             include_str!("conformance/events.rs"),
             include_str!("conformance/faults.rs"),
             include_str!("conformance/guards.rs"),

@@ -147,18 +147,11 @@ pub trait Driver: Send + Sync + 'static {
     /// Daily usage sums from a day on, oldest first.
     async fn daily_usage(&self, from: Date) -> Result<Vec<DailyUsage>, Error>;
 
-    // BEGIN step 2: the bodies go as soon as the driver has them.
-
     /// Every hook that is known, by name.
-    async fn hooks(&self) -> Result<Vec<Hook>, Error> {
-        Err(not_built("hooks"))
-    }
+    async fn hooks(&self) -> Result<Vec<Hook>, Error>;
 
     /// An event by its id.
-    async fn event(&self, id: EventId) -> Result<Option<Event>, Error> {
-        let _ = id;
-        Err(not_built("event"))
-    }
+    async fn event(&self, id: EventId) -> Result<Option<Event>, Error>;
 
     /// Pending deliveries of a hook that may go out at `now`, with their events, the longest due first:
     /// each is the first pending one of its (hook, session), or has no session, or is sent by hand.
@@ -167,25 +160,13 @@ pub trait Driver: Send + Sync + 'static {
         hook: HookName,
         now: Timestamp,
         limit: u32,
-    ) -> Result<Vec<(Delivery, Event)>, Error> {
-        let _ = hook;
-        let _ = now;
-        let _ = limit;
-        Err(not_built("due_deliveries"))
-    }
+    ) -> Result<Vec<(Delivery, Event)>, Error>;
 
     /// When the first delivery of a hook may go out.
-    async fn next_delivery(&self, hook: HookName) -> Result<Option<Timestamp>, Error> {
-        let _ = hook;
-        Err(not_built("next_delivery"))
-    }
+    async fn next_delivery(&self, hook: HookName) -> Result<Option<Timestamp>, Error>;
 
     /// Pending deliveries of a hook in the order of their events, the oldest first.
-    async fn oldest_deliveries(&self, hook: HookName, limit: u32) -> Result<Vec<Delivery>, Error> {
-        let _ = hook;
-        let _ = limit;
-        Err(not_built("oldest_deliveries"))
-    }
+    async fn oldest_deliveries(&self, hook: HookName, limit: u32) -> Result<Vec<Delivery>, Error>;
 
     /// All deliveries of one hook and session in the order of their events.
     async fn lane(
@@ -193,42 +174,23 @@ pub trait Driver: Send + Sync + 'static {
         hook: HookName,
         session: SessionId,
         limit: u32,
-    ) -> Result<Vec<Delivery>, Error> {
-        let _ = hook;
-        let _ = session;
-        let _ = limit;
-        Err(not_built("lane"))
-    }
+    ) -> Result<Vec<Delivery>, Error>;
 
     /// Deliveries, newest first.
     async fn deliveries(
         &self,
         filter: DeliveryFilter,
         page: PageRequest<DeliveryId>,
-    ) -> Result<Page<Delivery, DeliveryId>, Error> {
-        let _ = filter;
-        let _ = page;
-        Err(not_built("deliveries"))
-    }
+    ) -> Result<Page<Delivery, DeliveryId>, Error>;
 
     /// Those of these sessions of which a delivery is pending.
-    async fn undelivered(&self, sessions: Vec<SessionId>) -> Result<Vec<SessionId>, Error> {
-        let _ = sessions;
-        Err(not_built("undelivered"))
-    }
+    async fn undelivered(&self, sessions: Vec<SessionId>) -> Result<Vec<SessionId>, Error>;
 
     /// Those of these sessions that an open session names as the one before it.
-    async fn continued(&self, sessions: Vec<SessionId>) -> Result<Vec<SessionId>, Error> {
-        let _ = sessions;
-        Err(not_built("continued"))
-    }
+    async fn continued(&self, sessions: Vec<SessionId>) -> Result<Vec<SessionId>, Error>;
 
     /// Open sessions of an epoch, oldest first.
-    async fn sessions_of(&self, epoch: Epoch, limit: u32) -> Result<Vec<Session>, Error> {
-        let _ = epoch;
-        let _ = limit;
-        Err(not_built("sessions_of"))
-    }
+    async fn sessions_of(&self, epoch: Epoch, limit: u32) -> Result<Vec<Session>, Error>;
 
     /// Open sessions of a kind, other than those of isolated runs, whose [`Session::active_at`] is not
     /// after `until`, the longest silent first.
@@ -237,37 +199,19 @@ pub trait Driver: Send + Sync + 'static {
         kind: SessionKind,
         until: Timestamp,
         limit: u32,
-    ) -> Result<Vec<Session>, Error> {
-        let _ = kind;
-        let _ = until;
-        let _ = limit;
-        Err(not_built("idle_sessions"))
-    }
+    ) -> Result<Vec<Session>, Error>;
 
     /// Runs on a session key that have not ended, in the order of (turn, id).
-    async fn active_on(&self, key: SessionKey) -> Result<Vec<Run>, Error> {
-        let _ = key;
-        Err(not_built("active_on"))
-    }
+    async fn active_on(&self, key: SessionKey) -> Result<Vec<Run>, Error>;
 
     /// Ended sessions whose [`Session::look_at`] is not after `now`, the longest due first.
-    async fn due_sessions(&self, now: Timestamp, limit: u32) -> Result<Vec<Session>, Error> {
-        let _ = now;
-        let _ = limit;
-        Err(not_built("due_sessions"))
-    }
+    async fn due_sessions(&self, now: Timestamp, limit: u32) -> Result<Vec<Session>, Error>;
 
     /// The earliest [`Session::look_at`] of all sessions.
-    async fn next_due_session(&self) -> Result<Option<Timestamp>, Error> {
-        Err(not_built("next_due_session"))
-    }
+    async fn next_due_session(&self) -> Result<Option<Timestamp>, Error>;
 
     /// How many sessions have a [`Session::look_at`] before `before`, counted up to `limit`.
-    async fn overdue_sessions(&self, before: Timestamp, limit: u32) -> Result<u64, Error> {
-        let _ = before;
-        let _ = limit;
-        Err(not_built("overdue_sessions"))
-    }
+    async fn overdue_sessions(&self, before: Timestamp, limit: u32) -> Result<u64, Error>;
 
     /// The newest ended sessions of a job, newest first.
     async fn newest_ended(
@@ -275,12 +219,7 @@ pub trait Driver: Send + Sync + 'static {
         job: JobId,
         which: Ended,
         limit: u32,
-    ) -> Result<Vec<SessionId>, Error> {
-        let _ = job;
-        let _ = which;
-        let _ = limit;
-        Err(not_built("newest_ended"))
-    }
+    ) -> Result<Vec<SessionId>, Error>;
 
     /// Ended sessions of a job beyond its `keep` newest, not pinned and not held beyond `now`, newest
     /// first.
@@ -290,51 +229,25 @@ pub trait Driver: Send + Sync + 'static {
         keep: u32,
         now: Timestamp,
         limit: u32,
-    ) -> Result<Vec<Session>, Error> {
-        let _ = job;
-        let _ = keep;
-        let _ = now;
-        let _ = limit;
-        Err(not_built("ended_beyond"))
-    }
+    ) -> Result<Vec<Session>, Error>;
 
     /// Jobs, removed ones too, whose spec names a `max_sessions`, in the order of their ids.
-    async fn capped_jobs(&self, after: Option<JobId>, limit: u32) -> Result<Vec<Job>, Error> {
-        let _ = after;
-        let _ = limit;
-        Err(not_built("capped_jobs"))
-    }
+    async fn capped_jobs(&self, after: Option<JobId>, limit: u32) -> Result<Vec<Job>, Error>;
 
     /// Jobs, removed ones too, whose [`Job::reindex`] is set.
-    async fn jobs_to_reindex(&self, limit: u32) -> Result<Vec<Job>, Error> {
-        let _ = limit;
-        Err(not_built("jobs_to_reindex"))
-    }
+    async fn jobs_to_reindex(&self, limit: u32) -> Result<Vec<Job>, Error>;
 
     /// Jobs that are troubled by [`Job::is_troubled`].
-    async fn troubled_jobs(&self, limit: u32) -> Result<Vec<Job>, Error> {
-        let _ = limit;
-        Err(not_built("troubled_jobs"))
-    }
+    async fn troubled_jobs(&self, limit: u32) -> Result<Vec<Job>, Error>;
 
     /// Jobs that have more than `keep` runs.
-    async fn jobs_over(&self, keep: u64, limit: u32) -> Result<Vec<JobId>, Error> {
-        let _ = keep;
-        let _ = limit;
-        Err(not_built("jobs_over"))
-    }
+    async fn jobs_over(&self, keep: u64, limit: u32) -> Result<Vec<JobId>, Error>;
 
     /// Records whose time is over, the longest over first.
-    async fn expired(&self, what: Expired, limit: u32) -> Result<Vec<(RecordId, Version)>, Error> {
-        let _ = what;
-        let _ = limit;
-        Err(not_built("expired"))
-    }
+    async fn expired(&self, what: Expired, limit: u32) -> Result<Vec<(RecordId, Version)>, Error>;
 
     /// Every segment that is not deleted, and those that are, until their stubs go.
-    async fn segments(&self) -> Result<Vec<Segment>, Error> {
-        Err(not_built("segments"))
-    }
+    async fn segments(&self) -> Result<Vec<Segment>, Error>;
 
     /// Archives in a segment in the order of their offsets.
     async fn archives_in(
@@ -342,27 +255,16 @@ pub trait Driver: Send + Sync + 'static {
         segment: String,
         after: Option<u64>,
         limit: u32,
-    ) -> Result<Vec<Archive>, Error> {
-        let _ = segment;
-        let _ = after;
-        let _ = limit;
-        Err(not_built("archives_in"))
-    }
+    ) -> Result<Vec<Archive>, Error>;
 
     /// Archives, newest session first.
     async fn archives(
         &self,
         page: PageRequest<SessionId>,
-    ) -> Result<Page<Archive, SessionId>, Error> {
-        let _ = page;
-        Err(not_built("archives"))
-    }
+    ) -> Result<Page<Archive, SessionId>, Error>;
 
     /// Alerts that are active, then those that were cleared, each newest first.
-    async fn alerts(&self, limit: u32) -> Result<Vec<Alert>, Error> {
-        let _ = limit;
-        Err(not_built("alerts"))
-    }
+    async fn alerts(&self, limit: u32) -> Result<Vec<Alert>, Error>;
 
     /// How many records there are. Costs the same however many that is.
     async fn tally(&self) -> Result<Tally, Error>;
@@ -372,10 +274,6 @@ pub trait Driver: Send + Sync + 'static {
 
     /// Finishes what is queued and lets go of the store. Later commits fail with [`Error::Closed`].
     async fn close(&self);
-}
-
-fn not_built(doing: &'static str) -> Error {
-    Error::Unavailable { doing, why: "it is not built yet".to_owned() }
 }
 
 /// A batch that was accepted.

@@ -2,6 +2,7 @@
 //! by looking again later.
 
 use sexton_domain::change::{Change, Record};
+use sexton_domain::hook::DeliveryState;
 use sexton_domain::run::State;
 use tokio::sync::watch;
 
@@ -16,9 +17,14 @@ pub enum Topic {
     Cancels,
     /// The event log.
     Events,
+    /// What is on its way to hooks.
+    Deliveries,
+    /// When the reaper has to look at a session.
+    Sessions,
 }
 
-const TOPICS: [Topic; 4] = [Topic::Jobs, Topic::Queue, Topic::Cancels, Topic::Events];
+const TOPICS: [Topic; 6] =
+    [Topic::Jobs, Topic::Queue, Topic::Cancels, Topic::Events, Topic::Deliveries, Topic::Sessions];
 
 /// Sends nudges and hands out receivers.
 #[derive(Debug)]
@@ -60,6 +66,16 @@ impl Topics {
         for change in changes {
             match change {
                 Change::Put(Record::Job(_)) => topics.0[Topic::Jobs as usize] = true,
+                Change::Put(Record::Delivery(delivery)) => {
+                    if matches!(delivery.state, DeliveryState::Pending { .. }) {
+                        topics.0[Topic::Deliveries as usize] = true;
+                    }
+                }
+                Change::Put(Record::Session(session)) => {
+                    if session.look_at().is_some() {
+                        topics.0[Topic::Sessions as usize] = true;
+                    }
+                }
                 Change::Put(Record::Run(run)) => {
                     let cancels =
                         run.cancel.is_some() && matches!(run.state, State::Running { .. });

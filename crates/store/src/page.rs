@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use sexton_domain::hook::DeliveryState;
 use sexton_domain::id::{JobId, RunId, SessionId};
 use sexton_domain::job::Source;
 use sexton_domain::key::{SessionKey, SessionKind};
@@ -155,6 +156,15 @@ pub enum Standing {
 impl Standing {
     /// Every state.
     pub const ALL: [Self; 3] = [Self::Pending, Self::Delivered, Self::Dead];
+
+    /// That of a delivery.
+    pub fn of(state: &DeliveryState) -> Self {
+        match state {
+            DeliveryState::Pending { .. } => Self::Pending,
+            DeliveryState::Delivered { .. } => Self::Delivered,
+            DeliveryState::Dead { .. } => Self::Dead,
+        }
+    }
 
     /// The word for it.
     pub fn name(self) -> &'static str {

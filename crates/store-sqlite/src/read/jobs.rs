@@ -11,7 +11,7 @@ use sexton_store::page::{JobFilter, Page, PageRequest};
 use crate::codec;
 use crate::fail::Fail;
 use crate::read::page::{Condition, Ids, Scan};
-use crate::read::{View, at_most};
+use crate::read::{View, at_most, uuid};
 use crate::record::source_word;
 use crate::table;
 
@@ -20,6 +20,15 @@ pub(crate) const DUE: &str = "SELECT id, body FROM job INDEXED BY job_due \
      WHERE due_at IS NOT NULL AND due_at <= ? ORDER BY due_at, id";
 pub(crate) const NEXT_DUE: &str = "SELECT due_at FROM job INDEXED BY job_due \
      WHERE due_at IS NOT NULL ORDER BY due_at LIMIT 1";
+
+pub(crate) const CAPPED: &str = "SELECT id, body FROM job INDEXED BY job_capped \
+     WHERE capped = 1 AND id > ? ORDER BY id";
+pub(crate) const TO_REINDEX: &str =
+    "SELECT id, body FROM job INDEXED BY job_reindex WHERE reindex = 1 ORDER BY id";
+pub(crate) const TROUBLED: &str =
+    "SELECT id, body FROM job INDEXED BY job_troubled WHERE troubled = 1 ORDER BY id";
+pub(crate) const OVER: &str = "SELECT job FROM job_runs INDEXED BY job_runs_most \
+     WHERE n > ? ORDER BY n DESC";
 
 /// See [`sexton_store::Driver::job_by_key`].
 pub(crate) fn by_key(view: &View<'_>, key: &JobKey) -> Result<Option<Job>, Fail> {
@@ -65,6 +74,27 @@ pub(crate) fn due(view: &View<'_>, now: Timestamp, limit: u32) -> Result<Vec<Job
 /// See [`sexton_store::Driver::next_due`].
 pub(crate) fn next_due(view: &View<'_>) -> Result<Option<Timestamp>, Fail> {
     first_time(view.db, NEXT_DUE)
+}
+
+/// See [`sexton_store::Driver::capped_jobs`].
+pub(crate) fn capped(view: &View<'_>, after: Option<JobId>, limit: u32) -> Result<Vec<Job>, Fail> {
+    let after = after.map_or(Value::Blob(Vec::new()), |job| codec::id(job.uuid()));
+    view.list(CAPPED, vec![after], at_most(limit))
+}
+
+/// See [`sexton_store::Driver::jobs_to_reindex`].
+pub(crate) fn to_reindex(view: &View<'_>, limit: u32) -> Result<Vec<Job>, Fail> {
+    view.list(TO_REINDEX, Vec::new(), at_most(limit))
+}
+
+/// See [`sexton_store::Driver::troubled_jobs`].
+pub(crate) fn troubled(view: &View<'_>, limit: u32) -> Result<Vec<Job>, Fail> {
+    view.list(TROUBLED, Vec::new(), at_most(limit))
+}
+
+/// See [`sexton_store::Driver::jobs_over`].
+pub(crate) fn over(view: &View<'_>, keep: u64, limit: u32) -> Result<Vec<JobId>, Fail> {
+    view.collect(OVER, vec![codec::number(keep)], at_most(limit), |row| Ok(uuid(row, 0)?.into()))
 }
 
 /// The time that a query without parameters finds.

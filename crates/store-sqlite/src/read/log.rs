@@ -3,6 +3,7 @@
 use jiff::civil::Date;
 use rusqlite::types::{Value, ValueRef};
 use sexton_domain::event::Event;
+use sexton_domain::id::EventId;
 use sexton_domain::usage::{DailyUsage, Tokens};
 use sexton_store::Error;
 use uuid::Uuid;
@@ -16,14 +17,27 @@ pub(crate) const RANGE: &str = "SELECT (SELECT min(seq) FROM event), (SELECT max
 pub(crate) const DAYS: &str = "SELECT day, job, agent, model, reports, input, output, cached, \
      cost_micro_usd FROM usage_day WHERE day >= ? ORDER BY day, job, agent, model";
 
+pub(crate) const EVENT: &str = "SELECT seq, body FROM event WHERE id = ?";
+
+/// See [`sexton_store::Driver::event`].
+pub(crate) fn event(view: &View<'_>, id: EventId) -> Result<Option<Event>, Fail> {
+    let mut statement = view.db.prepare_cached(EVENT)?;
+    let mut rows = statement.query([codec::id(id.uuid())])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    read_event(row, 0).map(Some)
+}
+
 /// See [`sexton_store::Driver::events`].
 pub(crate) fn events(view: &View<'_>, after: u64, limit: u32) -> Result<Vec<Event>, Fail> {
-    view.collect(EVENTS, vec![codec::number(after)], at_most(limit), |row| {
-        let seq = codec::unsigned(row.get(0)?);
-        let fact = codec::from_body(row.get_ref(1)?)
-            .map_err(|why| Error::Corrupt { what: format!("event {seq}"), why })?;
-        Ok(Event { seq, fact })
-    })
+    view.collect(EVENTS, vec![codec::number(after)], at_most(limit), |row| read_event(row, 0))
+}
+
+/// An event from a row that has its number and its body from column `first` on.
+pub(super) fn read_event(row: &rusqlite::Row<'_>, first: usize) -> Result<Event, Fail> {
+    let seq = codec::unsigned(row.get(first)?);
+    let fact = codec::from_body(row.get_ref(first + 1)?)
+        .map_err(|why| Error::Corrupt { what: format!("event {seq}"), why })?;
+    Ok(Event { seq, fact })
 }
 
 /// See [`sexton_store::Driver::event_range`].

@@ -3,9 +3,10 @@
 use rusqlite::Connection;
 use sexton_domain::key::SessionKind;
 use sexton_domain::meta::Meta;
+use sexton_domain::name::HookName;
 use sexton_domain::run::Outcome;
 use sexton_store::Error;
-use sexton_store::page::{RunState, Tally};
+use sexton_store::page::{RunState, Standing, Tally};
 
 use crate::codec;
 use crate::fail::Fail;
@@ -48,6 +49,15 @@ pub(crate) fn tally(view: &View<'_>) -> Result<Tally, Fail> {
                 let outcome: Option<Outcome> = codec::from_word(&b);
                 tally.runs.extend(state.map(|state| ((state, outcome), n)));
             }
+            "delivery" => {
+                let state = Standing::ALL.into_iter().find(|state| state.name() == b);
+                let hook: Option<HookName> = a.parse().ok();
+                tally.deliveries.extend(hook.zip(state).map(|key| (key, n)));
+            }
+            "archive" => tally.archives.0 = n,
+            "archive_bytes" => tally.archives.1 = n,
+            "troubled" => tally.troubled = n,
+            "alert" => tally.alerts = n,
             "job" => tally.jobs = n,
             "event" => tally.events = n,
             _ => {}

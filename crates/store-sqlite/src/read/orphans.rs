@@ -59,6 +59,16 @@ impl Owned {
         Ok(orphans)
     }
 
+    /// The rows of one epoch, oldest first.
+    pub(crate) fn of<R: Row>(
+        self,
+        view: &View<'_>,
+        epoch: Epoch,
+        limit: u32,
+    ) -> Result<Vec<R>, Fail> {
+        view.list(&self.rows::<R>(), vec![codec::number(epoch.number())], at_most(limit))
+    }
+
     fn epoch_after<R: Row>(self, view: &View<'_>, last: i64) -> rusqlite::Result<Option<i64>> {
         let mut statement = view.db.prepare_cached(&self.epochs::<R>())?;
         statement.query_row([last], |row| row.get(0)).optional()

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::codec;
 use crate::fail::Fail;
 use crate::read::{View, at_most};
-use crate::table::{self, Row};
+use crate::table::{self, Row, Table};
 
 /// A page ends early, with a next one, when its bodies are larger than this.
 const MAX_PAGE_BYTES: usize = 16 * 1024 * 1024;
@@ -106,7 +106,7 @@ impl Scan {
 
     /// The statement for a stretch of ids.
     pub(super) fn sql<R: Row>(&self, ids: &Ids) -> (String, Vec<Value>) {
-        let (name, extra) = (R::TABLE.name, R::TABLE.extra);
+        let Table { name, id, extra, .. } = R::TABLE;
         let index = self.index.map_or(String::new(), |index| format!(" INDEXED BY {index}"));
         let body = match self.rest.sql.as_str() {
             "" => "body".to_owned(),
@@ -116,12 +116,12 @@ impl Scan {
         let mut arms = Vec::with_capacity(self.arms.len());
         for arm in &self.arms {
             let range = [&ids.below, &ids.lowest].map(|bound| Value::Blob(bound.clone())).to_vec();
-            let range = arm.clone().and(Condition::new("id < ? AND id >= ?", range));
-            arms.push(format!("SELECT id, {body}{extra} FROM {name}{index} WHERE {}", range.sql));
+            let range = arm.clone().and(Condition::new(format!("{id} < ? AND {id} >= ?"), range));
+            arms.push(format!("SELECT {id}, {body}{extra} FROM {name}{index} WHERE {}", range.sql));
             values.extend(self.rest.values.iter().cloned().chain(range.values));
         }
         let arms = arms.join(" UNION ALL ");
-        (format!("{arms} ORDER BY id DESC LIMIT {SCAN_WINDOW}"), values)
+        (format!("{arms} ORDER BY {id} DESC LIMIT {SCAN_WINDOW}"), values)
     }
 
     /// One page.

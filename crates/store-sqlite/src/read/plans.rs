@@ -2,20 +2,22 @@
 //! (P8).
 
 use rusqlite::Connection;
+use sexton_domain::archive::Archive;
+use sexton_domain::hook::Delivery;
 use sexton_domain::job::{Job, Source};
 use sexton_domain::key::SessionKind;
 use sexton_domain::run::{Outcome, Run};
 use sexton_domain::session::{EndReason, Session};
-use sexton_store::page::{JobFilter, RunFilter, RunState, SessionFilter};
+use sexton_store::page::{DeliveryFilter, JobFilter, RunFilter, RunState, SessionFilter, Standing};
 use uuid::Uuid;
 
 use super::page::{Ids, Scan};
-use super::{jobs, log, meta, nodes, runs, sessions};
+use super::{alerts, archives, deliveries, expired, jobs, log, meta, nodes, runs, sessions};
 use crate::schema::MIGRATIONS;
 use crate::table::Row;
 
 /// Scans that are meant: each stops at its limit or is over a handful of rows.
-const MEANT: [&str; 6] = [
+const MEANT: [&str; 14] = [
     // The newest first, in the order of the table.
     "SCAN node",
     // Those that live, and no others.
@@ -25,12 +27,24 @@ const MEANT: [&str; 6] = [
     // The first of an index.
     "SCAN job USING COVERING INDEX job_due",
     "SCAN run USING COVERING INDEX run_rest",
+    "SCAN session USING COVERING INDEX session_expires",
     "SCAN CONSTANT ROW",
+    // Counted up to a limit.
+    "SCAN (subquery-1)",
+    // A handful of rows: the hooks of the config, a segment for each day.
+    "SCAN hook USING INDEX sqlite_autoindex_hook_1",
+    "SCAN segment USING INDEX sqlite_autoindex_segment_1",
+    // Those that need a look, and no others.
+    "SCAN alert USING INDEX alert_active",
+    // The newest first, in the order of the index.
+    "SCAN alert USING INDEX alert_cleared",
+    "SCAN job USING INDEX job_reindex",
+    "SCAN job USING INDEX job_troubled",
 ];
 
 fn store() -> Connection {
     let db = Connection::open_in_memory().unwrap();
-    db.execute_batch(MIGRATIONS[0]).unwrap();
+    MIGRATIONS.iter().for_each(|sql| db.execute_batch(sql).unwrap());
     db
 }
 
@@ -76,6 +90,45 @@ fn every_read_that_is_not_a_list_goes_along_an_index() {
         log::RANGE,
         log::DAYS,
         meta::TALLY,
+        alerts::ACTIVE,
+        alerts::CLEARED,
+        archives::SEGMENTS,
+        archives::IN_SEGMENT,
+        deliveries::HOOKS,
+        deliveries::DUE,
+        deliveries::NEXT,
+        deliveries::OLDEST,
+        deliveries::LANE,
+        deliveries::UNDELIVERED,
+        deliveries::TOLD_HOOKS,
+        jobs::CAPPED,
+        jobs::TO_REINDEX,
+        jobs::TROUBLED,
+        jobs::OVER,
+        log::EVENT,
+        runs::ACTIVE_ON,
+        sessions::CONTINUED,
+        sessions::IDLE,
+        sessions::DUE,
+        sessions::NEXT_DUE,
+        sessions::OVERDUE,
+        sessions::NEWEST_ENDED,
+        sessions::NEWEST_FAILED,
+        sessions::OLDEST_KEPT,
+        sessions::BEYOND,
+        expired::NODES,
+        expired::TOMBSTONES,
+        expired::DONE_JOBS,
+        expired::RUNS,
+        expired::OLDEST_KEPT_RUN,
+        expired::RUNS_BEFORE,
+        expired::EVENTS,
+        expired::DELIVERIES,
+        expired::USAGE,
+        expired::STUBS,
+        expired::SEGMENTS,
+        expired::IDEMPOTENCY,
+        expired::ALERTS,
     ];
     for sql in reads {
         check(&db, sql);
@@ -140,4 +193,23 @@ fn every_mix_of_filters_of_jobs_goes_along_an_index() {
         };
         check_scan::<Job>(&db, &jobs::scan(&filter));
     }
+}
+
+#[test]
+fn every_mix_of_filters_of_deliveries_goes_along_an_index() {
+    let db = store();
+    for mix in 0..4_u8 {
+        let has = |bit: u8| mix & (1 << bit) != 0;
+        for state in Standing::ALL.into_iter().map(Some).chain([None]) {
+            let filter = DeliveryFilter {
+                hook: has(0).then(|| "hook".parse().unwrap()),
+                session: has(1).then(|| Uuid::nil().into()),
+                state,
+            };
+            check_scan::<Delivery>(&db, &deliveries::scan(&filter));
+        }
+    }
+    let hooks = ["a".to_owned(), "b".to_owned()];
+    check_scan::<Delivery>(&db, &deliveries::by_state(&hooks, Standing::Dead));
+    check_scan::<Archive>(&db, &archives::scan());
 }

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use rusqlite::OptionalExtension;
 use rusqlite::types::Value;
 use sexton_domain::id::{JobId, RunId};
+use sexton_domain::key::SessionKey;
 use sexton_domain::node::Epoch;
 use sexton_domain::run::{Outcome, Run};
 use sexton_store::page::{Page, PageRequest, Queue, RunFilter, RunState};
@@ -29,6 +30,8 @@ pub(crate) const QUEUED_AGENT: &str = "SELECT agent FROM run INDEXED BY run_queu
      WHERE state = 'queued' AND agent > ? ORDER BY agent LIMIT 1";
 pub(crate) const QUEUED: &str = "SELECT id, body FROM run INDEXED BY run_queue \
      WHERE state = 'queued' AND agent = ? AND (turn, id) > (?, ?) ORDER BY turn, id";
+pub(crate) const ACTIVE_ON: &str = "SELECT id, body FROM run INDEXED BY run_active_key \
+     WHERE session_key = ? AND state <> 'ended' ORDER BY turn, id";
 pub(crate) const LAST_TURN: &str =
     "SELECT n FROM counter WHERE what = 'last_turn' AND a = '' AND b = ''";
 pub(crate) const OWNED: Owned = Owned { index: "run_owner", only: "state = 'running'" };
@@ -88,6 +91,11 @@ fn outcome_value(outcome: Outcome) -> Value {
 /// See [`sexton_store::Driver::active_runs`].
 pub(crate) fn active(view: &View<'_>, job: JobId) -> Result<Vec<Run>, Fail> {
     view.list(ACTIVE, vec![codec::id(job.uuid())], usize::MAX)
+}
+
+/// See [`sexton_store::Driver::active_on`].
+pub(crate) fn active_on(view: &View<'_>, key: &SessionKey) -> Result<Vec<Run>, Fail> {
+    view.list(ACTIVE_ON, vec![codec::text(key.as_str())], usize::MAX)
 }
 
 /// See [`sexton_store::Driver::newest_slot`].

@@ -1,24 +1,49 @@
 //! Reads of sessions and their transcripts.
 
+use jiff::Timestamp;
+use rusqlite::OptionalExtension;
+use rusqlite::types::Value;
 use sexton_domain::entry::Entry;
-use sexton_domain::id::SessionId;
+use sexton_domain::id::{JobId, SessionId};
 use sexton_domain::key::{SessionKey, SessionKind};
 use sexton_domain::node::Epoch;
 use sexton_domain::session::Session;
 use sexton_store::Error;
-use sexton_store::page::{Page, PageRequest, SessionFilter};
+use sexton_store::page::{Ended, Page, PageRequest, SessionFilter};
 
 use crate::codec;
 use crate::fail::Fail;
+use crate::read::jobs::first_time;
 use crate::read::orphans::Owned;
 use crate::read::page::{Condition, Ids, Scan};
-use crate::read::{View, at_most};
+use crate::read::{View, at_most, uuid};
 use crate::table;
 
 pub(crate) const OPEN: &str = "SELECT id, body, entry_count, bytes FROM session \
      INDEXED BY session_open_key WHERE key = ? AND open = 1";
 pub(crate) const ENTRIES: &str =
     "SELECT seq, at, role, content FROM entry WHERE session = ? AND seq > ? ORDER BY seq";
+pub(crate) const CONTINUED: &str = "SELECT 1 FROM session INDEXED BY session_continued \
+     WHERE previous = ? AND open = 1 AND previous IS NOT NULL LIMIT 1";
+pub(crate) const IDLE: &str = "SELECT id, body, entry_count, bytes FROM session \
+     INDEXED BY session_idle WHERE kind = ? AND active_at <= ? AND open = 1 AND active_at IS NOT NULL \
+     ORDER BY active_at, id";
+pub(crate) const DUE: &str = "SELECT id, body, entry_count, bytes FROM session \
+     INDEXED BY session_expires WHERE expires_at <= ? AND open = 0 AND expires_at IS NOT NULL \
+     ORDER BY expires_at, id";
+pub(crate) const NEXT_DUE: &str = "SELECT expires_at FROM session INDEXED BY session_expires \
+     WHERE open = 0 AND expires_at IS NOT NULL ORDER BY expires_at LIMIT 1";
+pub(crate) const OVERDUE: &str = "SELECT count(*) FROM (SELECT 1 FROM session \
+     INDEXED BY session_expires WHERE expires_at < ? AND open = 0 AND expires_at IS NOT NULL LIMIT ?)";
+pub(crate) const NEWEST_ENDED: &str = "SELECT id FROM session INDEXED BY session_ended \
+     WHERE job = ? AND open = 0 AND job IS NOT NULL ORDER BY id DESC";
+pub(crate) const NEWEST_FAILED: &str = "SELECT id FROM session INDEXED BY session_failed \
+     WHERE job = ? AND failure = 1 AND job IS NOT NULL ORDER BY id DESC";
+pub(crate) const OLDEST_KEPT: &str = "SELECT id FROM session INDEXED BY session_ended \
+     WHERE job = ? AND open = 0 AND job IS NOT NULL ORDER BY id DESC LIMIT 1 OFFSET ?";
+pub(crate) const BEYOND: &str = "SELECT id, body, entry_count, bytes FROM session \
+     INDEXED BY session_ended WHERE job = ?1 AND id < ?2 AND open = 0 AND job IS NOT NULL \
+         AND ifnull(held_until, ?3) <= ?3 ORDER BY id DESC";
 pub(crate) const OWNED: Owned = Owned { index: "session_owner", only: "open = 1" };
 
 /// See [`sexton_store::Driver::open_session`].
@@ -99,6 +124,80 @@ fn any_kind(kinds: &[SessionKind]) -> Condition {
 /// See [`sexton_store::Driver::orphan_sessions`].
 pub(crate) fn orphans(view: &View<'_>, living: &[Epoch], limit: u32) -> Result<Vec<Session>, Fail> {
     OWNED.orphans(view, living, limit, |session: &Session| session.id)
+}
+
+/// See [`sexton_store::Driver::sessions_of`].
+pub(crate) fn of(view: &View<'_>, epoch: Epoch, limit: u32) -> Result<Vec<Session>, Fail> {
+    OWNED.of(view, epoch, limit)
+}
+
+/// See [`sexton_store::Driver::continued`].
+pub(crate) fn continued(view: &View<'_>, sessions: Vec<SessionId>) -> Result<Vec<SessionId>, Fail> {
+    view.those(CONTINUED, sessions)
+}
+
+/// See [`sexton_store::Driver::idle_sessions`].
+pub(crate) fn idle(
+    view: &View<'_>,
+    kind: SessionKind,
+    until: Timestamp,
+    limit: u32,
+) -> Result<Vec<Session>, Fail> {
+    view.list(IDLE, vec![codec::text(kind.as_str()), codec::time(until)], at_most(limit))
+}
+
+/// See [`sexton_store::Driver::due_sessions`].
+pub(crate) fn due(view: &View<'_>, now: Timestamp, limit: u32) -> Result<Vec<Session>, Fail> {
+    view.list(DUE, vec![codec::time(now)], at_most(limit))
+}
+
+/// See [`sexton_store::Driver::next_due_session`].
+pub(crate) fn next_due(view: &View<'_>) -> Result<Option<Timestamp>, Fail> {
+    first_time(view.db, NEXT_DUE)
+}
+
+/// See [`sexton_store::Driver::overdue_sessions`].
+pub(crate) fn overdue(view: &View<'_>, before: Timestamp, limit: u32) -> Result<u64, Fail> {
+    let values = [codec::time(before), codec::number(limit.into())];
+    let count = view.db.prepare_cached(OVERDUE)?.query_row(values, |row| row.get(0))?;
+    Ok(codec::unsigned(count))
+}
+
+/// See [`sexton_store::Driver::newest_ended`].
+pub(crate) fn newest_ended(
+    view: &View<'_>,
+    job: JobId,
+    which: Ended,
+    limit: u32,
+) -> Result<Vec<SessionId>, Fail> {
+    let sql = match which {
+        Ended::All => NEWEST_ENDED,
+        Ended::Failures => NEWEST_FAILED,
+    };
+    view.collect(sql, vec![codec::id(job.uuid())], at_most(limit), |row| Ok(uuid(row, 0)?.into()))
+}
+
+/// See [`sexton_store::Driver::ended_beyond`].
+pub(crate) fn ended_beyond(
+    view: &View<'_>,
+    job: JobId,
+    keep: u32,
+    now: Timestamp,
+    limit: u32,
+) -> Result<Vec<Session>, Fail> {
+    let job = codec::id(job.uuid());
+    let below = match keep.checked_sub(1) {
+        None => Some(Value::Blob(vec![0xff; 17])),
+        Some(offset) => view
+            .db
+            .prepare_cached(OLDEST_KEPT)?
+            .query_row([job.clone(), codec::number(offset.into())], |row| row.get(0))
+            .optional()?,
+    };
+    match below {
+        Some(below) => view.list(BEYOND, vec![job, below, codec::time(now)], at_most(limit)),
+        None => Ok(Vec::new()),
+    }
 }
 
 /// See [`sexton_store::Driver::entries`].

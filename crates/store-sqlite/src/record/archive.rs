@@ -8,8 +8,12 @@ use crate::codec;
 use crate::table::{Row, Table};
 
 impl Row for Archive {
-    const TABLE: Table =
-        Table { name: "archive", id: "session", columns: &["segment", "delete_after"], extra: "" };
+    const TABLE: Table = Table {
+        name: "archive",
+        id: "session",
+        columns: &["segment", "start", "bytes", "delete_after", "deleted_at"],
+        extra: "",
+    };
 
     fn id(&self) -> Value {
         codec::id(self.session.uuid())
@@ -20,6 +24,12 @@ impl Row for Archive {
     }
 
     fn columns(&self) -> Vec<Value> {
-        vec![codec::text(&*self.segment), codec::time(self.delete_after)]
+        vec![
+            codec::text(&*self.segment),
+            codec::number(self.offset),
+            codec::number(self.length),
+            codec::time(self.delete_after),
+            codec::time(self.deleted_at),
+        ]
     }
 }

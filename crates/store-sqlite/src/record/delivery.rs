@@ -3,6 +3,7 @@
 use rusqlite::types::Value;
 use sexton_domain::change::Version;
 use sexton_domain::hook::{Delivery, DeliveryState};
+use sexton_store::page::Standing;
 
 use crate::codec;
 use crate::table::{Row, Table};
@@ -11,9 +12,12 @@ impl Row for Delivery {
     const TABLE: Table = Table {
         name: "delivery",
         id: "id",
-        columns: &["event", "hook", "session", "state", "at"],
+        columns: &["event", "hook", "session", "state", "at", "by_hand"],
         extra: "",
     };
+    /// Its place in the order, for ever: `?4` is the event.
+    const FILLED: Option<(&'static str, &'static str)> =
+        Some(("seq", "(SELECT seq FROM event WHERE event.id = ?4)"));
 
     fn id(&self) -> Value {
         codec::id(self.id.uuid())
@@ -24,17 +28,18 @@ impl Row for Delivery {
     }
 
     fn columns(&self) -> Vec<Value> {
-        let (state, at) = match self.state {
-            DeliveryState::Pending { next_at } => ("pending", next_at),
-            DeliveryState::Delivered { at } => ("delivered", at),
-            DeliveryState::Dead { at } => ("dead", at),
+        let at = match self.state {
+            DeliveryState::Pending { next_at: at }
+            | DeliveryState::Delivered { at }
+            | DeliveryState::Dead { at, .. } => at,
         };
         vec![
             codec::id(self.event.uuid()),
             codec::text(self.hook.as_str()),
             codec::id(self.session.map(|session| session.uuid())),
-            codec::text(state),
+            codec::text(Standing::of(&self.state).name()),
             codec::time(at),
+            codec::flag(self.by_hand),
         ]
     }
 }

@@ -12,7 +12,18 @@ impl Row for Job {
     const TABLE: Table = Table {
         name: "job",
         id: "id",
-        columns: &["key", "source", "agent", "removed", "due_at"],
+        columns: &[
+            "key",
+            "source",
+            "agent",
+            "removed",
+            "due_at",
+            "removed_at",
+            "done_at",
+            "capped",
+            "reindex",
+            "troubled",
+        ],
         extra: "",
     };
 
@@ -31,6 +42,11 @@ impl Row for Job {
             codec::text(self.spec.agent.as_str()),
             codec::flag(self.removed_at.is_some()),
             codec::time(self.due_at()),
+            codec::time(self.removed_at),
+            codec::time(self.done_at),
+            codec::flag(self.spec.retention.max_sessions.is_some()),
+            codec::flag(self.reindex),
+            codec::flag(self.is_troubled()),
         ]
     }
 

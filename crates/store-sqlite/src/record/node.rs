@@ -8,7 +8,8 @@ use crate::codec;
 use crate::table::{Row, Table};
 
 impl Row for Node {
-    const TABLE: Table = Table { name: "node", id: "epoch", columns: &["ended"], extra: "" };
+    const TABLE: Table =
+        Table { name: "node", id: "epoch", columns: &["ended", "ended_at"], extra: "" };
 
     fn id(&self) -> Value {
         codec::number(self.epoch.number())
@@ -19,6 +20,6 @@ impl Row for Node {
     }
 
     fn columns(&self) -> Vec<Value> {
-        vec![codec::flag(self.end.is_some())]
+        vec![codec::flag(self.end.is_some()), codec::time(self.end.map(|end| end.at))]
     }
 }

@@ -2,7 +2,7 @@
 
 use rusqlite::types::Value;
 use sexton_domain::change::Version;
-use sexton_domain::session::Session;
+use sexton_domain::session::{EndReason, Session};
 use sexton_store::limits::{self, MAX_SESSION_BYTES};
 use sexton_store::{Conflict, Error};
 
@@ -13,7 +13,20 @@ impl Row for Session {
     const TABLE: Table = Table {
         name: "session",
         id: "id",
-        columns: &["key", "kind", "agent", "job", "epoch", "open", "reason", "expires_at"],
+        columns: &[
+            "key",
+            "kind",
+            "agent",
+            "job",
+            "epoch",
+            "open",
+            "reason",
+            "expires_at",
+            "previous",
+            "active_at",
+            "failure",
+            "held_until",
+        ],
         extra: ", entry_count, bytes",
     };
 
@@ -26,6 +39,10 @@ impl Row for Session {
     }
 
     fn columns(&self) -> Vec<Value> {
+        let held_until = match (&self.hold, self.pinned) {
+            (_, true) => Value::Integer(i64::MAX),
+            (hold, false) => codec::time(hold.as_ref().map(|hold| hold.until)),
+        };
         vec![
             codec::text(self.key.as_str()),
             codec::text(self.kind.as_str()),
@@ -34,7 +51,11 @@ impl Row for Session {
             codec::number(self.owner.epoch.number()),
             codec::flag(self.is_open()),
             self.end_reason().map_or(Value::Null, |reason| codec::text(codec::word(&reason))),
-            codec::time(self.expires_at),
+            codec::time(self.look_at()),
+            codec::id(self.previous.map(|previous| previous.uuid())),
+            codec::time(self.active_at.filter(|_| self.is_open() && self.run.is_none())),
+            codec::flag(self.end_reason().is_some_and(EndReason::is_failure)),
+            held_until,
         ]
     }
 

@@ -24,17 +24,32 @@ struct Place {
     options: Options,
 }
 
+/// A store of the newest version.
+fn newest() -> Place {
+    let place = empty();
+    drop(SqliteDriver::open(place.options.clone()).unwrap());
+    place
+}
+
 /// A store of version 1 with a hook in it.
 fn version_1() -> Place {
+    let place = empty();
+    fs::File::create(&place.options.path).unwrap();
+    let mut db = connect::writer(&place.options).unwrap();
+    let maker =
+        Maker { migrations: &MIGRATIONS[..1], store_id: Uuid::from_u128(1), software: "0.1.0" };
+    maker.migrate(&mut db, &Found::Empty, None).unwrap();
+    db.execute("INSERT INTO hook VALUES ('hook', 1, '{}')", []).unwrap();
+    place
+}
+
+fn empty() -> Place {
     let folder = tempfile::tempdir().unwrap();
     let now = "2027-01-15T08:00:00Z".parse().unwrap();
     let path = folder.path().join("sexton.db");
     let mut options = Options::new(path, Uuid::from_u128(1), now);
     options.mode = Mode::Inline;
     options.software = "0.1.0".to_owned();
-    drop(SqliteDriver::open(options.clone()).unwrap());
-    let db = Connection::open(&options.path).unwrap();
-    db.execute("INSERT INTO hook VALUES ('hook', 1, '{}')", []).unwrap();
     Place { _folder: folder, options }
 }
 
@@ -82,12 +97,11 @@ fn a_store_is_copied_before_it_is_migrated() {
     let copy = place.backup(1);
     assert_eq!(fs::metadata(&copy).unwrap().permissions().mode() & 0o777, 0o600);
     assert!(!place.options.path.with_file_name("sexton.db.v1.bak.tmp").exists());
-    let options = Options { path: copy.clone(), ..place.options };
-    drop(SqliteDriver::open(options).unwrap());
-    let db = Connection::open(copy).unwrap();
+    let db = Connection::open(&copy).unwrap();
     assert_eq!(find(&db).unwrap(), Found::Store { schema: 1, software: "0.1.0".to_owned() });
     let hooks: i64 = db.query_row("SELECT count(*) FROM hook", [], |row| row.get(0)).unwrap();
     assert_eq!(hooks, 1);
+    drop(SqliteDriver::open(Options { path: copy, ..place.options }).unwrap());
 }
 
 #[test]
@@ -107,7 +121,7 @@ fn a_migration_that_fails_leaves_the_store_as_it_was() {
 /// The first start of newer software migrates; whoever only looks does not.
 #[test]
 fn a_store_of_another_version_is_not_opened_for_reading_only() {
-    let place = version_1();
+    let place = newest();
     let read_only = || {
         let options = Options { access: Access::ReadOnly, ..place.options.clone() };
         SqliteDriver::open(options)
@@ -117,15 +131,15 @@ fn a_store_of_another_version_is_not_opened_for_reading_only() {
         let db = Connection::open(&place.options.path).unwrap();
         db.pragma_update(None, "user_version", version).unwrap();
     };
-    set(0);
-    assert!(matches!(read_only(), Err(OpenError::Older { found: 0, supported: 1 })));
-    set(2);
-    assert!(matches!(read_only(), Err(OpenError::Newer { found: 2, supported: 1, .. })));
+    set(1);
+    assert!(matches!(read_only(), Err(OpenError::Older { found: 1, supported: 2 })));
+    set(3);
+    assert!(matches!(read_only(), Err(OpenError::Newer { found: 3, supported: 2, .. })));
 }
 
 #[test]
 fn a_disk_in_memory_has_the_schema_of_a_file() {
-    let place = version_1();
+    let place = newest();
     let disk = Disk::new().unwrap();
     drop(SqliteDriver::in_memory(&disk, place.options.clone()).unwrap());
     let schema = "SELECT group_concat(sql, ';') FROM (SELECT sql FROM sqlite_schema ORDER BY name)";

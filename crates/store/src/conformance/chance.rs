@@ -34,6 +34,6 @@ impl Chance {
 
     /// One of several, or none.
     pub(super) fn maybe<T: Clone>(&mut self, of: &[T]) -> Option<T> {
-        if self.one_in(2) { None } else { Some(self.pick(of).clone()) }
+        if self.one_in(2) || of.is_empty() { None } else { Some(self.pick(of).clone()) }
     }
 }

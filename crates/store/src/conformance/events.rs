@@ -128,3 +128,12 @@ pub async fn a_conflict_leaves_no_number_visible(world: World) {
     let numbers: Vec<_> = events.iter().map(|event| Some(event.seq)).collect();
     assert_eq!(numbers, [first, second]);
 }
+
+/// What a delivery refers to.
+pub async fn an_event_is_found_by_its_id(world: World) {
+    let facts = [world.make.event(), world.make.event()];
+    world.store(facts.iter().cloned().map(Change::from).collect()).await;
+    let found = world.driver().event(facts[1].id).await.unwrap();
+    assert_eq!(found.map(|event| (event.seq, event.fact)), Some((2, facts[1].clone())));
+    assert_eq!(world.driver().event(world.make.id()).await.unwrap(), None);
+}

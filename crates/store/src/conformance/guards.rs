@@ -1,10 +1,12 @@
 //! Guards: what a decision relied on is still so, or the decision is taken again.
 
+use sexton_domain::alert::AlertCode;
 use sexton_domain::change::{Change, Guard, RecordId, Version};
 use sexton_domain::run::{Outcome, State};
+use sexton_domain::session::EndReason;
 
 use super::World;
-use super::make::{append, ended_run, epoch};
+use super::make::{append, ended_run, ended_session, epoch};
 use super::world::id_of;
 use crate::driver::Conflict;
 
@@ -63,6 +65,9 @@ pub async fn a_guard_for_an_absent_record_notices_its_insertion(world: World) {
         world.make.delivery(fact.id, "hook").into(),
         world.make.usage().into(),
         world.make.archive().into(),
+        world.make.segment("segment").into(),
+        world.make.alert(AlertCode::BootLoop, "").into(),
+        world.make.reaper().into(),
         world.make.answer("key").into(),
         world.make.token("hash").into(),
     ];
@@ -113,4 +118,22 @@ pub async fn a_guard_for_an_idle_key_notices_a_running_run(world: World) {
     running.version = Version(1);
     world.put(ended_run(running, Outcome::Failed)).await;
     assert!(holds(&world, idle).await);
+}
+
+/// P6: a session that another continues stays, also when that one opens in the meantime.
+pub async fn a_guard_for_a_session_that_nobody_continues_notices_a_successor(world: World) {
+    let before = ended_session(world.make.session("agent:main:main"), EndReason::Restart);
+    let alone = Guard::NotContinued(before.id);
+    let mut successor = world.make.session("agent:main:main");
+    successor.previous = Some(world.make.id());
+    let other = world.make.session("agent:main:other");
+    world.store(vec![before.clone().into(), successor.clone().into(), other.into()]).await;
+    assert!(holds(&world, alone.clone()).await, "others do not count");
+    successor.version = Version(1);
+    successor.previous = Some(before.id);
+    world.put(successor.clone()).await;
+    assert!(!holds(&world, alone.clone()).await);
+    successor.version = Version(2);
+    world.put(ended_session(successor, EndReason::Idle)).await;
+    assert!(holds(&world, alone).await, "ended ones do not count");
 }

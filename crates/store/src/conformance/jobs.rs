@@ -1,6 +1,7 @@
 //! Jobs: unique keys, and who is due.
 
 use sexton_domain::change::{Change, RecordId, Version};
+use sexton_domain::id::JobId;
 use sexton_domain::job::{Job, SuspendedBy, Suspension};
 
 use super::World;
@@ -78,4 +79,36 @@ pub async fn the_next_due_time_is_the_earliest_of_active_jobs(world: World) {
     none.version = Version(2);
     world.put(none).await;
     assert_eq!(world.driver().next_due().await.unwrap(), None);
+}
+
+/// P6, P8: the loops find the jobs they are for among any number of others, removed ones too.
+pub async fn capped_changed_and_troubled_jobs_are_found_among_all(world: World) {
+    let mut jobs: Vec<Job> = (0..40).map(|n| world.make.job(&format!("job-{n}"))).collect();
+    for (n, job) in jobs.iter_mut().enumerate() {
+        job.spec.retention.max_sessions = n.is_multiple_of(3).then_some(5);
+        job.reindex = n.is_multiple_of(4);
+        job.counters.failing_streak = if n.is_multiple_of(5) { 2 } else { 1 };
+        job.removed_at = n.is_multiple_of(6).then(|| at(1));
+    }
+    world.store(jobs.iter().cloned().map(Change::from).collect()).await;
+    jobs[4].reindex = false;
+    jobs[5].counters.failing_streak = 0;
+    jobs[9].spec.retention.max_sessions = None;
+    for index in [4, 5, 9] {
+        world.put(Job { version: Version(1), ..jobs[index].clone() }).await;
+    }
+    let ids = |found: Vec<Job>| found.into_iter().map(|job| job.id).collect::<Vec<_>>();
+    let expected = |test: fn(&Job) -> bool| -> Vec<JobId> {
+        jobs.iter().filter(|job| test(job)).map(|job| job.id).collect()
+    };
+    let capped = expected(|job| job.spec.retention.max_sessions.is_some());
+    assert_eq!(ids(world.driver().capped_jobs(None, 99).await.unwrap()), capped);
+    assert_eq!(ids(world.driver().capped_jobs(Some(capped[2]), 4).await.unwrap()), capped[3..7]);
+    let changed = expected(|job| job.reindex);
+    assert_eq!(ids(world.driver().jobs_to_reindex(99).await.unwrap()), changed);
+    assert_eq!(ids(world.driver().jobs_to_reindex(2).await.unwrap()), changed[..2]);
+    let troubled = expected(Job::is_troubled);
+    assert!(troubled.len() < expected(|job| job.counters.failing_streak == 2).len());
+    assert_eq!(ids(world.driver().troubled_jobs(99).await.unwrap()), troubled);
+    assert_eq!(ids(world.driver().troubled_jobs(1).await.unwrap()), troubled[..1]);
 }

@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use serde_json::json;
 use sexton_domain::access::{Idempotency, IdempotencyKey, Scope, Token};
 use sexton_domain::agent::{Agent, Command, DEFAULT_GRACE, DEFAULT_TIMEOUT, Executor};
-use sexton_domain::archive::Archive;
+use sexton_domain::alert::{Alert, AlertCode, AlertKey};
+use sexton_domain::archive::{Archive, Segment};
 use sexton_domain::change::{Append, Change, Version};
 use sexton_domain::duration::Duration;
 use sexton_domain::entry::{Entry, Role};
@@ -14,12 +15,15 @@ use sexton_domain::event::{EventType, NewEvent, Subject};
 use sexton_domain::hook::{Delivery, DeliveryState, Disabled, Hook};
 use sexton_domain::id::{EventId, Ids, JobId};
 use sexton_domain::job::{Counters, Job, Source, Spec};
+use sexton_domain::key::SessionKind;
 use sexton_domain::name::AgentName;
 use sexton_domain::node::{Epoch, Node, NodeEnd, Owner, ProcessId};
+use sexton_domain::retention::Policies;
 use sexton_domain::retry::Backoff;
 use sexton_domain::run::{Cause, Input, Outcome, Reason, Run, State};
 use sexton_domain::schedule::Schedule;
 use sexton_domain::session::{EndReason, OpenReason, Session};
+use sexton_domain::sweep::{Reaper, Reindex, Summary};
 use sexton_domain::usage::{Tokens, Usage};
 use sexton_domain::{job, node, run, session};
 
@@ -123,6 +127,7 @@ impl Make {
             created_at: at(0),
             updated_at: at(0),
             revision: 1,
+            reindex: false,
             version: Version::NEW,
         }
     }
@@ -198,6 +203,9 @@ impl Make {
             expires_at: None,
             hold: None,
             pinned: false,
+            active_at: None,
+            closing: None,
+            discard: None,
             version: Version::NEW,
         }
     }
@@ -214,16 +222,19 @@ impl Make {
 
     pub(super) fn hook(&self, name: &str) -> Hook {
         let disabled = Some(Disabled { why: "410 gone".to_owned(), since: at(3) });
-        Hook { name: name.parse().expect("it is a hook name"), disabled, version: Version::NEW }
+        let name = name.parse().expect("it is a hook name");
+        Hook { name, since: Some(at(-9)), disabled, version: Version::NEW }
     }
 
     pub(super) fn delivery(&self, event: EventId, hook: &str) -> Delivery {
         Delivery {
             id: self.id(),
             event,
+            event_type: Some(EventType::SessionStarted),
             hook: hook.parse().expect("it is a hook name"),
             session: Some(self.id()),
             state: DeliveryState::Pending { next_at: at(5) },
+            by_hand: false,
             attempts: 2,
             last_error: Some("connection refused".to_owned()),
             created_at: at(4),
@@ -248,6 +259,8 @@ impl Make {
     pub(super) fn archive(&self) -> Archive {
         Archive {
             session: self.id(),
+            key: Some("agent:main:main".parse().expect("it is a session key")),
+            ended_at: Some(at(60)),
             segment: "2027-01-15.szst".to_owned(),
             offset: 4096,
             length: 1234,
@@ -256,6 +269,50 @@ impl Make {
             archived_at: at(100),
             delete_after: Some(at(1000)),
             deleted_at: None,
+            version: Version::NEW,
+        }
+    }
+
+    pub(super) fn segment(&self, name: &str) -> Segment {
+        Segment {
+            name: name.to_owned(),
+            committed_bytes: 4096 + 1234,
+            frames: 7,
+            delete_after: Some(at(1000)),
+            created_at: at(50),
+            deleted_at: None,
+            version: Version::NEW,
+        }
+    }
+
+    /// Active, about the name.
+    pub(super) fn alert(&self, code: AlertCode, about: &str) -> Alert {
+        Alert {
+            key: AlertKey { code, about: about.to_owned() },
+            message: "it needs a look".to_owned(),
+            subject: Subject { job: Some(self.id()), ..Subject::default() },
+            raised_at: self.now(),
+            cleared_at: None,
+            told: true,
+            version: Version::NEW,
+        }
+    }
+
+    pub(super) fn reaper(&self) -> Reaper {
+        let after = Some(self.id());
+        let last = Summary {
+            started_at: at(70),
+            took_ms: 20,
+            archived: 4,
+            reaped: 3,
+            held: 2,
+            records: 1,
+        };
+        Reaper {
+            indexed: Some(Policies::default()),
+            reindex: vec![Reindex { kind: SessionKind::Chat, after }],
+            deletion_held_until: Some(at(3600)),
+            last: Some(last),
             version: Version::NEW,
         }
     }

@@ -1,12 +1,13 @@
 //! Records: they come back as they were put, and are replaced and deleted only by who knows them.
 
+use sexton_domain::alert::AlertCode;
 use sexton_domain::change::{Change, Record, RecordId, Version};
 use sexton_domain::event::NewEvent;
-use sexton_domain::hook::DeliveryState;
+use sexton_domain::hook::{DeadReason, DeliveryState};
 use sexton_domain::job::Source;
 use sexton_domain::name::HookName;
 use sexton_domain::run::{CancelRequest, Outcome, Range, Reason, RunError};
-use sexton_domain::session::{EndReason, Hold, HoldReason};
+use sexton_domain::session::{Discard, EndReason, Hold, HoldReason};
 use sexton_domain::usage::Tokens;
 
 use super::World;
@@ -22,7 +23,10 @@ pub(super) fn one_of_each(make: &Make, fact: &NewEvent) -> Vec<Record> {
     job.last_slot = Some(at(-1));
     job.backoff_until = Some(at(2));
     job.counters.failing_streak = 4;
+    job.counters.missed_streak = 5;
     job.last_turn = 77;
+    job.reindex = true;
+    job.spec.retention.max_sessions = Some(9);
     let mut run = ended_run(make.slot(&job, at(1)), Outcome::TimedOut);
     run.range = Some(Range { to: at(7), count: 3 });
     run.session = Some(make.id());
@@ -41,8 +45,16 @@ pub(super) fn one_of_each(make: &Make, fact: &NewEvent) -> Vec<Record> {
     session.expires_at = Some(at(99));
     session.hold = Some(Hold { reason: HoldReason::Continued, until: at(100) });
     session.pinned = true;
+    session.active_at = Some(at(59));
+    session.closing = Some(EndReason::Reset);
+    session.discard = Some(Discard::Purge);
     let mut delivered = make.delivery(fact.id, "other");
     delivered.state = DeliveryState::Delivered { at: at(6) };
+    let mut dead = make.delivery(fact.id, "third");
+    dead.state = DeliveryState::Dead { at: at(7), why: DeadReason::MaxAge };
+    dead.by_hand = true;
+    let mut cleared = make.alert(AlertCode::LowDisk, "");
+    cleared.cleared_at = Some(at(90));
     vec![
         Record::Node(make.ended_node(1)),
         Record::Node(make.node(2)),
@@ -54,8 +66,13 @@ pub(super) fn one_of_each(make: &Make, fact: &NewEvent) -> Vec<Record> {
         Record::Hook(make.hook("hook")),
         Record::Delivery(make.delivery(fact.id, "hook")),
         Record::Delivery(delivered),
+        Record::Delivery(dead),
         Record::Usage(make.usage()),
         Record::Archive(make.archive()),
+        Record::Segment(make.segment("2027-01-15.szst")),
+        Record::Alert(make.alert(AlertCode::DeadLetters, "a:hook")),
+        Record::Alert(cleared),
+        Record::Reaper(make.reaper()),
         Record::Idempotency(make.answer("key")),
         Record::Token(make.token("hash")),
     ]
@@ -111,6 +128,9 @@ fn at_version(record: &Record, version: u64) -> Record {
         Record::Hook(hook) => &mut hook.version,
         Record::Delivery(delivery) => &mut delivery.version,
         Record::Archive(archive) => &mut archive.version,
+        Record::Segment(segment) => &mut segment.version,
+        Record::Alert(alert) => &mut alert.version,
+        Record::Reaper(reaper) => &mut reaper.version,
         Record::Token(token) => &mut token.version,
         Record::Usage(_) | Record::Idempotency(_) => panic!("it has no version"),
     };

@@ -197,3 +197,18 @@ pub async fn orphan_runs_are_those_of_epochs_that_do_not_live(world: World) {
         }
     }
 }
+
+/// P2: the turns of a conversation, one after the other.
+pub async fn active_runs_on_a_key_come_in_the_order_of_their_turns(world: World) {
+    let on = |key: &str, turn| Run { turn, ..world.make.run(key) };
+    let mut runs = [on("agent:main:a", 3), on("agent:main:a", 1), on("agent:main:a", 3)].to_vec();
+    runs.push(Run { turn: 2, ..world.make.running("agent:main:a", 1) });
+    runs.push(ended_run(on("agent:main:a", 0), Outcome::Ok));
+    runs.push(on("agent:main:b", 0));
+    world.store(runs.iter().rev().cloned().map(Change::from).collect()).await;
+    let key = |key: &str| key.parse().expect("it is a key");
+    let active = world.driver().active_on(key("agent:main:a")).await.unwrap();
+    let expected = [1, 3, 0, 2].map(|n: usize| runs[n].id);
+    assert_eq!(active.iter().map(|run| run.id).collect::<Vec<_>>(), expected);
+    assert!(world.driver().active_on(key("agent:main:c")).await.unwrap().is_empty());
+}

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use sexton_domain::alert::{Alert, AlertCode};
+use sexton_domain::archive::Archive;
 use sexton_domain::change::{Change, Record, RecordId, Version};
+use sexton_domain::hook::{DeadReason, Delivery, DeliveryState};
 use sexton_domain::id::EventId;
 use sexton_domain::job::Job;
 use sexton_domain::run::Run;
@@ -12,7 +15,7 @@ use super::World;
 use super::chance::Chance;
 use super::lists::{Names, random_run, random_session};
 use super::make::{at, epoch};
-use crate::page::{RunState, Tally};
+use crate::page::{RunState, Standing, Tally};
 
 /// What is stored, as far as it is counted.
 #[derive(Debug, Clone, Default)]
@@ -21,6 +24,9 @@ struct Truth {
     runs: Vec<Run>,
     jobs: Vec<Job>,
     events: Vec<EventId>,
+    deliveries: Vec<Delivery>,
+    archives: Vec<Archive>,
+    alerts: Vec<Alert>,
 }
 
 impl Truth {
@@ -36,7 +42,23 @@ impl Truth {
             *runs.entry((state, run.outcome())).or_insert(0) += 1;
         }
         let jobs = self.jobs.iter().filter(|job| job.removed_at.is_none()).count() as u64;
-        Tally { sessions, runs, jobs, events: self.events.len() as u64 }
+        let mut deliveries = BTreeMap::new();
+        for delivery in &self.deliveries {
+            let standing = Standing::of(&delivery.state);
+            *deliveries.entry((delivery.hook.clone(), standing)).or_insert(0) += 1;
+        }
+        let kept = self.archives.iter().filter(|archive| archive.deleted_at.is_none());
+        let archives = kept.fold((0, 0), |(count, bytes), kept| (count + 1, bytes + kept.length));
+        Tally {
+            sessions,
+            runs,
+            jobs,
+            events: self.events.len() as u64,
+            deliveries,
+            archives,
+            troubled: self.jobs.iter().filter(|job| job.is_troubled()).count() as u64,
+            alerts: self.alerts.iter().filter(|alert| alert.is_active()).count() as u64,
+        }
     }
 }
 
@@ -55,7 +77,7 @@ fn put_over<T: Clone + Into<Change>>(
 /// One random change that can be stored, and what is true after it.
 fn step(world: &World, truth: &mut Truth, chance: &mut Chance, names: &Names, n: usize) -> Change {
     let make = &world.make;
-    match chance.below(9) {
+    match chance.below(15) {
         0 | 1 => {
             let mut session = random_session(make, chance, names);
             truth.sessions.push(Session { version: Version(1), ..session.clone() });
@@ -70,6 +92,7 @@ fn step(world: &World, truth: &mut Truth, chance: &mut Chance, names: &Names, n:
         4 => {
             let mut job = make.job(&format!("job-{n}"));
             job.removed_at = chance.one_in(3).then(|| at(1));
+            job.counters.failing_streak = chance.below(4) as u32;
             truth.jobs.push(Job { version: Version(1), ..job.clone() });
             job.into()
         }
@@ -88,8 +111,45 @@ fn step(world: &World, truth: &mut Truth, chance: &mut Chance, names: &Names, n:
             let index = chance.below(truth.jobs.len());
             let old = &mut truth.jobs[index];
             let removed_at = chance.one_in(2).then(|| at(2));
-            let new = Job { removed_at, ..old.clone() };
+            let mut new = Job { removed_at, ..old.clone() };
+            new.counters.failing_streak = chance.below(4) as u32;
             put_over(old, new, |job| &mut job.version)
+        }
+        8 => {
+            let hook = format!("hook-{}", chance.below(3));
+            let mut delivery = make.delivery(make.id(), &hook);
+            delivery.state = random_standing(chance);
+            truth.deliveries.push(Delivery { version: Version(1), ..delivery.clone() });
+            delivery.into()
+        }
+        9 if !truth.deliveries.is_empty() => {
+            let index = chance.below(truth.deliveries.len());
+            let old = &mut truth.deliveries[index];
+            let new = Delivery { state: random_standing(chance), ..old.clone() };
+            put_over(old, new, |delivery| &mut delivery.version)
+        }
+        10 => {
+            let archive = Archive { length: chance.number() % 5000, ..make.archive() };
+            truth.archives.push(Archive { version: Version(1), ..archive.clone() });
+            archive.into()
+        }
+        11 if !truth.archives.is_empty() => {
+            let index = chance.below(truth.archives.len());
+            let old = &mut truth.archives[index];
+            let deleted_at = chance.one_in(2).then(|| at(2));
+            let new = Archive { deleted_at, length: chance.number() % 5000, ..old.clone() };
+            put_over(old, new, |archive| &mut archive.version)
+        }
+        12 => {
+            let alert = make.alert(AlertCode::JobMissed, &format!("job-{n}"));
+            truth.alerts.push(Alert { version: Version(1), ..alert.clone() });
+            alert.into()
+        }
+        13 if !truth.alerts.is_empty() => {
+            let index = chance.below(truth.alerts.len());
+            let old = &mut truth.alerts[index];
+            let new = Alert { cleared_at: chance.one_in(2).then(|| at(2)), ..old.clone() };
+            put_over(old, new, |alert| &mut alert.version)
         }
         _ => delete(truth, chance).unwrap_or_else(|| {
             let fact = world.make.event();
@@ -99,17 +159,31 @@ fn step(world: &World, truth: &mut Truth, chance: &mut Chance, names: &Names, n:
     }
 }
 
+fn random_standing(chance: &mut Chance) -> DeliveryState {
+    match chance.below(3) {
+        0 => DeliveryState::Pending { next_at: at(1) },
+        1 => DeliveryState::Delivered { at: at(2) },
+        _ => DeliveryState::Dead { at: at(3), why: DeadReason::MaxAttempts },
+    }
+}
+
 fn delete(truth: &mut Truth, chance: &mut Chance) -> Option<Change> {
     fn take<T>(of: &mut Vec<T>, chance: &mut Chance) -> Option<T> {
         if of.is_empty() { None } else { Some(of.swap_remove(chance.below(of.len()))) }
     }
-    Some(match chance.below(4) {
+    Some(match chance.below(7) {
         0 => take(&mut truth.sessions, chance)
             .map(|gone| Change::Delete(RecordId::Session(gone.id), gone.version))?,
         1 => take(&mut truth.runs, chance)
             .map(|gone| Change::Delete(RecordId::Run(gone.id), gone.version))?,
         2 => take(&mut truth.jobs, chance)
             .map(|gone| Change::Delete(RecordId::Job(gone.id), gone.version))?,
+        3 => take(&mut truth.deliveries, chance)
+            .map(|gone| Change::Delete(RecordId::Delivery(gone.id), gone.version))?,
+        4 => take(&mut truth.archives, chance)
+            .map(|gone| Change::Delete(RecordId::Archive(gone.session), gone.version))?,
+        5 => take(&mut truth.alerts, chance)
+            .map(|gone| Change::Delete(RecordId::Alert(gone.key), gone.version))?,
         _ => take(&mut truth.events, chance)
             .map(|gone| Change::Delete(RecordId::Event(gone), Version(1)))?,
     })

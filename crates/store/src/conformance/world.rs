@@ -145,6 +145,9 @@ pub(super) fn accepted(mut record: Record) -> Record {
         Record::Hook(hook) => bump(&mut hook.version),
         Record::Delivery(delivery) => bump(&mut delivery.version),
         Record::Archive(archive) => bump(&mut archive.version),
+        Record::Segment(segment) => bump(&mut segment.version),
+        Record::Alert(alert) => bump(&mut alert.version),
+        Record::Reaper(reaper) => bump(&mut reaper.version),
         Record::Token(token) => bump(&mut token.version),
         Record::Usage(_) | Record::Idempotency(_) => {}
     }
