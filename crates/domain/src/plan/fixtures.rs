@@ -505,6 +505,9 @@ impl World {
             Guard::Alive(epoch) => *epoch == owner().epoch,
             Guard::NothingRunning(job) => self.running().iter().all(|run| run.job != Some(*job)),
             Guard::KeyIdle(key) => self.running().iter().all(|run| run.session_key != *key),
+            Guard::NotContinued(id) => {
+                self.sessions.values().all(|next| !next.is_open() || next.previous != Some(*id))
+            }
             Guard::Unchanged(..) => panic!("no decision of these plans asks for this"),
         }
     }

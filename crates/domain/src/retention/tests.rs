@@ -25,6 +25,9 @@ fn session(reason: EndReason) -> Session {
         expires_at: None,
         hold: None,
         pinned: false,
+        active_at: None,
+        closing: None,
+        discard: None,
         version: crate::change::Version::NEW,
     }
 }
