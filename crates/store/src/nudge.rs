@@ -67,14 +67,11 @@ impl Topics {
             match change {
                 Change::Put(Record::Job(_)) => topics.0[Topic::Jobs as usize] = true,
                 Change::Put(Record::Delivery(delivery)) => {
-                    if matches!(delivery.state, DeliveryState::Pending { .. }) {
-                        topics.0[Topic::Deliveries as usize] = true;
-                    }
+                    let pending = matches!(delivery.state, DeliveryState::Pending { .. });
+                    topics.0[Topic::Deliveries as usize] |= pending;
                 }
                 Change::Put(Record::Session(session)) => {
-                    if session.look_at().is_some() {
-                        topics.0[Topic::Sessions as usize] = true;
-                    }
+                    topics.0[Topic::Sessions as usize] |= session.look_at().is_some();
                 }
                 Change::Put(Record::Run(run)) => {
                     let cancels =

@@ -14,7 +14,7 @@ use sexton_domain::session::Session;
 use super::World;
 use super::chance::Chance;
 use super::lists::{Names, random_run, random_session};
-use super::make::{at, epoch};
+use super::make::{Make, at, epoch};
 use crate::page::{RunState, Standing, Tally};
 
 /// What is stored, as far as it is counted.
@@ -115,47 +115,59 @@ fn step(world: &World, truth: &mut Truth, chance: &mut Chance, names: &Names, n:
             new.counters.failing_streak = chance.below(4) as u32;
             put_over(old, new, |job| &mut job.version)
         }
-        8 => {
+        8..=13 => told_kept_and_raised(make, truth, chance, n),
+        _ => delete(truth, chance).unwrap_or_else(|| {
+            let fact = world.make.event();
+            truth.events.push(fact.id);
+            fact.into()
+        }),
+    }
+}
+
+/// The same for deliveries, archives and alerts.
+fn told_kept_and_raised(make: &Make, truth: &mut Truth, chance: &mut Chance, n: usize) -> Change {
+    match chance.below(6) {
+        0 => {
             let hook = format!("hook-{}", chance.below(3));
             let mut delivery = make.delivery(make.id(), &hook);
             delivery.state = random_standing(chance);
             truth.deliveries.push(Delivery { version: Version(1), ..delivery.clone() });
             delivery.into()
         }
-        9 if !truth.deliveries.is_empty() => {
+        1 if !truth.deliveries.is_empty() => {
             let index = chance.below(truth.deliveries.len());
             let old = &mut truth.deliveries[index];
             let new = Delivery { state: random_standing(chance), ..old.clone() };
             put_over(old, new, |delivery| &mut delivery.version)
         }
-        10 => {
+        2 => {
             let archive = Archive { length: chance.number() % 5000, ..make.archive() };
             truth.archives.push(Archive { version: Version(1), ..archive.clone() });
             archive.into()
         }
-        11 if !truth.archives.is_empty() => {
+        3 if !truth.archives.is_empty() => {
             let index = chance.below(truth.archives.len());
             let old = &mut truth.archives[index];
             let deleted_at = chance.one_in(2).then(|| at(2));
             let new = Archive { deleted_at, length: chance.number() % 5000, ..old.clone() };
             put_over(old, new, |archive| &mut archive.version)
         }
-        12 => {
+        4 => {
             let alert = make.alert(AlertCode::JobMissed, &format!("job-{n}"));
             truth.alerts.push(Alert { version: Version(1), ..alert.clone() });
             alert.into()
         }
-        13 if !truth.alerts.is_empty() => {
+        _ if !truth.alerts.is_empty() => {
             let index = chance.below(truth.alerts.len());
             let old = &mut truth.alerts[index];
             let new = Alert { cleared_at: chance.one_in(2).then(|| at(2)), ..old.clone() };
             put_over(old, new, |alert| &mut alert.version)
         }
-        _ => delete(truth, chance).unwrap_or_else(|| {
-            let fact = world.make.event();
+        _ => {
+            let fact = make.event();
             truth.events.push(fact.id);
             fact.into()
-        }),
+        }
     }
 }
 
