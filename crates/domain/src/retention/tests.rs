@@ -28,6 +28,7 @@ fn session(reason: EndReason) -> Session {
         active_at: None,
         closing: None,
         discard: None,
+        usage: None,
         version: crate::change::Version::NEW,
     }
 }
