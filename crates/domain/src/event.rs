@@ -172,6 +172,7 @@ impl Teller<'_> {
             "duration_ms": ended.map(|at| Duration::between(session.opened_at, at).as_millis()),
             "entry_count": session.entry_count,
             "previous_session_id": session.previous,
+            "usage": session.usage,
             "transcript": format!("/v1/sessions/{}/transcript", session.id),
         });
         let subject = Subject {

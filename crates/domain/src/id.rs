@@ -119,6 +119,17 @@ fn mix(mut z: u64) -> u64 {
     z ^ (z >> 31)
 }
 
+impl UsageId {
+    /// The id of what a line of a run's report counts: always the same, so that counting it again
+    /// finds it counted.
+    pub fn of(run: RunId, line: u64) -> Self {
+        let seed = run.uuid().as_u128();
+        // The first 48 bits of a UUIDv7 are its milliseconds.
+        let at_ms = u64::try_from(seed >> 80).unwrap_or(0);
+        Ids { at_ms, seed, minted: line }.mint()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -133,6 +144,16 @@ mod tests {
         assert!(minted.iter().all(|id| id.uuid().get_version_num() == 7));
         assert_eq!(minted[0], Ids::new(now, 7).mint());
         assert_ne!(minted[0], Ids::new(now, 8).mint());
+    }
+
+    #[test]
+    fn the_id_of_a_reported_line_follows_from_run_and_line_alone() {
+        let mut ids = Ids::new("2026-11-20T18:00:00Z".parse().unwrap(), 7);
+        let runs: Vec<RunId> = (0..100).map(|_| ids.mint()).collect();
+        let all = || runs.iter().flat_map(|run| (1..100).map(|line| UsageId::of(*run, line)));
+        let distinct: std::collections::BTreeSet<UsageId> = all().collect();
+        assert_eq!(distinct.len(), 100 * 99);
+        assert!(all().eq(all()) && all().all(|id| id.uuid().get_version_num() == 7));
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub mod meta;
 pub mod name;
 pub mod node;
 pub mod plan;
+pub mod report;
 pub mod reset;
 pub mod retention;
 pub mod retry;

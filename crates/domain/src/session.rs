@@ -8,6 +8,7 @@ use crate::id::{JobId, RunId, SessionId};
 use crate::key::{SessionKey, SessionKind};
 use crate::name::{AgentName, JobKey};
 use crate::node::Owner;
+use crate::usage::Tokens;
 
 /// Why a session ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -212,6 +213,9 @@ pub struct Session {
     /// Deleted by hand: it goes as soon as its end is told.
     #[serde(default)]
     pub discard: Option<Discard>,
+    /// What its runs took, as far as their agents reported it.
+    #[serde(default)]
+    pub usage: Option<Tokens>,
     /// For compare-and-swap.
     pub version: Version,
 }

@@ -20,6 +20,43 @@ pub struct Tokens {
     pub cost_micro_usd: u64,
 }
 
+impl Tokens {
+    /// The sum. It stays at the largest number instead of becoming a wrong one.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self {
+            input: self.input.saturating_add(other.input),
+            output: self.output.saturating_add(other.output),
+            cached: self.cached.saturating_add(other.cached),
+            cost_micro_usd: self.cost_micro_usd.saturating_add(other.cost_micro_usd),
+        }
+    }
+}
+
+/// The sum of two, where nothing and nothing is nothing.
+pub fn plus(a: Option<Tokens>, b: Option<Tokens>) -> Option<Tokens> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.plus(b)),
+        (a, b) => a.or(b),
+    }
+}
+
+/// What a line of a run's report says that it took.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spent {
+    /// The line's number, from 1: with the run it is the identity of the report.
+    pub line: u64,
+    /// The model, as the agent names it.
+    pub model: String,
+    /// What it took.
+    pub tokens: Tokens,
+}
+
+/// The sum of a run's reports; none without any.
+pub fn total(spent: &[Spent]) -> Option<Tokens> {
+    spent.iter().map(|spent| spent.tokens).reduce(Tokens::plus)
+}
+
 /// One report of an agent. Never changed; rolled up per day before it is deleted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {

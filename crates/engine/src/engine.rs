@@ -123,6 +123,7 @@ impl Engine {
         );
         let mut reconciler = node.reconciler(lease);
         clear_up(&node.env, &mut reconciler).await?;
+        node.env.run_files.clear(&node.store).await;
         if let Some(Declaration { source, jobs, empty }) = jobs
             && let Err(refused) = handle.bring_in_line(&source, &jobs, empty).await
         {

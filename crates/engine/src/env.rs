@@ -10,6 +10,7 @@ use sexton_domain::plan::Moment;
 use crate::clock::Clock;
 use crate::entropy::Entropy;
 use crate::executor::Executor;
+use crate::run_files::RunFiles;
 use crate::tasks::Tasks;
 
 /// What the engine stands on. Cheap to clone.
@@ -23,6 +24,8 @@ pub struct Env {
     pub tasks: Tasks,
     /// How processes are started.
     pub executor: Arc<dyn Executor>,
+    /// Where the files of runs lie.
+    pub run_files: RunFiles,
     /// Where this is.
     pub host: Arc<Host>,
 }

@@ -14,6 +14,7 @@ mod heartbeat;
 mod output;
 pub mod process;
 mod reconciler;
+mod run_files;
 mod runner;
 mod runners;
 mod scheduler;
@@ -22,4 +23,5 @@ pub mod tasks;
 mod ticker;
 mod transcript;
 
+pub use run_files::RunFiles;
 pub use sexton_store::{Error as StoreError, Stats, page};

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use sexton_domain::id::RunId;
 use sexton_domain::node::{EndReason, Epoch, Owner};
 use sexton_domain::plan::ending::Snapshot;
-use sexton_domain::plan::reconcile::{self, Fence};
+use sexton_domain::plan::reconcile::{self, Fence, Loss};
 use sexton_domain::run::{Reason, Run};
 use sexton_domain::session::Session;
 use sexton_store::{Error, Store};
@@ -19,6 +19,7 @@ use crate::env::Env;
 use crate::executor::BuryError;
 use crate::tasks::TaskKind;
 use crate::ticker::{Loop, Pass};
+use crate::transcript;
 
 /// How many orphans one read takes.
 const PAGE: u32 = 256;
@@ -126,23 +127,31 @@ impl Reconciler {
     }
 
     async fn end_run(&self, id: RunId) -> Result<(), Error> {
+        let report = self.env.run_files.report(id).await;
         let mut attempts = self.store.attempts("end an orphaned run");
         let reason = match self.fence {
             Fence::Exclusive => Reason::Crash,
             Fence::Lease => Reason::NodeLost,
         };
         loop {
-            let Some(run) = self.store.run(id).await? else { return Ok(()) };
-            let loaded = Loaded::read(&self.store, &run).await?;
-            let snapshot = loaded.snapshot(&run);
-            let Ok(decision) = reconcile::end_orphan(snapshot, reason, &mut self.env.moment())
+            let Some(run) = self.store.run(id).await? else { break };
+            let mut loaded = Loaded::read(&self.store, &run).await?;
+            let mut moment = self.env.moment();
+            let remark = report.remark().zip(loaded.session.as_mut());
+            let remark = remark
+                .and_then(|(remark, session)| transcript::remark(session, remark, moment.now));
+            let loss = Loss { reason, spent: report.spent.clone() };
+            let Ok(decision) = reconcile::end_orphan(loaded.snapshot(&run), loss, &mut moment)
             else {
-                return Ok(());
+                break;
             };
-            if attempts.commit(decision.changes).await?.is_some() {
-                return Ok(());
+            let changes = remark.into_iter().chain(decision.changes).collect();
+            if attempts.commit(changes).await?.is_some() {
+                break;
             }
         }
+        self.env.run_files.remove(id).await;
+        Ok(())
     }
 
     /// Ends sessions without a living owner; those of runs that still live stay.

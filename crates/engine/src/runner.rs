@@ -19,6 +19,7 @@ use crate::env::Env;
 use crate::executor::{Execution, Exit, Progress, StartError, Work};
 use crate::output::Output;
 use crate::reconciler::Loaded;
+use crate::run_files::Folder;
 use crate::runners::Stop;
 use crate::settings::Settings;
 use crate::transcript::{self, NotOurs, Transcript};
@@ -40,6 +41,15 @@ pub(crate) struct Runner {
     pub(crate) stop: watch::Receiver<Option<Stop>>,
 }
 
+/// What an agent is told of in its environment.
+struct Told<'a> {
+    run: &'a Run,
+    session: &'a Session,
+    files: Option<&'a Folder>,
+    /// What it gets of the gateway's own environment.
+    pass: &'a [String],
+}
+
 impl Runner {
     /// From claim to end. A panic on the way ends the run as interrupted, after its processes are
     /// proven dead.
@@ -50,7 +60,8 @@ impl Runner {
         }
         tracing::error!(run.id = %run.id, "a runner panicked; its run is ended");
         self.bury(&run).await;
-        let ending = Ending::plain(Outcome::Interrupted, Reason::Crash);
+        let report = self.env.run_files.report(run.id).await;
+        let ending = report.settle(Ending::plain(Outcome::Interrupted, Reason::Crash));
         self.end(&run, ending, None).await;
     }
 
@@ -75,7 +86,7 @@ impl Runner {
             },
         };
         let ended = match ended {
-            Ok(ending) => transcript.settle_all().await.map(|()| ending),
+            Ok(ending) => self.take_report(run, ending, &mut transcript).await,
             Err(not_ours) => Err(not_ours),
         };
         match ended {
@@ -84,6 +95,21 @@ impl Runner {
                 tracing::warn!(run.id = %run.id, "the run is not this epoch's any more");
             }
         }
+    }
+
+    /// Takes what the agent says of the run into its transcript and its end.
+    async fn take_report(
+        &self,
+        run: &Run,
+        ending: Ending,
+        transcript: &mut Transcript,
+    ) -> Result<Ending, NotOurs> {
+        let report = self.env.run_files.report(run.id).await;
+        if let Some(remark) = report.remark() {
+            transcript.push(Role::System, remark);
+        }
+        transcript.settle_all().await?;
+        Ok(report.settle(ending))
     }
 
     /// Kills what there is of a run, until it is proven dead.
@@ -128,12 +154,16 @@ impl Runner {
         let Some(agent) = settings else {
             return Err(StartError::UnknownAgent { agent: run.agent.clone() });
         };
+        let files = self.env.run_files.make(run.id).await.map_err(|source| {
+            StartError::Resources { doing: "make the folder of the run's files", source }
+        })?;
         let Settled::Process(command) = &agent.executor;
+        let told = Told { run, session, files: files.as_ref(), pass: &command.env_pass };
         let work = Work {
             run: run.id.uuid(),
             command: command.argv.clone(),
             cwd: self.settings.data_dir.join(&command.cwd),
-            env: self.environment(run, session, &command.env_pass),
+            env: self.environment(told),
             prompt: prompt.to_owned(),
             grace: agent.grace.to_std(),
             // A byte that is no UTF-8 becomes a replacement character of three.
@@ -143,7 +173,8 @@ impl Runner {
     }
 
     /// A small clean environment: what every program needs, what the config names, what the run is.
-    fn environment(&self, run: &Run, session: &Session, pass: &[String]) -> Vec<(String, String)> {
+    fn environment(&self, told: Told<'_>) -> Vec<(String, String)> {
+        let Told { run, session, files, pass } = told;
         let gateway = &self.env.host.environment;
         let inherited = ["PATH", "HOME", "LANG", "TZ"].into_iter();
         let mut env: std::collections::BTreeMap<String, String> = inherited
@@ -164,6 +195,7 @@ impl Runner {
         set("SEXTON_ATTEMPT", Some(run.attempt.to_string()));
         set("SEXTON_SLOT", run.slot.map(|slot| slot.to_string()));
         set("SEXTON_PREVIOUS_SESSION_ID", session.previous.map(|id| id.to_string()));
+        set("SEXTON_REPORT", files.and_then(|files| Some(files.report().to_str()?.to_owned())));
         if let State::Running { deadline, .. } = run.state {
             set("SEXTON_DEADLINE", Some(deadline.to_string()));
         }
@@ -240,7 +272,7 @@ impl Runner {
     async fn end(&self, run: &Run, ending: Ending, transcript: Option<&Transcript>) {
         loop {
             match self.try_end(run, &ending, transcript).await {
-                Ok(()) => return,
+                Ok(()) => return self.env.run_files.remove(run.id).await,
                 Err(Error::Closed) => return,
                 Err(error) => {
                     tracing::error!(run.id = %run.id, %error, "a run's end could not be written; trying again");

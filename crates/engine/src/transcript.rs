@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use sexton_domain::change::{Append, Change};
 use sexton_domain::entry::{Entry, Role};
 use sexton_domain::id::SessionId;
@@ -26,6 +27,18 @@ const RETRY: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("append to a session that this epoch does not own")]
 pub(crate) struct NotOurs;
+
+/// A remark at the end of an open session's transcript, for a commit that also stores the session; it
+/// counts the entry.
+pub(crate) fn remark(session: &mut Session, content: String, at: Timestamp) -> Option<Change> {
+    if !session.is_open() {
+        return None;
+    }
+    session.entry_count += 1;
+    session.bytes += content.len() as u64;
+    let entries = vec![Entry { seq: session.entry_count, at, role: Role::System, content }];
+    Some(Change::Append(Append { session: session.id, epoch: session.owner.epoch, entries }))
+}
 
 /// The writing end of a transcript.
 #[derive(Debug)]

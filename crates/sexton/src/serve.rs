@@ -8,6 +8,7 @@ use std::sync::Arc;
 use sexton_domain::node::EndReason;
 use sexton_domain::plan::jobs::Empty;
 use sexton_domain::plan::reconcile::Fence;
+use sexton_engine::RunFiles;
 use sexton_engine::clock::Clock as _;
 use sexton_engine::engine::{Declaration, Engine, Start};
 use sexton_engine::env::Env;
@@ -135,6 +136,7 @@ impl Prepared {
             entropy: Arc::clone(&self.machine.entropy),
             tasks: Tasks::default(),
             executor: Arc::new(ProcessExecutor::new(shim)),
+            run_files: RunFiles::within(self.dir.path()),
             host: Arc::new(host::here()),
         })
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use sexton_domain::node::{EndReason, Epoch, ProcessId};
 use sexton_domain::plan::jobs::Empty;
 use sexton_domain::plan::reconcile::Fence;
+use sexton_engine::RunFiles;
 use sexton_engine::engine::{Declaration, Engine, Start};
 use sexton_engine::entropy::Entropy;
 use sexton_engine::env::{Env, Host};
@@ -271,6 +272,7 @@ fn start(world: &World, clock: Arc<crate::time::LifeClock>, crew: &Crew) -> Star
             entropy: Arc::new(Entropy::from_seed(world.die.seed())),
             tasks: crew.tasks(),
             executor: world.executor(),
+            run_files: RunFiles::nowhere(),
             host: Arc::new(host),
         },
         settings: world.nature.settings(&world.die),

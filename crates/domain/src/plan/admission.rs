@@ -199,6 +199,7 @@ fn open_session(run: &Run, owner: Owner, moment: &mut Moment) -> Session {
         active_at: None,
         closing: None,
         discard: None,
+        usage: None,
         version: crate::change::Version::NEW,
     }
 }

@@ -3,6 +3,7 @@
 use crate::change::{Decision, Effect};
 use crate::duration::Duration;
 use crate::event::{EventType, Subject};
+use crate::id::UsageId;
 use crate::job::{
     AUTO_DISABLE_AFTER, Counters, DEFAULT_TEMPORARY_RETRIES, Job, OnInterrupt, SuspendedBy,
     Suspension,
@@ -13,7 +14,7 @@ use crate::run::{
     self, CancelRequest, Cause, MAX_INTERRUPTIONS, Outcome, Reason, Rejected, Run, RunError, State,
 };
 use crate::session::{self, EndReason, Session};
-use crate::usage::Tokens;
+use crate::usage::{self, Spent, Usage};
 
 /// What the decision looks at.
 #[derive(Debug, Clone, Copy)]
@@ -41,8 +42,8 @@ pub struct Ending {
     pub output: Option<String>,
     /// The end of stderr.
     pub stderr: Option<String>,
-    /// What it took.
-    pub usage: Option<Tokens>,
+    /// What it took, report by report.
+    pub spent: Vec<Spent>,
     /// What the agent says about a retry.
     pub retry: RetryWish,
 }
@@ -70,7 +71,7 @@ impl Ending {
             error: None,
             output: None,
             stderr: None,
-            usage: None,
+            spent: Vec::new(),
             retry: RetryWish::Policy,
         }
     }
@@ -95,19 +96,28 @@ pub fn end_run(
     };
     let state = run.state.next(run::Event::End { at: moment.now, outcome, reason })?;
     let mut decision = Decision::default();
+    let took = usage::total(&ending.spent);
+    let session = session
+        .map(|session| Session { usage: usage::plus(session.usage, took), ..session.clone() });
     // An isolated session ends with its run; a persistent one only if its owner died with it.
     let owner_died = is_crash(ending.reason);
-    let over = session.filter(|session| session.run == Some(run.id) || owner_died);
-    if let Some(session) = over {
-        let reason = session_reason(ending.outcome, ending.reason);
-        decision.merge(end_session(session, reason, moment));
+    match session {
+        Some(session) if session.run == Some(run.id) || owner_died => {
+            let reason = session_reason(ending.outcome, ending.reason);
+            decision.merge(end_session(&session, reason, moment));
+        }
+        Some(session) if took.is_some() => decision.change(session),
+        _ => {}
+    }
+    for report in ending.spent {
+        decision.change(reported(run, report, moment));
     }
     let ended = Run {
         state,
         error: ending.error,
         output: ending.output,
         stderr: ending.stderr,
-        usage: ending.usage,
+        usage: took,
         ..run.clone()
     };
     let retry = match follow_up {
@@ -125,6 +135,20 @@ pub fn end_run(
         decision.change(retry);
     }
     Ok(decision)
+}
+
+/// The record of what a line of a run's report says that it took.
+fn reported(run: &Run, spent: Spent, moment: &Moment) -> Usage {
+    Usage {
+        id: UsageId::of(run.id, spent.line),
+        at: moment.now,
+        job: run.job,
+        agent: run.agent.clone(),
+        run: run.id,
+        session: run.session,
+        model: spent.model,
+        tokens: spent.tokens,
+    }
 }
 
 /// Ends an open session and tells it.

@@ -354,7 +354,7 @@ impl World {
                     assert!(self.told.insert(event.id), "an event id was reused");
                     self.events.push(event);
                 }
-                Change::Require(_) => {}
+                Change::Require(_) | Change::Put(Record::Usage(_)) => {}
                 other => panic!("no decision of these plans does this: {other:?}"),
             }
         }
@@ -466,6 +466,9 @@ impl World {
             .collect();
         match self.sessions.get(&session.id) {
             None => assert_eq!(told, [EventType::SessionStarted]),
+            Some(before) if session.is_open() => {
+                assert_eq!((told, before.state), (Vec::new(), session.state));
+            }
             Some(before) => {
                 assert_eq!(told, [EventType::SessionEnded]);
                 assert_eq!(before.state, session::State::Open);

@@ -13,6 +13,7 @@ use crate::plan::admission::CatchUp;
 use crate::plan::ending::{self, Ending, Snapshot};
 use crate::run::{Event, Outcome, Reason, Rejected, Run, RunError, State};
 use crate::session::{EndReason, Session};
+use crate::usage::Spent;
 
 /// A gateway that has been up this long did not die of its start.
 pub const STABLE_AFTER: Duration = Duration::from_secs(60);
@@ -55,6 +56,15 @@ pub fn bury_node(dead: &Node, reason: node::EndReason, moment: &mut Moment) -> D
     decision
 }
 
+/// What is known of the end of a dead epoch's run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Loss {
+    /// How the epoch was lost.
+    pub reason: Reason,
+    /// What the run had reported until then.
+    pub spent: Vec<Spent>,
+}
+
 /// Ends the run of a dead epoch: interrupted, with another attempt where the job asks for it.
 ///
 /// # Errors
@@ -62,15 +72,17 @@ pub fn bury_node(dead: &Node, reason: node::EndReason, moment: &mut Moment) -> D
 /// [`Rejected`] when the run has ended meanwhile.
 pub fn end_orphan(
     snapshot: Snapshot<'_>,
-    reason: Reason,
+    loss: Loss,
     moment: &mut Moment,
 ) -> Result<Decision, Rejected> {
+    let Loss { reason, spent } = loss;
     let message = match reason {
         Reason::NodeLost => "the lease of the node that ran it ran out",
         _ => "the gateway that ran it died",
     };
     let error = RunError { class: "interrupted".to_owned(), message: message.to_owned() };
-    let ending = Ending { error: Some(error), ..Ending::plain(Outcome::Interrupted, reason) };
+    let ended = Ending::plain(Outcome::Interrupted, reason);
+    let ending = Ending { error: Some(error), spent, ..ended };
     ending::end_run(snapshot, ending, moment)
 }
 

@@ -16,6 +16,7 @@ use sexton_domain::plan::reconcile::Fence;
 use sexton_domain::retry::Backoff;
 use sexton_domain::run::Run;
 use sexton_domain::schedule::Schedule;
+use sexton_engine::RunFiles;
 use sexton_engine::clock::{Clock, SystemClock};
 use sexton_engine::engine::{Engine, Start};
 use sexton_engine::entropy::Entropy;
@@ -89,6 +90,7 @@ impl World {
             entropy: Arc::new(Entropy::from_os().unwrap()),
             tasks: Tasks::default(),
             executor: Arc::new(executor),
+            run_files: RunFiles::within(self.dir.path()),
             host: Arc::new(host),
         };
         let agents = self.agents.iter().map(|(name, agent)| {

@@ -16,6 +16,7 @@ use sexton_domain::id::Ids;
 use sexton_domain::node::{EndReason, ProcessId};
 use sexton_domain::plan::admission::Limits;
 use sexton_domain::plan::reconcile::Fence;
+use sexton_engine::RunFiles;
 use sexton_engine::clock::{Clock, SystemClock};
 use sexton_engine::engine::{Declaration, Engine, Start};
 use sexton_engine::entropy::Entropy;
@@ -167,6 +168,7 @@ fn env() -> Env {
         entropy: Arc::new(Entropy::from_os().unwrap()),
         tasks: Tasks::default(),
         executor: Arc::new(Pretended),
+        run_files: RunFiles::nowhere(),
         host: Arc::new(host),
     }
 }

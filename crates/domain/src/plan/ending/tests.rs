@@ -6,6 +6,7 @@ use crate::id::{JobId, RunId};
 use crate::job::{Overlap, Spec, Target};
 use crate::plan::fixtures::{World, crashed, cron, failed, ok, once, span, spec, temporary, time};
 use crate::plan::jobs;
+use crate::usage::Tokens;
 
 fn hourly() -> Spec {
     spec(cron("0 * * * *"))
@@ -21,6 +22,10 @@ fn shut_down() -> Ending {
 
 fn says(retry: RetryWish) -> Ending {
     Ending { retry, ..failed() }
+}
+
+fn report(line: u64, input: u64) -> Spent {
+    Spent { line, model: "m".to_owned(), tokens: Tokens { input, ..Tokens::default() } }
 }
 
 /// A world in which the job's slot of 11:00 is running.
@@ -96,7 +101,7 @@ fn an_end_is_one_batch_with_everything_that_follows_from_it() {
         output: Some("answer".to_owned()),
         stderr: Some("noise".to_owned()),
         error: Some(RunError { class: "exit".to_owned(), message: "exit code 1".to_owned() }),
-        usage: Some(Tokens { input: 1, ..Tokens::default() }),
+        spent: vec![report(1, 10), report(4, 5)],
         ..failed()
     };
     let decision = world.ended(run, ending.clone()).unwrap();
@@ -110,17 +115,69 @@ fn an_end_is_one_batch_with_everything_that_follows_from_it() {
         .collect();
     assert!(matches!(
         stored[..],
-        [Record::Session(_), Record::Run(_), Record::Job(_), Record::Run(_)]
+        [
+            Record::Session(_),
+            Record::Usage(_),
+            Record::Usage(_),
+            Record::Run(_),
+            Record::Job(_),
+            Record::Run(_)
+        ]
     ));
     world.commit(decision);
     let ended = &world.runs[&run];
     assert_eq!((&ended.output, &ended.stderr), (&ending.output, &ending.stderr));
-    assert_eq!((&ended.error, ended.usage), (&ending.error, ending.usage));
+    let sum = Some(Tokens { input: 15, ..Tokens::default() });
+    assert_eq!((&ended.error, ended.usage), (&ending.error, sum));
+    assert_eq!(world.sessions[&ended.session.unwrap()].usage, sum);
     let retry = world.active(job).remove(0);
     assert_eq!((retry.retry_of, retry.attempt, retry.failures), (Some(run), 2, 1));
     assert_eq!((retry.output, retry.stderr, retry.error, retry.usage), (None, None, None, None));
     assert_eq!((retry.session, retry.started_at, retry.cancel), (None, None, None));
     assert_eq!(retry.input, world.runs[&run].input);
+}
+
+/// P12: the ledger, the run, its session and the events that hooks get say the same.
+#[test]
+fn what_a_run_reports_is_counted_once_and_told_with_its_end() {
+    let (mut world, job, run) = running(hourly());
+    let ending = Ending { spent: vec![report(2, 7), report(3, 8)], ..crashed() };
+    let decision = world.ended(run, ending).unwrap();
+    let rows: Vec<&Usage> = decision
+        .changes
+        .iter()
+        .filter_map(|change| match change {
+            Change::Put(Record::Usage(usage)) => Some(usage),
+            _ => None,
+        })
+        .collect();
+    let ids: Vec<_> = rows.iter().map(|row| row.id).collect();
+    assert_eq!(ids, [UsageId::of(run, 2), UsageId::of(run, 3)]);
+    let session = world.runs[&run].session;
+    assert!(rows.iter().all(|row| (row.job, row.run, row.session) == (Some(job), run, session)));
+    let told = |kind: EventType| {
+        let mut events = decision.changes.iter().filter_map(|change| match change {
+            Change::Emit(event) if event.kind == kind => Some(event.data["usage"]["input"].clone()),
+            _ => None,
+        });
+        events.next().unwrap()
+    };
+    assert_eq!(told(EventType::RunEnded), 15);
+    assert_eq!(told(EventType::SessionEnded), 15);
+}
+
+/// P12: a persistent session knows what all of its turns took.
+#[test]
+fn a_session_that_stays_open_adds_up_what_its_turns_took() {
+    let (mut world, _, run) = running(Spec { target: Target::Main, ..hourly() });
+    let session = world.runs[&run].session.unwrap();
+    let open = world.sessions.get_mut(&session).unwrap();
+    open.run = None;
+    open.usage = Some(Tokens { input: 1, output: 2, cached: 3, cost_micro_usd: 4 });
+    world.end(run, Ending { spent: vec![report(1, 10)], ..ok() });
+    let sum = Tokens { input: 11, output: 2, cached: 3, cost_micro_usd: 4 };
+    assert_eq!(world.sessions[&session].usage, Some(sum));
+    assert!(world.sessions[&session].is_open());
 }
 
 /// P2: exactly once.

@@ -4,6 +4,7 @@ use super::*;
 use crate::change::{Change, Record};
 use crate::job::{OnInterrupt, Spec};
 use crate::plan::fixtures::{World, cron, failed, moment, node, spec, time};
+use crate::usage::Tokens;
 
 /// P4: who is dead, by the lock and by the lease.
 #[test]
@@ -59,12 +60,14 @@ fn the_run_of_a_dead_node_ends_interrupted_and_a_second_time_is_refused() {
                 job: Some(&world.jobs[&job]),
                 others: &[],
             };
-            end_orphan(snapshot, reason, &mut moment)
+            let spent = vec![Spent { line: 1, model: "m".to_owned(), tokens: Tokens::default() }];
+            end_orphan(snapshot, Loss { reason, spent }, &mut moment)
         };
         let decision = end(&mut world).unwrap();
         world.commit(decision);
         assert_eq!(world.history(job), [format!("11:00 interrupted {word}")]);
         assert_eq!(world.runs[&run].error.as_ref().unwrap().class, "interrupted");
+        assert_eq!(world.runs[&run].usage, Some(Tokens::default()));
         let session = world.sessions.values().next().unwrap();
         assert_eq!(session.end_reason(), Some(EndReason::Interrupted));
         assert!(end(&mut world).is_err());

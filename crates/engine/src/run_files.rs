@@ -1,0 +1,191 @@
+//! The files of a run: a folder that its agent is told of, there from before its start until its end
+//! is committed.
+//!
+//! A folder is stale if and only if its run is not active: what a dead epoch left of an active one is
+//! read by the reconciler before it ends the run.
+
+use std::fs;
+use std::io::{self, Read as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::OFlag;
+use sexton_domain::id::RunId;
+use sexton_domain::report::{MAX_REPORT_BYTES, Report};
+use sexton_store::Store;
+use tokio::task::spawn_blocking;
+
+use crate::process::survivors::joined;
+
+/// Where the files of runs lie. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct RunFiles(Option<PathBuf>);
+
+/// The folder of one run.
+#[derive(Debug)]
+pub(crate) struct Folder(PathBuf);
+
+impl RunFiles {
+    /// In `runs` in the data folder.
+    pub fn within(data_dir: &Path) -> Self {
+        Self(Some(data_dir.join("runs")))
+    }
+
+    /// Nowhere: runs that are only played have no files.
+    pub fn nowhere() -> Self {
+        Self(None)
+    }
+
+    /// Makes the folder of a run with an empty report.
+    pub(crate) async fn make(&self, run: RunId) -> io::Result<Option<Folder>> {
+        let Some(folder) = self.folder(run) else { return Ok(None) };
+        joined(spawn_blocking(move || {
+            let mut private = fs::DirBuilder::new();
+            private.recursive(true).mode(0o700).create(&folder.0)?;
+            let mut fresh = fs::OpenOptions::new();
+            fresh.write(true).create_new(true).mode(0o600).open(folder.report())?;
+            Ok(Some(folder))
+        }))
+        .await
+    }
+
+    /// What a run has reported so far; nothing if it has no folder.
+    pub(crate) async fn report(&self, run: RunId) -> Report {
+        let Some(folder) = self.folder(run) else { return Report::default() };
+        let read = joined(spawn_blocking(move || read_bounded(&folder.report()))).await;
+        match read {
+            Ok(bytes) => Report::parse(&bytes),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Report::default(),
+            Err(error) => {
+                tracing::warn!(run.id = %run, %error, "a report could not be read");
+                Report::unread(error.to_string())
+            }
+        }
+    }
+
+    /// Removes the folder of a run that is over.
+    pub(crate) async fn remove(&self, run: RunId) {
+        let Some(folder) = self.folder(run) else { return };
+        let removed = joined(spawn_blocking(move || fs::remove_dir_all(&folder.0))).await;
+        if let Err(error) = removed
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(run.id = %run, %error, "the files of a run could not be removed; the next start tries again");
+        }
+    }
+
+    /// Removes the folders of runs that are over or unknown. For a node that has not started any yet.
+    pub(crate) async fn clear(&self, store: &Store) {
+        for run in self.found().await {
+            match store.run(run).await {
+                Ok(Some(run)) if run.is_active() => {}
+                Ok(_) => self.remove(run).await,
+                Err(error) => {
+                    tracing::warn!(run.id = %run, %error, "the files of a run stay: whether it is over is not known");
+                }
+            }
+        }
+    }
+
+    /// The runs that have a folder.
+    async fn found(&self) -> Vec<RunId> {
+        let Some(root) = self.0.clone() else { return Vec::new() };
+        joined(spawn_blocking(move || {
+            let names = fs::read_dir(root).into_iter().flatten().flatten();
+            names.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+        }))
+        .await
+    }
+
+    fn folder(&self, run: RunId) -> Option<Folder> {
+        self.0.as_ref().map(|root| Folder(root.join(run.to_string())))
+    }
+}
+
+impl Folder {
+    /// `SEXTON_REPORT`.
+    pub(crate) fn report(&self) -> PathBuf {
+        self.0.join("report.jsonl")
+    }
+}
+
+/// Reads a little more than counts of a file that somebody else may have replaced by anything.
+fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+    // Opening a pipe would wait for its writer, and following a link would read what is not ours.
+    let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+    let file = fs::OpenOptions::new().read(true).custom_flags(flags.bits()).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_REPORT_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    use sexton_domain::id::Ids;
+
+    use super::*;
+
+    fn place() -> (tempfile::TempDir, RunFiles, RunId) {
+        let dir = tempfile::tempdir().unwrap();
+        let files = RunFiles::within(dir.path());
+        (dir, files, Ids::new(jiff::Timestamp::UNIX_EPOCH, 1).mint())
+    }
+
+    #[tokio::test]
+    async fn a_run_has_a_private_folder_with_an_empty_report_until_it_is_removed() {
+        let (dir, files, run) = place();
+        let folder = files.make(run).await.unwrap().unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&dir.path().join("runs")), 0o700);
+        assert_eq!((mode(&folder.0), mode(&folder.report())), (0o700, 0o600));
+        assert_eq!(files.report(run).await, Report::default());
+        fs::write(folder.report(), r#"{"outcome": "ok"}"#).unwrap();
+        assert!(files.report(run).await.declared.is_some());
+        assert_eq!(files.found().await, [run]);
+        files.remove(run).await;
+        assert!(files.found().await.is_empty() && !folder.0.exists());
+        files.remove(run).await;
+        assert_eq!(files.report(run).await, Report::default());
+    }
+
+    /// P10: what an agent puts in the place of its report harms nobody.
+    #[tokio::test]
+    async fn a_report_that_is_no_regular_file_or_is_enormous_is_not_followed() {
+        let (dir, files, run) = place();
+        let report = files.make(run).await.unwrap().unwrap().report();
+        fs::File::options().write(true).open(&report).unwrap().set_len(1 << 30).unwrap();
+        assert!(files.report(run).await.cut);
+        let elsewhere = dir.path().join("elsewhere");
+        fs::write(&elsewhere, r#"{"outcome": "ok"}"#).unwrap();
+        let odd: [&dyn Fn(); 3] = [
+            &|| symlink(&elsewhere, &report).unwrap(),
+            &|| nix::unistd::mkfifo(&report, nix::sys::stat::Mode::S_IRWXU).unwrap(),
+            &|| fs::create_dir(&report).unwrap(),
+        ];
+        for put in odd {
+            fs::remove_file(&report).unwrap();
+            put();
+            let read = files.report(run).await;
+            assert_eq!(read.declared, None);
+            assert!(read.remark().is_some_and(|remark| remark.contains("could not be read")));
+        }
+        fs::remove_dir(&report).unwrap();
+        symlink(dir.path(), report.parent().unwrap().join("loop")).unwrap();
+        files.remove(run).await;
+        assert!(elsewhere.exists() && files.found().await.is_empty());
+    }
+
+    #[tokio::test]
+    async fn runs_without_files_have_none() {
+        let run = place().2;
+        let files = RunFiles::nowhere();
+        assert!(files.make(run).await.unwrap().is_none());
+        assert_eq!(files.report(run).await, Report::default());
+        files.remove(run).await;
+    }
+}
