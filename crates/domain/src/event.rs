@@ -13,6 +13,7 @@ use crate::job::Job;
 use crate::node::{Epoch, Node};
 use crate::run::{Outcome, Run};
 use crate::session::Session;
+use crate::usage::Tokens;
 
 macro_rules! event_types {
     ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
@@ -172,7 +173,7 @@ impl Teller<'_> {
             "duration_ms": ended.map(|at| Duration::between(session.opened_at, at).as_millis()),
             "entry_count": session.entry_count,
             "previous_session_id": session.previous,
-            "usage": session.usage,
+            "usage": session.usage.map(Tokens::shown),
             "transcript": format!("/v1/sessions/{}/transcript", session.id),
         });
         let subject = Subject {
@@ -209,7 +210,7 @@ impl Teller<'_> {
             "ended_at": run.ended_at(),
             "error": run.error,
             "output": run.output,
-            "usage": run.usage,
+            "usage": run.usage.map(Tokens::shown),
         });
         let subject = Subject {
             job: run.job,

@@ -19,7 +19,10 @@ use crate::runners::Runners;
 use crate::settings::Settings;
 
 mod job_edits;
+mod ledger;
 mod look;
+
+pub use ledger::Ledger;
 
 /// Where the engine stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

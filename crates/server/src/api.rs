@@ -12,6 +12,7 @@ mod schema;
 mod session;
 mod spec;
 mod status;
+mod usage;
 
 pub(crate) use schema::word;
 
@@ -19,13 +20,14 @@ pub use event::{Event, EventPage, Gap, Lagged};
 pub use job::{Counters, Job, JobPreview, Placed, Slot, Slots, Suspension};
 pub use node::Node;
 pub use problem::{Code, Problem};
-pub use run::{Range, Run, RunDetail, RunError, RunState, TimelineEntry, Usage};
+pub use run::{Range, Run, RunDetail, RunError, RunState, TimelineEntry};
 pub use session::{Entry, Hold, Owner, Session};
 pub use spec::{Backoff, Context, FieldError, JobSpec, Misfire, Past, Setting, Within};
 pub use status::{
     Health, NextSlot, Phase, RunCount, SessionCount, Status, Stop, StopReason, Stopping,
     StoreStatus,
 };
+pub use usage::{Usage, UsageSum, UsageSums};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

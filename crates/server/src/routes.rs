@@ -5,12 +5,13 @@ mod jobs;
 mod runs;
 mod sessions;
 mod system;
+mod usage;
 
 use crate::route::Route;
 
 /// Every route, in the order of the document.
 pub(crate) fn all() -> Vec<Route> {
-    [system::routes(), jobs::routes(), runs::routes(), sessions::routes(), events::routes()]
+    [system::routes(), jobs::routes(), runs::routes(), sessions::routes(), events::routes(), usage::routes()]
         .into_iter()
         .flatten()
         .collect()

@@ -86,6 +86,8 @@ pub enum Command {
     /// Look at sessions and their transcripts
     #[command(subcommand)]
     Session(Session),
+    /// Sum up what model calls took
+    Usage(Usage),
     /// Check and show the config
     #[command(subcommand)]
     Config(Config),
@@ -137,6 +139,17 @@ pub enum Session {
         #[arg(long, value_name = "SEQ", default_value_t = 0)]
         after: u64,
     },
+}
+
+/// `usage`
+#[derive(Debug, Clone, Args)]
+pub struct Usage {
+    /// What to sum up by
+    #[arg(long, value_enum, default_value_t = list::By::Job)]
+    pub by: list::By,
+    /// Only from this on: a day, a time, or a duration ago like 7d; whole UTC days count
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
 }
 
 /// `config …`

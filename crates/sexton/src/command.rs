@@ -7,5 +7,6 @@ pub mod run;
 pub mod session;
 pub mod status;
 pub mod stop;
+pub mod usage;
 
 mod page;

@@ -79,6 +79,7 @@ async fn talk(command: Command, mut client: Client, output: Output) -> Result<Ex
         Command::Job(command) => command::job::main(command, client, output).await,
         Command::Run(command) => command::run::main(command, client, output).await,
         Command::Session(command) => command::session::main(command, client, output).await,
+        Command::Usage(asked) => command::usage::main(asked, client, output).await,
         Command::Init { .. } | Command::Config(_) | Command::Serve(_) => {
             Err(Failure::new(Exit::Bug, "this command does not ask the daemon"))
         }

@@ -8,9 +8,9 @@ use sexton_domain::id::{JobId, RunId, SessionId};
 use sexton_domain::key::SessionKey;
 use sexton_domain::name::{AgentName, JobKey};
 use sexton_domain::run::{self, Cause, Outcome, Reason, State};
-use sexton_domain::usage::Tokens;
 
 use super::schema::{Id, OutcomeWord, word};
+use super::usage::Usage;
 
 /// One execution, or the record of slots that were not executed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -131,19 +131,6 @@ pub struct RunError {
     pub message: String,
 }
 
-/// What model calls took.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Usage {
-    /// Tokens read by the model, cached ones included.
-    pub input_tokens: u64,
-    /// Tokens written by the model.
-    pub output_tokens: u64,
-    /// Of the input, those served from a cache.
-    pub cached_tokens: u64,
-    /// US dollars.
-    pub cost_usd: f64,
-}
-
 /// Something that happened to a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TimelineEntry {
@@ -206,17 +193,6 @@ impl From<&run::Run> for RunDetail {
             idle_timeout: input.and_then(|input| input.idle_timeout),
             output: run.output.clone(),
             stderr: run.stderr.clone(),
-        }
-    }
-}
-
-impl From<Tokens> for Usage {
-    fn from(tokens: Tokens) -> Self {
-        Self {
-            input_tokens: tokens.input,
-            output_tokens: tokens.output,
-            cached_tokens: tokens.cached,
-            cost_usd: tokens.cost_micro_usd as f64 / 1e6,
         }
     }
 }

@@ -11,9 +11,10 @@ use sexton_domain::name::{AgentName, JobKey};
 use sexton_domain::session::{self, EndReason, HoldReason, OpenReason};
 
 use super::schema::{EndReasonWord, Id, KindWord};
+use super::usage::Usage;
 
 /// One bounded span of an agent's work.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Session {
     /// Never reused.
     #[schemars(with = "Id")]
@@ -65,6 +66,8 @@ pub struct Session {
     pub hold: Option<Hold>,
     /// Kept whatever its age.
     pub pinned: bool,
+    /// What its runs took, as far as their agents reported it.
+    pub usage: Option<Usage>,
     /// Where the transcript is.
     pub transcript: String,
 }
@@ -127,6 +130,7 @@ impl From<&session::Session> for Session {
             expires_at: session.expires_at,
             hold: session.hold.as_ref().map(|it| Hold { reason: it.reason, until: it.until }),
             pinned: session.pinned,
+            usage: session.usage.map(Usage::from),
             transcript: format!("/v1/sessions/{}/transcript", session.id),
         }
     }

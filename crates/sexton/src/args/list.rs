@@ -119,6 +119,8 @@ words! {
         Missed = "missed",
         Coalesced = "coalesced",
     }
+    /// What usage is summed up by.
+    By { Job = "job", Agent = "agent", Model = "model", Day = "day", }
     /// The kinds of sessions.
     Kind {
         All = "all",
