@@ -4,10 +4,12 @@
 //! A folder is stale if and only if its run is not active: what a dead epoch left of an active one is
 //! read by the reconciler before it ends the run.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nix::fcntl::OFlag;
 use sexton_domain::id::RunId;
@@ -19,7 +21,13 @@ use crate::process::survivors::joined;
 
 /// Where the files of runs lie. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct RunFiles(Option<PathBuf>);
+pub struct RunFiles(Place);
+
+#[derive(Debug, Clone)]
+enum Place {
+    Folder(PathBuf),
+    Memory(Arc<Mutex<BTreeMap<RunId, Vec<u8>>>>),
+}
 
 /// The folder of one run.
 #[derive(Debug)]
@@ -28,17 +36,33 @@ pub(crate) struct Folder(PathBuf);
 impl RunFiles {
     /// In `runs` in the data folder.
     pub fn within(data_dir: &Path) -> Self {
-        Self(Some(data_dir.join("runs")))
+        Self(Place::Folder(data_dir.join("runs")))
     }
 
-    /// Nowhere: runs that are only played have no files.
-    pub fn nowhere() -> Self {
-        Self(None)
+    /// In memory, for runs that are only played: see [`RunFiles::append`].
+    pub fn in_memory() -> Self {
+        Self(Place::Memory(Arc::default()))
     }
 
-    /// Makes the folder of a run with an empty report.
+    /// Appends to the report of a run that is only played, as its agent would. Without its folder, and
+    /// for runs that are not played, nothing happens.
+    pub fn append(&self, run: RunId, bytes: &[u8]) {
+        if let Place::Memory(reports) = &self.0
+            && let Some(report) = lock(reports).get_mut(&run)
+        {
+            report.extend_from_slice(bytes);
+        }
+    }
+
+    /// Makes the folder of a run with an empty report; none for runs that are only played.
     pub(crate) async fn make(&self, run: RunId) -> io::Result<Option<Folder>> {
-        let Some(folder) = self.folder(run) else { return Ok(None) };
+        let folder = match &self.0 {
+            Place::Folder(root) => Folder::of(root, run),
+            Place::Memory(reports) => {
+                lock(reports).insert(run, Vec::new());
+                return Ok(None);
+            }
+        };
         joined(spawn_blocking(move || {
             let mut private = fs::DirBuilder::new();
             private.recursive(true).mode(0o700).create(&folder.0)?;
@@ -51,8 +75,13 @@ impl RunFiles {
 
     /// What a run has reported so far; nothing if it has no folder.
     pub(crate) async fn report(&self, run: RunId) -> Report {
-        let Some(folder) = self.folder(run) else { return Report::default() };
-        let read = joined(spawn_blocking(move || read_bounded(&folder.report()))).await;
+        let read = match &self.0 {
+            Place::Folder(root) => {
+                let report = Folder::of(root, run).report();
+                joined(spawn_blocking(move || read_bounded(&report))).await
+            }
+            Place::Memory(reports) => Ok(lock(reports).get(&run).cloned().unwrap_or_default()),
+        };
         match read {
             Ok(bytes) => Report::parse(&bytes),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Report::default(),
@@ -65,7 +94,13 @@ impl RunFiles {
 
     /// Removes the folder of a run that is over.
     pub(crate) async fn remove(&self, run: RunId) {
-        let Some(folder) = self.folder(run) else { return };
+        let folder = match &self.0 {
+            Place::Folder(root) => Folder::of(root, run),
+            Place::Memory(reports) => {
+                lock(reports).remove(&run);
+                return;
+            }
+        };
         let removed = joined(spawn_blocking(move || fs::remove_dir_all(&folder.0))).await;
         if let Err(error) = removed
             && error.kind() != io::ErrorKind::NotFound
@@ -89,20 +124,27 @@ impl RunFiles {
 
     /// The runs that have a folder.
     async fn found(&self) -> Vec<RunId> {
-        let Some(root) = self.0.clone() else { return Vec::new() };
+        let root = match &self.0 {
+            Place::Folder(root) => root.clone(),
+            Place::Memory(reports) => return lock(reports).keys().copied().collect(),
+        };
         joined(spawn_blocking(move || {
             let names = fs::read_dir(root).into_iter().flatten().flatten();
             names.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
         }))
         .await
     }
+}
 
-    fn folder(&self, run: RunId) -> Option<Folder> {
-        self.0.as_ref().map(|root| Folder(root.join(run.to_string())))
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Folder {
+    fn of(root: &Path, run: RunId) -> Self {
+        Self(root.join(run.to_string()))
+    }
+
     /// `SEXTON_REPORT`.
     pub(crate) fn report(&self) -> PathBuf {
         self.0.join("report.jsonl")
@@ -181,11 +223,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn runs_without_files_have_none() {
+    async fn runs_that_are_only_played_report_in_memory() {
         let run = place().2;
-        let files = RunFiles::nowhere();
+        let files = RunFiles::in_memory();
+        files.append(run, b"lost: it has no folder yet");
         assert!(files.make(run).await.unwrap().is_none());
-        assert_eq!(files.report(run).await, Report::default());
+        files.append(run, br#"{"usage": {"output_tokens": 1}}"#);
+        assert_eq!(files.clone().report(run).await.spent.len(), 1);
+        assert_eq!(files.found().await, [run]);
         files.remove(run).await;
+        assert_eq!((files.report(run).await, files.found().await), (Report::default(), Vec::new()));
     }
 }

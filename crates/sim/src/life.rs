@@ -272,7 +272,7 @@ fn start(world: &World, clock: Arc<crate::time::LifeClock>, crew: &Crew) -> Star
             entropy: Arc::new(Entropy::from_seed(world.die.seed())),
             tasks: crew.tasks(),
             executor: world.executor(),
-            run_files: RunFiles::nowhere(),
+            run_files: RunFiles::in_memory(),
             host: Arc::new(host),
         },
         settings: world.nature.settings(&world.die),

@@ -168,7 +168,7 @@ fn env() -> Env {
         entropy: Arc::new(Entropy::from_os().unwrap()),
         tasks: Tasks::default(),
         executor: Arc::new(Pretended),
-        run_files: RunFiles::nowhere(),
+        run_files: RunFiles::in_memory(),
         host: Arc::new(host),
     }
 }

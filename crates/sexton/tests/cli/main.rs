@@ -6,3 +6,4 @@ mod commands;
 mod config;
 mod daemon;
 mod support;
+mod usage;
