@@ -178,7 +178,7 @@ pub fn sums(days: &[DailyUsage], by: By) -> (Vec<(Group, Sum)>, Sum) {
     let mut sums: Vec<(Group, Sum)> = groups.into_iter().rev().collect();
     if by != By::Day {
         let price = |sum: &Sum| (sum.tokens.cost_micro_usd, sum.tokens.output, sum.tokens.input);
-        sums.sort_by(|(_, a), (_, b)| price(b).cmp(&price(a)));
+        sums.sort_by_key(|(_, sum)| std::cmp::Reverse(price(sum)));
     }
     (sums, total)
 }

@@ -11,8 +11,15 @@ use crate::route::Route;
 
 /// Every route, in the order of the document.
 pub(crate) fn all() -> Vec<Route> {
-    [system::routes(), jobs::routes(), runs::routes(), sessions::routes(), events::routes(), usage::routes()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        system::routes(),
+        jobs::routes(),
+        runs::routes(),
+        sessions::routes(),
+        events::routes(),
+        usage::routes(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }

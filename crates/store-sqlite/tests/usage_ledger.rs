@@ -97,7 +97,8 @@ impl Books {
             Step::SaveAgain(n) => {
                 let run = self.runs[n].0.id;
                 let rows = self.rows.values().filter(|row| row.run == run).cloned();
-                let changed = |row| Usage { tokens: Tokens::default(), model: "x".to_owned(), ..row };
+                let changed =
+                    |row| Usage { tokens: Tokens::default(), model: "x".to_owned(), ..row };
                 self.store.commit(rows.map(changed).map(Change::from).collect()).await.unwrap();
             }
             Step::DeleteReports(n) => {

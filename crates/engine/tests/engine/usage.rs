@@ -71,7 +71,8 @@ async fn what_an_agent_reports_is_counted_with_the_end_of_its_run() {
 #[tokio::test]
 async fn an_agent_can_declare_how_its_run_ended() {
     let ok = reports(&[r#"{"outcome": "failed"}"#, r#"{"outcome": "ok"}"#], "exit 1");
-    let failed = reports(&[r#"{"outcome": "failed", "reason": "quota", "retry": "1ms"}"#], "exit 0");
+    let failed =
+        reports(&[r#"{"outcome": "failed", "reason": "quota", "retry": "1ms"}"#], "exit 0");
     let skipped = reports(&[r#"{"outcome": "skipped", "reason": "no mail"}"#], "exit 0");
     let world = World::new().agent("ok", &ok).agent("failed", &failed).agent("skipped", &skipped);
     let node = world.start().await;
@@ -115,7 +116,10 @@ async fn a_report_that_is_something_else_harms_nobody() {
         .agent("gone", "rm -r \"$(dirname \"$SEXTON_REPORT\")\"")
         .agent("huge", "truncate -s 1G \"$SEXTON_REPORT\"")
         .agent("pipe", "rm \"$SEXTON_REPORT\"; mkfifo \"$SEXTON_REPORT\"")
-        .agent("link", "echo '{\"outcome\": \"failed\"}' > it; ln -sf \"$PWD/it\" \"$SEXTON_REPORT\"")
+        .agent(
+            "link",
+            "echo '{\"outcome\": \"failed\"}' > it; ln -sf \"$PWD/it\" \"$SEXTON_REPORT\"",
+        )
         .agent("zero", "rm \"$SEXTON_REPORT\"; ln -s /dev/zero \"$SEXTON_REPORT\"");
     let node = world.start().await;
     for agent in ["gone", "huge", "pipe", "link", "zero"] {

@@ -85,11 +85,17 @@ fn what_a_crashed_run_had_reported_is_not_lost() {
     for _ in 0..2 {
         let daemon = place.serve();
         let shown = place.json(&["run", "show", &run]);
-        assert_eq!((&shown["outcome"], &shown["usage"]["cost_usd"]), (&"interrupted".into(), &1.0.into()));
+        assert_eq!(
+            (&shown["outcome"], &shown["usage"]["cost_usd"]),
+            (&"interrupted".into(), &1.0.into())
+        );
         let session = place.json(&["session", "show", &session]);
         assert_eq!(session["usage"]["input_tokens"], 1);
         let usage = place.json(&["usage"]);
-        assert_eq!((&usage["total"]["reports"], &usage["total"]["cost_usd"]), (&1.into(), &1.0.into()));
+        assert_eq!(
+            (&usage["total"]["reports"], &usage["total"]["cost_usd"]),
+            (&1.into(), &1.0.into())
+        );
         let left = std::fs::read_dir(place.data().join("runs")).unwrap().count();
         assert_eq!(left, 0);
         daemon.kill();

@@ -206,6 +206,7 @@ impl Make {
             active_at: None,
             closing: None,
             discard: None,
+            usage: None,
             version: Version::NEW,
         }
     }

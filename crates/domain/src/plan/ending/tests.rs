@@ -157,7 +157,9 @@ fn what_a_run_reports_is_counted_once_and_told_with_its_end() {
     assert!(rows.iter().all(|row| (row.job, row.run, row.session) == (Some(job), run, session)));
     let told = |kind: EventType| {
         let mut events = decision.changes.iter().filter_map(|change| match change {
-            Change::Emit(event) if event.kind == kind => Some(event.data["usage"]["input_tokens"].clone()),
+            Change::Emit(event) if event.kind == kind => {
+                Some(event.data["usage"]["input_tokens"].clone())
+            }
             _ => None,
         });
         events.next().unwrap()
