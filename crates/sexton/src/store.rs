@@ -7,7 +7,7 @@ use sexton_domain::id::Ids;
 use sexton_engine::clock::{Clock, SystemClock};
 use sexton_engine::entropy::Entropy;
 use sexton_store::{Monotonic, Store};
-use sexton_store_sqlite::{Access, Durability, OpenError, Options, SqliteDriver};
+use sexton_store_sqlite::{Access, Durability, OpenError, Options, RESERVE_BYTES, SqliteDriver};
 
 use crate::config::file;
 use crate::failure::{Exit, Failure};
@@ -57,6 +57,7 @@ pub fn open(opening: Opening<'_>, machine: &Machine) -> Result<Store, Failure> {
             file::Durability::Relaxed => Durability::Relaxed,
         },
         access: opening.access,
+        reserve_bytes: RESERVE_BYTES,
         software: env!("CARGO_PKG_VERSION").to_owned(),
         monotonic: machine.monotonic(),
         ..Options::new(opening.path, store_id, now)

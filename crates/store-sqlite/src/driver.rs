@@ -34,6 +34,7 @@ use crate::inline::Inline;
 use crate::queue;
 use crate::read::{self, View};
 use crate::readers::Readers;
+use crate::reserve::Reserve;
 use crate::{place, record};
 
 /// A store in one SQLite file, or in memory.
@@ -45,6 +46,8 @@ pub struct SqliteDriver {
     pub(crate) counters: Arc<Counters>,
     /// The database file; none in memory.
     pub(crate) path: Option<PathBuf>,
+    /// None in memory, when it was not asked for, and when the store is only read.
+    pub(crate) reserve: Option<Arc<Reserve>>,
 }
 
 /// Where statements run.
@@ -400,6 +403,7 @@ impl Driver for SqliteDriver {
     /// and each checkpoint with the two or three times it waits for the disk.
     fn stats(&self) -> Stats {
         let mut stats = self.counters.read();
+        stats.reserve_released = self.reserve.as_ref().is_some_and(|reserve| reserve.is_released());
         if let Some(path) = &self.path {
             stats.store_bytes = place::size(path);
             stats.wal_bytes = place::size(&place::beside(path, "-wal"));

@@ -23,6 +23,7 @@ mod queue;
 mod read;
 mod readers;
 mod record;
+mod reserve;
 mod schema;
 mod table;
 mod writer;
@@ -31,4 +32,8 @@ pub use disk::Disk;
 pub use driver::SqliteDriver;
 pub use fault::{Faults, Point};
 pub use open_error::OpenError;
+/// A reserve that lets a busy gateway end what it has begun: room for the log and for what it moves into the
+/// database.
+pub const RESERVE_BYTES: u64 = 64 * 1024 * 1024;
+
 pub use options::{Access, Durability, Mode, Options};

@@ -17,6 +17,7 @@ use crate::options::{Access, Mode, Options};
 use crate::place;
 use crate::queue::Queue;
 use crate::readers::Readers;
+use crate::reserve::Reserve;
 use crate::schema::{self, Found, MIGRATIONS, Maker};
 use crate::writer::{Tools, Writer};
 
@@ -46,10 +47,10 @@ impl SqliteDriver {
         maker.check(&options.path, &found)?;
         maker.migrate(&mut db, &found, None)?;
         let counters = Arc::new(Counters::default());
-        let writer = Writer::new(db, tools(&options, &counters), None)
+        let writer = Writer::new(db, tools(&options, &counters, None), None)
             .map_err(OpenError::database("set the writer up"))?;
         let engine = Engine::Inline(Inline::new(writer, Access::ReadWrite));
-        Ok(Self { engine, counters, path: None })
+        Ok(Self { engine, counters, path: None, reserve: None })
     }
 }
 
@@ -57,8 +58,9 @@ fn maker(options: &Options) -> Maker<'_> {
     Maker { migrations: MIGRATIONS, store_id: options.store_id, software: &options.software }
 }
 
-fn tools(options: &Options, counters: &Arc<Counters>) -> Tools {
+fn tools(options: &Options, counters: &Arc<Counters>, reserve: Option<&Arc<Reserve>>) -> Tools {
     Tools {
+        reserve: reserve.cloned(),
         durability: options.durability,
         faults: options.faults.clone(),
         counters: Arc::clone(counters),
@@ -78,8 +80,11 @@ fn open_to_write(options: &Options) -> Result<SqliteDriver, OpenError> {
     let mut db = connect::writer(options).map_err(OpenError::database("connect"))?;
     maker.migrate(&mut db, &found, Some(path))?;
     let counters = Arc::new(Counters::default());
-    let writer = Writer::new(db, tools(options, &counters), Some(lock))
-        .map_err(OpenError::database("set the writer up"))?;
+    let reserve =
+        (options.reserve_bytes > 0).then(|| Arc::new(Reserve::keep(path, options.reserve_bytes)));
+    let tools = tools(options, &counters, reserve.as_ref());
+    let writer =
+        Writer::new(db, tools, Some(lock)).map_err(OpenError::database("set the writer up"))?;
     let engine = match runtime {
         None => Engine::Inline(Inline::new(writer, Access::ReadWrite)),
         Some(runtime) => Engine::Pool {
@@ -87,7 +92,7 @@ fn open_to_write(options: &Options) -> Result<SqliteDriver, OpenError> {
             queue: Some(Queue::new(writer, runtime)),
         },
     };
-    Ok(SqliteDriver { engine, counters, path: Some(path.clone()) })
+    Ok(SqliteDriver { engine, counters, path: Some(path.clone()), reserve })
 }
 
 fn open_to_read(options: &Options) -> Result<SqliteDriver, OpenError> {
@@ -112,12 +117,12 @@ fn open_to_read(options: &Options) -> Result<SqliteDriver, OpenError> {
     let engine = match runtime {
         Some(runtime) => Engine::Pool { queue: None, readers: Readers::new(path.clone(), runtime) },
         None => {
-            let writer = Writer::new(db, tools(options, &counters), None)
+            let writer = Writer::new(db, tools(options, &counters, None), None)
                 .map_err(OpenError::database("connect"))?;
             Engine::Inline(Inline::new(writer, Access::ReadOnly))
         }
     };
-    Ok(SqliteDriver { engine, counters, path: Some(path.clone()) })
+    Ok(SqliteDriver { engine, counters, path: Some(path.clone()), reserve: None })
 }
 
 /// The runtime whose blocking pool runs the statements, unless they run inline.

@@ -63,6 +63,8 @@ pub struct Options {
     pub now: Timestamp,
     /// For measuring commits.
     pub monotonic: Monotonic,
+    /// How much room is kept free for the ends of what has begun, in a file of its own (`.reserve`).
+    pub reserve_bytes: u64,
     /// What is to go wrong; nothing outside tests.
     pub faults: Faults,
     /// The most pages the database may have, as if the disk were no larger; no limit outside tests.
@@ -81,6 +83,7 @@ impl Options {
             software: String::new(),
             now,
             monotonic: std::sync::Arc::new(|| Duration::ZERO),
+            reserve_bytes: 0,
             faults: Faults::none(),
             max_pages: None,
         }

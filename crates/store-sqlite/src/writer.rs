@@ -21,6 +21,7 @@ use crate::fail::{Fail, failed};
 use crate::fault::{Faults, Point};
 use crate::lock::Lock;
 use crate::options::Durability;
+use crate::reserve::Reserve;
 
 /// The answer to one batch.
 pub(crate) type Answer = Result<Committed, CommitError>;
@@ -39,6 +40,8 @@ pub(crate) struct Writer {
     log_pages: Arc<AtomicU32>,
     /// How many there were at the last checkpoint.
     moved_at: Cell<u32>,
+    /// The disk was found full since this was last looked at.
+    full: Cell<bool>,
     tools: Tools,
     /// Let go of after the connection, for whoever opens the store next.
     _lock: Option<Lock>,
@@ -46,6 +49,7 @@ pub(crate) struct Writer {
 
 /// What a writer needs besides its connection.
 pub(crate) struct Tools {
+    pub reserve: Option<Arc<Reserve>>,
     pub durability: Durability,
     pub faults: Faults,
     pub counters: Arc<Counters>,
@@ -72,7 +76,8 @@ impl Writer {
             seen.store(u32::try_from(pages).unwrap_or(0), Ordering::Relaxed);
             Ok(())
         }))?;
-        Ok(Self { db, log_pages, moved_at: Cell::new(0), tools, _lock: lock })
+        let (moved_at, full) = (Cell::new(0), Cell::new(false));
+        Ok(Self { db, log_pages, moved_at, full, tools, _lock: lock })
     }
 
     /// For reads on the task that writes.
@@ -105,7 +110,19 @@ impl Writer {
         }
     }
 
+    /// One transaction, and once more, from the beginning, in the room of the reserve if the disk is
+    /// full.
     fn transaction(&mut self, batches: &mut [Vec<Change>]) -> Result<Vec<Answer>, RolledBack> {
+        let mut outcome = self.try_transaction(batches);
+        if self.full.take() && self.tools.reserve.as_ref().is_some_and(|reserve| reserve.release())
+        {
+            outcome = self.try_transaction(batches);
+            self.full.set(false);
+        }
+        outcome
+    }
+
+    fn try_transaction(&mut self, batches: &mut [Vec<Change>]) -> Result<Vec<Answer>, RolledBack> {
         if let Err(error) = self.begin() {
             let error = failed("begin a transaction", &error);
             return Ok(batches.iter().map(|_| Err(error.clone().into())).collect());
@@ -113,6 +130,9 @@ impl Writer {
         let mut answers = Vec::with_capacity(batches.len());
         for (at, batch) in batches.iter_mut().enumerate() {
             let answer = self.savepoint(batch);
+            if self.full.get() && self.has_reserve() && !self.db.is_autocommit() {
+                let _ = self.execute("ROLLBACK");
+            }
             if self.db.is_autocommit() {
                 let error = match answer {
                     Err(CommitError::Failed(error)) => error,
@@ -161,8 +181,20 @@ impl Writer {
         applied.map_err(|fail| match fail {
             Fail::Conflict(conflict) => CommitError::Conflict(conflict),
             Fail::Store(error) => error.into(),
-            Fail::Database(error) => failed("commit", &error).into(),
+            Fail::Database(error) => {
+                self.notice(&error);
+                failed("commit", &error).into()
+            }
         })
+    }
+
+    fn notice(&self, error: &rusqlite::Error) {
+        let full = error.sqlite_error_code() == Some(ErrorCode::DiskFull);
+        self.full.set(self.full.get() || full);
+    }
+
+    fn has_reserve(&self) -> bool {
+        self.tools.reserve.as_ref().is_some_and(|reserve| !reserve.is_released())
     }
 
     /// Commits what was applied. A COMMIT that fails acknowledges nothing.
@@ -181,6 +213,7 @@ impl Writer {
             self.log_pages.store(pages, Ordering::Relaxed);
         }
         if let Err(error) = committed {
+            self.notice(&error);
             if !self.db.is_autocommit() {
                 let _ = self.execute("ROLLBACK");
             }
@@ -197,6 +230,9 @@ impl Writer {
     /// Moves the log into the database when it has grown enough since the last time. To be called
     /// after the answers.
     pub(crate) fn tidy(&self) {
+        if let Some(reserve) = &self.tools.reserve {
+            reserve.restore();
+        }
         let pages = self.log_pages.load(Ordering::Relaxed);
         let moved = Some(self.moved_at.get()).filter(|moved| *moved <= pages).unwrap_or(0);
         self.moved_at.set(moved);

@@ -8,7 +8,7 @@ use std::path::Path;
 use sexton_domain::change::{Append, Change, Record, RecordId, Version};
 use sexton_domain::entry::{Entry, Role};
 use sexton_domain::id::Ids;
-use sexton_domain::session::Session;
+use sexton_domain::session::{EndReason, Session, State};
 use sexton_store::conformance::specimens;
 use sexton_store::{CommitError, Driver, Error};
 use sexton_store_sqlite::{Mode, Options, SqliteDriver};
@@ -107,4 +107,75 @@ async fn a_batch_that_does_not_fit_takes_no_other_of_its_group_with_it() {
         assert_eq!(found.is_some(), stored);
         assert_eq!(store.entries(session.id, 0, 100).await.unwrap().len(), usize::from(stored));
     }
+}
+
+/// The disk of a child that the bad disk is preloaded into.
+#[cfg(target_os = "linux")]
+#[path = "../../../xtask/disk/bad_disk.rs"]
+mod bad_disk;
+
+/// P2, P7: what has begun ends also when the disk is full, new work learns of it, and once there is room
+/// again everything is as before. On a disk of 44 MiB, in a child of this test.
+#[cfg(target_os = "linux")]
+#[test]
+fn ends_are_written_on_a_full_disk_in_the_room_that_is_reserved_for_them() {
+    const NAME: &str = "ends_are_written_on_a_full_disk_in_the_room_that_is_reserved_for_them";
+    if let Some(folder) = std::env::var_os("SEXTON_TEST_SMALL_DISK") {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build();
+        return runtime.unwrap().block_on(on_a_small_disk(Path::new(&folder)));
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let tools = tempfile::tempdir().unwrap();
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+    child.args(["--exact", NAME, "--nocapture"]);
+    child.env("LD_PRELOAD", bad_disk::bad_disk(tools.path()).unwrap());
+    child.env("SEXTON_DISK", format!("{}:{}", 44 << 20, folder.path().display()));
+    child.env("SEXTON_TEST_SMALL_DISK", folder.path());
+    let output = child.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[cfg(target_os = "linux")]
+async fn on_a_small_disk(folder: &Path) {
+    let ballast = folder.join("ballast");
+    std::fs::write(&ballast, vec![7; 20 << 20]).unwrap();
+    let options = Options { max_pages: None, ..options(&folder.join("sexton.db"), Mode::Pool) };
+    let open = || SqliteDriver::open(Options { reserve_bytes: 8 << 20, ..options.clone() });
+    let store = open().unwrap();
+    assert!(!store.stats().reserve_released);
+    let mut begun = Vec::new();
+    for n in 0..20 {
+        let (session, batch) = large(n);
+        store.commit(batch).await.unwrap();
+        begun.push(session);
+    }
+    let mut filled = 20;
+    while !store.stats().reserve_released {
+        store.commit(large(filled).1).await.unwrap();
+        filled += 1;
+        assert!(filled < 900, "the disk is full at some time");
+    }
+    for session in begun {
+        let at = session.opened_at;
+        let ended = State::Ended { at, reason: EndReason::Shutdown };
+        let mut fact = specimens().1;
+        fact.id = Ids::new(at, (1000 + session.id.uuid().as_u128()) & 0xffff_ffff).mint();
+        let ended = Session { state: ended, version: Version(1), ..session };
+        store.commit(vec![ended.into(), fact.into()]).await.unwrap();
+    }
+    // Whoever does not look at the reserve fills the disk all the same, and is refused.
+    while !is_full(&store.commit(large(filled).1).await) {
+        filled += 1;
+        assert!(filled < 900, "the disk is full at some time");
+    }
+    // A process that starts on the full disk knows.
+    store.close().await;
+    let store = open().unwrap();
+    assert!(store.stats().reserve_released);
+    std::fs::remove_file(ballast).unwrap();
+    store.commit(large(901).1).await.unwrap();
+    // The reserve is made after the answer; the next batch waits for that.
+    store.commit(large(902).1).await.unwrap();
+    assert!(!store.stats().reserve_released, "there is room again");
+    store.close().await;
 }

@@ -423,4 +423,7 @@ pub struct Stats {
     pub wal_bytes: u64,
     /// Bytes free on the disk that holds it.
     pub free_bytes: Option<u64>,
+    /// The disk is full: what has begun can end in the room that was reserved for it, and nothing new
+    /// should begin.
+    pub reserve_released: bool,
 }
