@@ -1,5 +1,5 @@
-//! The dispatcher acts on a run if and only if it is queued and may start under the limits, or
-//! waits and its backoff is over.
+//! The dispatcher acts on a run if and only if it is queued and may start under the limits and with the
+//! room that the store has, or waits and its backoff is over.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use sexton_domain::id::RunId;
 use sexton_domain::node::Owner;
-use sexton_domain::plan::admission::{self, Admission, CatchUp};
+use sexton_domain::plan::admission::{self, Admission, CatchUp, Conditions, Headroom};
 use sexton_domain::plan::reconcile::{self, Fence};
 use sexton_domain::run::Run;
 use sexton_store::page::Queue;
@@ -24,6 +24,8 @@ use crate::ticker::{Loop, Pass};
 
 /// How many queued or rested runs one read takes.
 const PAGE: u32 = 256;
+/// How long nothing begins until the dispatcher or the scheduler looks again for room on the disk.
+pub(crate) const FULL_PAUSE: Duration = Duration::from_secs(5);
 /// A run whose claim was not acknowledged is left out for this long; it doubles with each miss up to
 /// [`MAX_CLAIM_PAUSE`], so that a claim that can never be made takes no place from others.
 const CLAIM_PAUSE: Duration = Duration::from_millis(20);
@@ -64,7 +66,8 @@ impl Loop for Dispatcher {
         let claimed = self.claim(admitted).await;
         let next = self.store.read().next_rested().await?;
         let pass = Pass::until(rested + claimed, next, self.env.clock.now());
-        let pauses = [self.catch_up_pause(), self.missed_pause()];
+        let full_pause = (self.store.headroom() == Headroom::Released).then_some(FULL_PAUSE);
+        let pauses = [self.catch_up_pause(), self.missed_pause(), full_pause];
         let pause = pauses.into_iter().flatten().min();
         Ok(Pass::after(pass.done, pause.map_or(pass.look_again, |p| p.min(pass.look_again))))
     }
@@ -96,7 +99,8 @@ impl Dispatcher {
             Some(_) => CatchUp::Paused,
             None => CatchUp::Paced,
         };
-        let mut admission = Admission::new(settings.limits, catch_up, &running);
+        let conditions = Conditions { catch_up, headroom: self.store.headroom() };
+        let mut admission = Admission::new(settings.limits, conditions, &running);
         let mut admitted = Vec::new();
         let mut after = None;
         while !admission.is_full() {

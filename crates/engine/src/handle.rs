@@ -7,6 +7,7 @@ use sexton_domain::id::{JobId, RunId};
 use sexton_domain::job::Job;
 use sexton_domain::name::{AgentName, JobKey};
 use sexton_domain::node::{EndReason, Node, Owner};
+use sexton_domain::plan::admission::Headroom;
 use sexton_domain::plan::ending;
 use sexton_domain::plan::jobs::{self, Refused};
 use sexton_domain::run::Run;
@@ -236,6 +237,17 @@ impl Handle {
         match job {
             Some(job) => Ok(self.0.store.read().active_runs(job.id).await?),
             None => Ok(Vec::new()),
+        }
+    }
+
+    /// Refuses new work while the room that is left is for the ends of what has begun.
+    pub(crate) fn has_room(&self) -> Result<(), Error> {
+        match self.0.store.headroom() {
+            Headroom::Kept => Ok(()),
+            Headroom::Released => Err(Error::Store(sexton_store::Error::Unavailable {
+                doing: "begin new work",
+                why: "the disk is full".to_owned(),
+            })),
         }
     }
 

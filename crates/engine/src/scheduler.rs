@@ -1,5 +1,5 @@
-//! The scheduler acts on a job if and only if it is active and its next slot is due. One commit
-//! accounts for the slots and moves `next_slot`.
+//! The scheduler acts on a job if and only if it is active, its next slot is due and the store has room
+//! for new work. One commit accounts for the slots and moves `next_slot`.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -9,10 +9,12 @@ use async_trait::async_trait;
 use futures_util::{FutureExt, StreamExt, stream};
 use jiff::Timestamp;
 use sexton_domain::id::JobId;
+use sexton_domain::plan::admission::Headroom;
 use sexton_domain::plan::slots::{self, Snapshot};
 use sexton_store::{Error, Store};
 use tokio::sync::watch;
 
+use crate::dispatcher::FULL_PAUSE;
 use crate::env::Env;
 use crate::runners::Runners;
 use crate::settings::Settings;
@@ -42,6 +44,9 @@ impl Loop for Scheduler {
     }
 
     async fn run_once(&mut self, now: Timestamp) -> Result<Pass, Error> {
+        if self.store.headroom() == Headroom::Released {
+            return Ok(Pass::after(0, FULL_PAUSE));
+        }
         let due = self.store.read().due_jobs(now, PAGE).await?;
         let looked_at = due.len();
         let this = &*self;

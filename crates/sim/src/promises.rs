@@ -7,7 +7,7 @@ use sexton_domain::duration::Duration;
 use sexton_domain::event::EventType;
 use sexton_domain::id::{JobId, RunId, SessionId};
 use sexton_domain::node::Epoch;
-use sexton_domain::plan::admission::{Admission, CatchUp, Limits};
+use sexton_domain::plan::admission::{Admission, CatchUp, Conditions, Headroom, Limits};
 use sexton_domain::run::{Outcome, Reason, Run, State};
 use sexton_domain::session::{EndReason, Session};
 
@@ -324,7 +324,8 @@ pub(crate) fn p5_attempts(ledger: &Ledger, job: JobId) -> Kept {
 /// What can be done is done: a run that may start has not been waiting for long.
 pub(crate) fn work_conserving(ledger: &Ledger, limits: Limits, now: Timestamp) -> Kept {
     let running = ledger.runs.values().filter(|run| run.owner().is_some());
-    let mut admission = Admission::new(limits, CatchUp::Paced, running);
+    let open = Conditions { catch_up: CatchUp::Paced, headroom: Headroom::Kept };
+    let mut admission = Admission::new(limits, open, running);
     let patience = SignedDuration::from_secs(90);
     let mut queued: Vec<&Run> =
         ledger.runs.values().filter(|run| run.state == State::Queued).collect();

@@ -7,6 +7,7 @@ use sexton_domain::change::{Change, Record, RecordId};
 use sexton_domain::id::{JobId, RunId, SessionId};
 use sexton_domain::job::Job;
 use sexton_domain::node::{Epoch, Node};
+use sexton_domain::plan::admission::Headroom;
 use sexton_domain::run::Run;
 use sexton_domain::session::Session;
 use tokio::sync::watch;
@@ -44,6 +45,11 @@ impl Store {
     /// Typed, paged reads.
     pub fn read(&self) -> &dyn Driver {
         &*self.0.driver
+    }
+
+    /// The room for the ends of what has begun: while it is released, nothing new should begin.
+    pub fn headroom(&self) -> Headroom {
+        if self.read().stats().reserve_released { Headroom::Released } else { Headroom::Kept }
     }
 
     /// What the handle measures.

@@ -49,12 +49,15 @@ pub enum Wait {
     JobBusy,
     /// All places for catching up are taken, or catching up is paused.
     CatchUpFull,
+    /// The store has no room but for ends.
+    StoreFull,
 }
 
 /// What is running, and what was admitted since.
 #[derive(Debug)]
 pub struct Admission {
     limits: Limits,
+    headroom: Headroom,
     catch_up_places: usize,
     running: usize,
     catching_up: usize,
@@ -64,10 +67,10 @@ pub struct Admission {
 }
 
 impl Admission {
-    /// Starts from the runs that are running now. `catch_up` is false while catching up is paused.
+    /// Starts from the runs that are running now.
     pub fn new<'a>(
         limits: Limits,
-        catch_up: CatchUp,
+        Conditions { catch_up, headroom }: Conditions,
         running: impl IntoIterator<Item = &'a Run>,
     ) -> Self {
         let catch_up_places = match catch_up {
@@ -76,6 +79,7 @@ impl Admission {
         };
         let mut admission = Self {
             limits,
+            headroom,
             catch_up_places,
             running: 0,
             catching_up: 0,
@@ -89,7 +93,7 @@ impl Admission {
 
     /// Whether no further run can be admitted.
     pub fn is_full(&self) -> bool {
-        self.running >= self.limits.runs
+        self.headroom == Headroom::Released || self.running >= self.limits.runs
     }
 
     /// The agents whose places are all taken: their queued runs need not be looked at.
@@ -107,6 +111,7 @@ impl Admission {
         let of_agent = self.agents.get(&run.agent).copied().unwrap_or_default();
         let job_busy = run.job.is_some_and(|job| self.jobs.contains(&job));
         match () {
+            () if self.headroom == Headroom::Released => Err(Wait::StoreFull),
             () if self.is_full() => Err(Wait::NodeFull),
             () if of_agent >= self.limits.runs_per_agent => Err(Wait::AgentFull),
             () if self.keys.contains(&run.session_key) => Err(Wait::KeyBusy),
@@ -128,6 +133,24 @@ impl Admission {
         self.keys.insert(run.session_key.clone());
         self.jobs.extend(run.job);
     }
+}
+
+/// What else decides about starts, besides the limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Conditions {
+    /// See [`CatchUp`].
+    pub catch_up: CatchUp,
+    /// See [`Headroom`].
+    pub headroom: Headroom,
+}
+
+/// The room that a store keeps free for the ends of what has begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Headroom {
+    /// It is there.
+    Kept,
+    /// It is in use because the disk is full: nothing new begins.
+    Released,
 }
 
 /// Whether runs that make up for passed slots may start.

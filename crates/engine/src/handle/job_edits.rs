@@ -182,6 +182,7 @@ impl Handle {
     /// [`Refused::Active`], or when the store fails.
     pub async fn run_job(&self, job: &JobRef) -> Result<Run, Error> {
         let online = self.writable()?;
+        self.has_room()?;
         let mut attempts = self.0.store.attempts("queue a run");
         let mut tried = None;
         loop {

@@ -3,10 +3,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::Duration;
 
 use crate::support::{World, appears, starts_and_ends};
 use sexton_domain::node::EndReason;
-use sexton_domain::run::Outcome;
+use sexton_domain::plan::admission::Limits;
+use sexton_domain::run::{Outcome, State};
+use sexton_domain::schedule::Schedule;
 use sexton_engine::handle::Error;
 use sexton_store_sqlite::{Faults, Point};
 
@@ -43,6 +46,38 @@ async fn a_run_survives_a_store_that_fails_for_a_while() {
     assert_eq!(node.transcript(&run).await, ["p", "one", "two", "three"]);
     let events = node.events().await;
     assert_eq!(starts_and_ends(&events), (1, 1));
+    node.stop(EndReason::Shutdown).await;
+}
+
+/// P7: what is left of a full disk is for ends: nothing new begins, who asks for it is told why, and
+/// what waited goes on when there is room.
+#[tokio::test]
+async fn nothing_begins_on_a_full_disk_and_what_waited_begins_when_there_is_room() {
+    let mut world = World::new().agent("a", "echo out");
+    world.limits = Limits { runs: 0, runs_per_agent: 0 };
+    let node = world.start().await;
+    let job = node.job("j", "a", |_| {}).await;
+    let run = node.handle.run_job(&job).await.unwrap();
+    node.stop(EndReason::Shutdown).await;
+
+    world.limits = Limits { runs: 8, runs_per_agent: 8 };
+    world.reserve_bytes = u64::MAX / 2;
+    let node = world.start().await;
+    let soon = node.handle.now() + Duration::from_millis(100);
+    let due = node.job("due", "a", |spec| spec.schedule = Schedule::At { at: soon }).await;
+    match node.handle.run_job(&job).await {
+        Err(Error::Store(error)) => assert!(error.to_string().contains("the disk is full")),
+        other => panic!("{other:?}"),
+    }
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    assert_eq!(node.handle.run(run.id).await.unwrap().state, State::Queued);
+    assert!(node.runs(&due).await.is_empty());
+    node.stop(EndReason::Shutdown).await;
+
+    world.reserve_bytes = 0;
+    let node = world.start().await;
+    assert_eq!(node.ended(run.id).await.outcome(), Some(Outcome::Ok));
+    assert_eq!(node.handle.job(&due).await.unwrap().counters.missed, 0);
     node.stop(EndReason::Shutdown).await;
 }
 

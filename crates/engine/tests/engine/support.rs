@@ -39,6 +39,8 @@ pub struct World {
     pub agents: BTreeMap<String, Agent>,
     pub limits: Limits,
     pub faults: Faults,
+    /// How much room the store keeps for ends; more than the disk has, and the disk counts as full.
+    pub reserve_bytes: u64,
 }
 
 /// A node at work in a world.
@@ -51,7 +53,7 @@ impl World {
     pub fn new() -> Self {
         let limits = Limits { runs: 8, runs_per_agent: 8 };
         let (dir, agents) = (tempfile::tempdir().unwrap(), BTreeMap::new());
-        Self { dir, agents, limits, faults: Faults::none() }
+        Self { dir, agents, limits, faults: Faults::none(), reserve_bytes: 0 }
     }
 
     /// An agent that runs a script with `sh`.
@@ -77,7 +79,9 @@ impl World {
         let path = self.file("sexton.db");
         let options = Options::new(path, uuid::Uuid::from_u128(1), clock.now());
         let faults = self.faults.clone();
-        let options = Options { monotonic: Arc::clone(&monotonic), faults, ..options };
+        let reserve_bytes = self.reserve_bytes;
+        let options =
+            Options { monotonic: Arc::clone(&monotonic), faults, reserve_bytes, ..options };
         let driver = SqliteDriver::open(options).unwrap();
         let executor =
             ProcessExecutor::new(ShimCommand { program: fixture(), args: vec!["__shim".into()] });

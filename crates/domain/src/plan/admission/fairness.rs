@@ -48,7 +48,11 @@ impl House {
         for job in self.jobs.clone() {
             self.world.account(job);
         }
-        let mut admission = Admission::new(self.limits, CatchUp::Paced, &self.world.running());
+        let mut admission = Admission::new(
+            self.limits,
+            Conditions { catch_up: CatchUp::Paced, headroom: Headroom::Kept },
+            &self.world.running(),
+        );
         for run in self.world.queued() {
             if admission.offer(&run).is_ok() {
                 self.world.start(run.id);

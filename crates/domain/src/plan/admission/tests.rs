@@ -8,6 +8,9 @@ use crate::run::State as RunState;
 
 const LIMITS: Limits = Limits { runs: 4, runs_per_agent: 3 };
 
+/// Nothing but the limits decides.
+const OPEN: Conditions = Conditions { catch_up: CatchUp::Paced, headroom: Headroom::Kept };
+
 fn hourly() -> Spec {
     spec(cron("0 * * * *"))
 }
@@ -40,7 +43,7 @@ fn offer_all(admission: &mut Admission, runs: &[Run]) -> Vec<Option<Wait>> {
 #[test]
 fn no_more_runs_start_than_the_node_and_the_agent_have_places() {
     let runs = queued(&[of("a"), of("a"), of("a"), of("a"), of("b"), of("b")]);
-    let mut admission = Admission::new(LIMITS, CatchUp::Paced, []);
+    let mut admission = Admission::new(LIMITS, OPEN, []);
     let waits = offer_all(&mut admission, &runs);
     assert_eq!(waits, [None, None, None, Some(Wait::AgentFull), None, Some(Wait::NodeFull)]);
     assert!(admission.is_full());
@@ -50,9 +53,9 @@ fn no_more_runs_start_than_the_node_and_the_agent_have_places() {
 #[test]
 fn what_runs_already_takes_places() {
     let runs = queued(&[of("a"), of("a"), of("a"), of("a")]);
-    let mut admission = Admission::new(LIMITS, CatchUp::Paced, &runs[..3]);
+    let mut admission = Admission::new(LIMITS, OPEN, &runs[..3]);
     assert_eq!(admission.offer(&runs[3]), Err(Wait::AgentFull));
-    let mut admission = Admission::new(LIMITS, CatchUp::Paced, &runs[..2]);
+    let mut admission = Admission::new(LIMITS, OPEN, &runs[..2]);
     assert_eq!(admission.offer(&runs[3]), Ok(()));
 }
 
@@ -61,7 +64,7 @@ fn what_runs_already_takes_places() {
 fn at_most_one_run_runs_on_a_session_key() {
     let main = Spec { target: Target::Main, ..hourly() };
     let runs = queued(&[main.clone(), main, hourly()]);
-    let mut admission = Admission::new(LIMITS, CatchUp::Paced, []);
+    let mut admission = Admission::new(LIMITS, OPEN, []);
     assert_eq!(offer_all(&mut admission, &runs), [None, Some(Wait::KeyBusy), None]);
 }
 
@@ -76,7 +79,7 @@ fn a_job_runs_beside_itself_only_where_its_policy_allows_it() {
         world.at("11:00").account(job);
         world.start_first();
         world.at("12:00").account(job);
-        let mut admission = Admission::new(LIMITS, CatchUp::Paced, &world.running());
+        let mut admission = Admission::new(LIMITS, OPEN, &world.running());
         assert_eq!(admission.offer(&world.queued()[0]).err(), wait, "{overlap:?}");
     }
 }
@@ -87,9 +90,10 @@ fn catching_up_takes_half_of_the_places_and_none_while_it_is_paused() {
     let late: Vec<Spec> = (0..4).map(|_| hourly()).collect();
     let mut runs = queued(&late);
     runs[..3].iter_mut().for_each(|run| run.cause = Cause::CatchUp);
-    let mut admission = Admission::new(LIMITS, CatchUp::Paced, []);
+    let mut admission = Admission::new(LIMITS, OPEN, []);
     assert_eq!(offer_all(&mut admission, &runs), [None, None, Some(Wait::CatchUpFull), None]);
-    let mut admission = Admission::new(LIMITS, CatchUp::Paused, []);
+    let mut admission =
+        Admission::new(LIMITS, Conditions { catch_up: CatchUp::Paused, ..OPEN }, []);
     let full = Some(Wait::CatchUpFull);
     assert_eq!(offer_all(&mut admission, &runs), [full, full, full, None]);
     let places = [0, 1, 2, 3, 8].map(|runs| Limits { runs, runs_per_agent: 1 }.catch_up());
@@ -102,7 +106,7 @@ fn runs_that_make_up_for_slots_of_one_job_do_not_run_beside_each_other() {
     let spec = Spec { misfire: Misfire::All, overlap: Overlap::Allow, ..hourly() };
     let (mut world, job) = World::with("10:30", spec);
     world.at("13:30").account(job);
-    let mut admission = Admission::new(LIMITS, CatchUp::Paced, []);
+    let mut admission = Admission::new(LIMITS, OPEN, []);
     let waits = offer_all(&mut admission, &world.queued());
     assert_eq!(waits, [None, Some(Wait::JobBusy), Some(Wait::JobBusy)]);
 }
@@ -189,4 +193,14 @@ fn a_claim_fills_in_an_agent_that_was_unknown_when_the_run_was_made() {
         _ => None,
     });
     assert_eq!(claimed.unwrap().input, run.input);
+}
+
+/// P2, P7: the room that is left on a full disk is for the ends of what runs.
+#[test]
+fn no_run_starts_while_the_store_has_no_room_but_for_ends() {
+    let runs = queued(&[of("a"), of("b")]);
+    let full = Conditions { headroom: Headroom::Released, ..OPEN };
+    let mut admission = Admission::new(LIMITS, full, []);
+    assert!(admission.is_full(), "the queue need not be looked at");
+    assert_eq!(offer_all(&mut admission, &runs), [Some(Wait::StoreFull), Some(Wait::StoreFull)]);
 }
