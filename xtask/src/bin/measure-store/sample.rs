@@ -45,6 +45,9 @@ pub fn session(number: u64) -> anyhow::Result<Session> {
         expires_at: None,
         hold: None,
         pinned: false,
+        active_at: None,
+        closing: None,
+        discard: None,
         version: Version::NEW,
     })
 }
