@@ -8,8 +8,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::duration::Duration;
+use crate::hook::{DeadReason, Delivery, Hook};
 use crate::id::{EventId, Ids, JobId, RunId, SessionId};
 use crate::job::Job;
+use crate::name::HookName;
 use crate::node::{Epoch, Node};
 use crate::run::{Outcome, Run};
 use crate::session::Session;
@@ -86,6 +88,13 @@ event_types! {
     AlertRaised = "alert.raised",
     /// It no longer does.
     AlertCleared = "alert.cleared",
+}
+
+impl EventType {
+    /// Whether its data names a hook under `hook`.
+    pub fn is_about_hooks(self) -> bool {
+        matches!(self, Self::HookEnabled | Self::HookDisabled | Self::HookDeadLettered)
+    }
 }
 
 impl fmt::Display for EventType {
@@ -194,6 +203,7 @@ impl Teller<'_> {
             "agent": run.agent,
             "session_id": run.session,
             "session_key": run.session_key,
+            "kind": run.session_key.kind(),
             "cause": run.cause,
             "slot": run.slot,
             "slot_to": run.range.map(|range| range.to),
@@ -261,6 +271,38 @@ impl Teller<'_> {
             "reason": node.end.map(|end| end.reason),
         });
         self.fact(kind, Subject { epoch: Some(node.epoch), ..Subject::default() }, data)
+    }
+
+    /// A hook that was switched on or off.
+    pub fn hook(&mut self, kind: EventType, hook: &Hook) -> NewEvent {
+        let data = json!({
+            "hook": hook.name,
+            "why": hook.disabled.as_ref().map(|disabled| &disabled.why),
+            "since": hook.disabled.as_ref().map(|disabled| disabled.since),
+        });
+        self.fact(kind, Subject::default(), data)
+    }
+
+    /// A delivery that was given up.
+    pub fn dead_letter(&mut self, delivery: &Delivery, why: DeadReason) -> NewEvent {
+        let data = json!({
+            "hook": delivery.hook,
+            "why": why,
+            "delivery_id": delivery.id,
+            "event_id": delivery.event,
+            "event_type": delivery.event_type,
+            "session_id": delivery.session,
+            "attempts": delivery.attempts,
+            "last_error": delivery.last_error,
+            "count": 1,
+        });
+        self.fact(EventType::HookDeadLettered, Subject::default(), data)
+    }
+
+    /// All pending deliveries of a hook that was removed, given up together.
+    pub fn dead_letters(&mut self, hook: &HookName, count: usize) -> NewEvent {
+        let data = json!({ "hook": hook, "why": DeadReason::HookRemoved, "count": count });
+        self.fact(EventType::HookDeadLettered, Subject::default(), data)
     }
 
     /// An alert: `code` is a stable word, `message` is for people.

@@ -7,6 +7,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::name::HookName;
+
 /// A text that is not an id of the expected kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("read {value:?} as {what} id: expected a UUID like 01890a5d-ac96-774b-bcce-b302099a8057")]
@@ -69,9 +71,9 @@ ids! {
     SessionId, "a session", "";
     /// A Sexton process as its peers see it.
     NodeId, "a node", "";
-    /// An immutable fact in the event log. Printed `evt_<uuid>`; the idempotency key of webhooks.
+    /// An immutable fact in the event log. Printed `evt_<uuid>`.
     EventId, "an event", "evt_";
-    /// One event on its way to one hook.
+    /// One event on its way to one hook: the idempotency key of webhooks.
     DeliveryId, "a delivery", "";
     /// One usage report.
     UsageId, "a usage", "";
@@ -109,6 +111,28 @@ impl Ids {
         let at_ms = self.at_ms + (self.minted >> 12);
         self.minted += 1;
         uuid::Builder::from_unix_timestamp_millis(at_ms, &bytes).into_uuid().into()
+    }
+}
+
+impl DeliveryId {
+    /// The delivery of an event to a hook. It begins with the event's time and place among the others of
+    /// its decision, and the rest follows from event and name: an event is told to a hook once.
+    pub fn of(event: EventId, hook: &HookName) -> Self {
+        let [high, low] = [(event.0.as_u128() >> 64) as u64, event.0.as_u128() as u64];
+        let salt = hook.as_str().bytes().fold(high, |salt, byte| mix(salt ^ u64::from(byte)));
+        let mut bytes = *event.0.as_bytes();
+        bytes[8..].copy_from_slice(&mix(mix(low) ^ salt).to_be_bytes());
+        Self(
+            uuid::Builder::from_bytes(bytes)
+                .with_variant(uuid::Variant::RFC4122)
+                .with_version(uuid::Version::SortRand)
+                .into_uuid(),
+        )
+    }
+
+    /// A number that follows from the delivery and the count of its failures.
+    pub(crate) fn jitter(self, failures: u32) -> u32 {
+        (mix(self.0.as_u128() as u64 ^ u64::from(failures)) >> 32) as u32
     }
 }
 

@@ -8,6 +8,7 @@
 //! | what follows the end of a run | [`ending`] |
 //! | what becomes of the runs and sessions of a dead node | [`reconcile`] |
 //! | what an edit of a job changes | [`jobs`] |
+//! | what an answer makes of a delivery, and what becomes of a hook | [`deliveries`] |
 
 use jiff::Timestamp;
 
@@ -15,6 +16,7 @@ use crate::event::Teller;
 use crate::id::Ids;
 
 pub mod admission;
+pub mod deliveries;
 pub mod ending;
 pub mod jobs;
 pub mod reconcile;

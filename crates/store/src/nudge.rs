@@ -1,8 +1,12 @@
 //! Nudges: hints that a loop may have something to do. A loop that misses one finds the same work
 //! by looking again later.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
+
 use sexton_domain::change::{Change, Record};
 use sexton_domain::hook::DeliveryState;
+use sexton_domain::name::HookName;
 use sexton_domain::run::State;
 use tokio::sync::watch;
 
@@ -17,24 +21,23 @@ pub enum Topic {
     Cancels,
     /// The event log.
     Events,
-    /// What is on its way to hooks.
-    Deliveries,
     /// When the reaper has to look at a session.
     Sessions,
 }
 
-const TOPICS: [Topic; 6] =
-    [Topic::Jobs, Topic::Queue, Topic::Cancels, Topic::Events, Topic::Deliveries, Topic::Sessions];
+const TOPICS: [Topic; 5] =
+    [Topic::Jobs, Topic::Queue, Topic::Cancels, Topic::Events, Topic::Sessions];
 
 /// Sends nudges and hands out receivers.
 #[derive(Debug)]
 pub struct Nudges {
     senders: [watch::Sender<u64>; TOPICS.len()],
+    hooks: Mutex<BTreeMap<HookName, watch::Sender<u64>>>,
 }
 
 impl Default for Nudges {
     fn default() -> Self {
-        Self { senders: TOPICS.map(|_| watch::Sender::new(0)) }
+        Self { senders: TOPICS.map(|_| watch::Sender::new(0)), hooks: Mutex::default() }
     }
 }
 
@@ -46,43 +49,67 @@ impl Nudges {
 
     /// Tells that a topic may have changed.
     pub fn send(&self, topic: Topic) {
-        self.senders[topic as usize].send_modify(|count| *count = count.wrapping_add(1));
+        count_up(&self.senders[topic as usize]);
+    }
+
+    /// Interest in what one hook is to be told.
+    pub fn subscribe_hook(&self, hook: &HookName) -> watch::Receiver<u64> {
+        let mut hooks = self.hooks.lock().unwrap_or_else(PoisonError::into_inner);
+        hooks.entry(hook.clone()).or_insert_with(|| watch::Sender::new(0)).subscribe()
+    }
+
+    /// Tells that a hook may have something to be told.
+    pub fn send_hook(&self, hook: &HookName) {
+        let hooks = self.hooks.lock().unwrap_or_else(PoisonError::into_inner);
+        hooks.get(hook).into_iter().for_each(count_up);
     }
 
     /// Tells everything that a batch, now stored, may have changed.
-    pub(crate) fn send_all(&self, topics: Topics) {
-        TOPICS.into_iter().filter(|topic| topics.0[*topic as usize]).for_each(|t| self.send(t));
+    pub(crate) fn send_all(&self, topics: &Topics) {
+        let changed = TOPICS.into_iter().filter(|topic| topics.topics[*topic as usize]);
+        changed.for_each(|topic| self.send(topic));
+        topics.hooks.iter().for_each(|hook| self.send_hook(hook));
     }
 }
 
-/// A set of topics.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Topics([bool; TOPICS.len()]);
+fn count_up(sender: &watch::Sender<u64>) {
+    sender.send_modify(|count| *count = count.wrapping_add(1));
+}
+
+/// A set of topics, and of hooks.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Topics {
+    topics: [bool; TOPICS.len()],
+    hooks: BTreeSet<HookName>,
+}
 
 impl Topics {
     /// What a batch may change.
     pub(crate) fn of(changes: &[Change]) -> Self {
-        let mut topics = Self::default();
+        let Self { mut topics, mut hooks } = Self::default();
         for change in changes {
             match change {
-                Change::Put(Record::Job(_)) => topics.0[Topic::Jobs as usize] = true,
-                Change::Put(Record::Delivery(delivery)) => {
-                    let pending = matches!(delivery.state, DeliveryState::Pending { .. });
-                    topics.0[Topic::Deliveries as usize] |= pending;
-                }
+                Change::Put(Record::Job(_)) => topics[Topic::Jobs as usize] = true,
                 Change::Put(Record::Session(session)) => {
-                    topics.0[Topic::Sessions as usize] |= session.look_at().is_some();
+                    topics[Topic::Sessions as usize] |= session.look_at().is_some();
                 }
                 Change::Put(Record::Run(run)) => {
                     let cancels =
                         run.cancel.is_some() && matches!(run.state, State::Running { .. });
                     let topic = if cancels { Topic::Cancels } else { Topic::Queue };
-                    topics.0[topic as usize] = true;
+                    topics[topic as usize] = true;
                 }
-                Change::Emit(_) => topics.0[Topic::Events as usize] = true,
+                Change::Emit(_) => topics[Topic::Events as usize] = true,
+                Change::Put(Record::Delivery(delivery)) => {
+                    let pending = matches!(delivery.state, DeliveryState::Pending { .. });
+                    if pending && !hooks.contains(&delivery.hook) {
+                        hooks.insert(delivery.hook.clone());
+                    }
+                }
+                Change::Put(Record::Hook(hook)) => drop(hooks.insert(hook.name.clone())),
                 _ => {}
             }
         }
-        topics
+        Self { topics, hooks }
     }
 }

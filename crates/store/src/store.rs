@@ -1,11 +1,14 @@
-//! The handle the engine holds: a driver with spans, metrics, nudges and bounded retries around it.
+//! The handle the engine holds: a driver with the outbox, spans, metrics, nudges and bounded retries
+//! around it.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use sexton_domain::change::{Change, Record, RecordId};
-use sexton_domain::id::{JobId, RunId, SessionId};
+use sexton_domain::hook::{self, Delivery, Hook, Subscription};
+use sexton_domain::id::{DeliveryId, JobId, RunId, SessionId};
 use sexton_domain::job::Job;
+use sexton_domain::name::HookName;
 use sexton_domain::node::{Epoch, Node};
 use sexton_domain::plan::admission::Headroom;
 use sexton_domain::run::Run;
@@ -27,6 +30,8 @@ struct Inner {
     monotonic: Monotonic,
     metrics: Metrics,
     nudges: Nudges,
+    /// Who is told what, as of now.
+    hooks: RwLock<Arc<[Subscription]>>,
 }
 
 impl fmt::Debug for Store {
@@ -39,7 +44,8 @@ impl Store {
     /// A handle around a driver; `monotonic` measures commits.
     pub fn new(driver: Arc<dyn Driver>, monotonic: Monotonic) -> Self {
         let (metrics, nudges) = (Metrics::default(), Nudges::default());
-        Self(Arc::new(Inner { driver, monotonic, metrics, nudges }))
+        let hooks = RwLock::new(Arc::from([]));
+        Self(Arc::new(Inner { driver, monotonic, metrics, nudges, hooks }))
     }
 
     /// Typed, paged reads.
@@ -67,6 +73,22 @@ impl Store {
         self.0.nudges.send(topic);
     }
 
+    /// Interest in what one hook is to be told; as [`Store::subscribe`].
+    pub fn subscribe_hook(&self, hook: &HookName) -> watch::Receiver<u64> {
+        self.0.nudges.subscribe_hook(hook)
+    }
+
+    /// Tells that a hook may have something to be told.
+    pub fn nudge_hook(&self, hook: &HookName) {
+        self.0.nudges.send_hook(hook);
+    }
+
+    /// Says which hooks there are. Every event that is committed from now on carries its deliveries to
+    /// them, in its own commit.
+    pub fn tell(&self, hooks: Vec<Subscription>) {
+        *self.0.hooks.write().unwrap_or_else(PoisonError::into_inner) = hooks.into();
+    }
+
     /// Starts an operation that reads, decides and commits until there is no conflict.
     pub fn attempts(&self, doing: &'static str) -> Attempts<'_> {
         Attempts::new(self, doing)
@@ -78,6 +100,7 @@ impl Store {
         &self,
         changes: Vec<Change>,
     ) -> impl Future<Output = Result<Committed, CommitError>> + Send + use<> {
+        let changes = self.0.with_deliveries(changes);
         let topics = Topics::of(&changes);
         let span = tracing::debug_span!("commit", changes = changes.len());
         let since = (self.0.monotonic)();
@@ -85,7 +108,7 @@ impl Store {
         let inner = Arc::clone(&self.0);
         let settled = async move {
             let answer = ticket.await;
-            inner.settle(&answer, since, topics);
+            inner.settle(&answer, since, &topics);
             answer
         };
         settled.instrument(span)
@@ -93,20 +116,23 @@ impl Store {
 
     /// Commits a batch whose answer nobody waits for. Its nudges are sent when it is queued.
     pub fn commit_unawaited(&self, changes: Vec<Change>) -> crate::driver::Ticket {
+        let changes = self.0.with_deliveries(changes);
         let topics = Topics::of(&changes);
         let ticket = self.0.driver.commit(changes);
-        self.0.nudges.send_all(topics);
+        self.0.nudges.send_all(&topics);
         ticket
     }
 
     /// Claims queued runs: each batch for itself, all answers in order.
     pub async fn claim(&self, claims: Vec<Vec<Change>>) -> Vec<Result<Committed, CommitError>> {
+        let claims: Vec<_> =
+            claims.into_iter().map(|claim| self.0.with_deliveries(claim)).collect();
         let topics: Vec<Topics> = claims.iter().map(|claim| Topics::of(claim)).collect();
         let since = (self.0.monotonic)();
         let span = tracing::debug_span!("claim", runs = claims.len());
         let answers = self.0.driver.claim(claims).instrument(span).await;
         for (answer, topics) in answers.iter().zip(topics) {
-            self.0.settle(answer, since, topics);
+            self.0.settle(answer, since, &topics);
         }
         answers
     }
@@ -147,6 +173,30 @@ impl Store {
         })
     }
 
+    /// A hook by its name.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::job`].
+    pub async fn hook(&self, name: HookName) -> Result<Option<Hook>, Error> {
+        Ok(match self.read().get(RecordId::Hook(name)).await? {
+            Some(Record::Hook(hook)) => Some(hook),
+            _ => None,
+        })
+    }
+
+    /// A delivery by its id.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::job`].
+    pub async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>, Error> {
+        Ok(match self.read().get(RecordId::Delivery(id)).await? {
+            Some(Record::Delivery(delivery)) => Some(delivery),
+            _ => None,
+        })
+    }
+
     /// A node by its epoch.
     ///
     /// # Errors
@@ -161,11 +211,29 @@ impl Store {
 }
 
 impl Inner {
+    /// A batch in which every event is followed by its deliveries: the transactional outbox.
+    fn with_deliveries(&self, changes: Vec<Change>) -> Vec<Change> {
+        let hooks = Arc::clone(&self.hooks.read().unwrap_or_else(PoisonError::into_inner));
+        if hooks.is_empty() {
+            return changes;
+        }
+        let mut routed = Vec::with_capacity(changes.len());
+        for change in changes {
+            let deliveries: Vec<Change> = match &change {
+                Change::Emit(event) => hook::outbox(event, &hooks).map(Change::from).collect(),
+                _ => Vec::new(),
+            };
+            routed.push(change);
+            routed.extend(deliveries);
+        }
+        routed
+    }
+
     fn settle(
         &self,
         answer: &Result<Committed, CommitError>,
         since: std::time::Duration,
-        topics: Topics,
+        topics: &Topics,
     ) {
         let took = (self.monotonic)().saturating_sub(since);
         match answer {

@@ -124,7 +124,10 @@ pub fn end_run(
         FollowUp::Retry(state) => Some(retry_run(&ended, state, moment)),
         FollowUp::None | FollowUp::CrashLoop => None,
     };
-    decision.change(moment.tell().run_over(&ended));
+    let mut told = moment.tell().run_over(&ended);
+    // Its record has no owner any more; who hears of it wants to know whose it was.
+    told.subject.epoch = run.owner().map(|owner| owner.epoch);
+    decision.change(told);
     decision.change(ended);
     if let Some(job) = job.filter(|job| job.removed_at.is_none()) {
         let end = End { run, outcome, retry: retry.as_ref(), others };

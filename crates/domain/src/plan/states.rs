@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 
+use crate::hook::{self, DeadReason, DeliveryState};
 use crate::plan::fixtures::{owner, word};
 use crate::run::{self, Outcome, Reason};
 use crate::session::{self, EndReason};
@@ -61,7 +62,33 @@ fn session_arrows() -> Arrows {
     arrows
 }
 
-fn diagram(births: &[&str], arrows: &Arrows) -> String {
+fn delivery_arrows() -> Arrows {
+    let at = Timestamp::UNIX_EPOCH;
+    let states = [DeliveryState::Pending { next_at: at }, DeliveryState::Delivered { at }]
+        .into_iter()
+        .chain(DeadReason::ALL.map(|why| DeliveryState::Dead { at, why }));
+    let given_up = |why| (word(why), hook::Event::GivenUp { at, why });
+    let events = [
+        ("acknowledged".to_owned(), hook::Event::Acknowledged { at }),
+        ("failed, gone".to_owned(), hook::Event::Postponed { next_at: at }),
+        ("redelivered by hand".to_owned(), hook::Event::Redelivered { at }),
+    ];
+    let events: Vec<_> = events.into_iter().chain(DeadReason::ALL.map(given_up)).collect();
+    let mut arrows = Arrows::new();
+    for state in states {
+        for (name, event) in &events {
+            if let Ok(next) = state.next(*event) {
+                let why = arrows.entry((state.name(), next.name())).or_default();
+                if !why.contains(name) {
+                    why.push(name.clone());
+                }
+            }
+        }
+    }
+    arrows
+}
+
+fn diagram(births: &[&str], arrows: &Arrows, ends: &[&str]) -> String {
     let mut text = "```mermaid\nstateDiagram-v2\n".to_owned();
     for birth in births {
         writeln!(text, "    [*] --> {birth}").unwrap();
@@ -69,21 +96,28 @@ fn diagram(births: &[&str], arrows: &Arrows) -> String {
     for ((from, to), why) in arrows {
         writeln!(text, "    {from} --> {to}: {}", why.join(", ")).unwrap();
     }
-    text + "    ended --> [*]\n```\n"
+    for end in ends {
+        writeln!(text, "    {end} --> [*]").unwrap();
+    }
+    text + "```\n"
 }
 
 fn page() -> String {
     format!(
         "# States\n\n\
-         Drawn from the state machines in `crates/domain/src/run.rs` and `session.rs` by a test; after a \
-         change run\n`UPDATE_DOCS=1 cargo test -p sexton-domain states`. What is not drawn is rejected.\n\n\
+         Drawn from the state machines in `crates/domain/src/run.rs`, `session.rs` and `hook.rs` by a test; after a \
+         change\nrun `UPDATE_DOCS=1 cargo test -p sexton-domain states`. What is not drawn is rejected.\n\n\
          ## A run\n\n\
          Born `queued` (a slot, a trigger, a message), `waiting` (a retry that rests), or `ended` (slots that \
          were skipped,\nmissed or coalesced: they never start).\n\n{}\n\
          ## A session\n\n\
-         Born `open`, together with the claim of its run. It ends once, for one of these reasons.\n\n{}",
-        diagram(&["queued", "waiting", "ended"], &run_arrows()),
-        diagram(&["open"], &session_arrows()),
+         Born `open`, together with the claim of its run. It ends once, for one of these reasons.\n\n{}\n\
+         ## A delivery\n\n\
+         Born `pending` in the same commit as its event, one for each hook that is told it. What is delivered is kept \
+         for a\nday, what is dead for `retention.dead`.\n\n{}",
+        diagram(&["queued", "waiting", "ended"], &run_arrows(), &["ended"]),
+        diagram(&["open"], &session_arrows(), &["ended"]),
+        diagram(&["pending"], &delivery_arrows(), &["delivered", "dead"]),
     )
 }
 

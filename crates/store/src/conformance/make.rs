@@ -236,6 +236,7 @@ impl Make {
             session: Some(self.id()),
             state: DeliveryState::Pending { next_at: at(5) },
             by_hand: false,
+            redelivered_at: None,
             attempts: 2,
             last_error: Some("connection refused".to_owned()),
             created_at: at(4),
