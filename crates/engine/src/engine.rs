@@ -20,6 +20,7 @@ use crate::dispatcher::Dispatcher;
 use crate::env::Env;
 use crate::handle::{Error, Handle, Online, Phase};
 use crate::heartbeat::Heartbeat;
+use crate::hooks::{self, Hooks};
 use crate::reconciler::{FAILURE_PAUSE, Reconciler};
 use crate::runners::{Runners, Watch};
 use crate::scheduler::Scheduler;
@@ -91,10 +92,14 @@ impl Engine {
         let Start { store, env, settings, jobs, fence } = start;
         let lease = settings.lease;
         let earlier = store.read().nodes(BOOT_LOOP as u32).await?;
+        // Before the first event: it is told like any other.
+        hooks::bring_in_line(&store, &env, &settings).await?;
         let owner = join(&store, &env, &settings, &earlier).await?;
         let phase = watch::Sender::new(Phase::Reconciling);
         let settings = watch::Sender::new(Arc::new(settings));
         let runners = Runners::new(env.clone(), store.clone(), owner, settings.subscribe());
+        let told = settings.subscribe();
+        let hooks = Hooks::new(env.clone(), store.clone(), owner.epoch, told, phase.subscribe());
         let handle = Handle::online(
             store.clone(),
             Online {
@@ -103,11 +108,12 @@ impl Engine {
                 phase: phase.clone(),
                 settings: settings.clone(),
                 runners: runners.clone(),
+                hooks: hooks.clone(),
             },
         );
         early(handle.clone());
         let beat = (env.clock.now(), env.clock.monotonic());
-        let node = Parts { env, store, owner, fence, phase, runners };
+        let node = Parts { env, store, owner, fence, phase, runners, hooks };
         node.spawn(
             Heartbeat {
                 env: node.env.clone(),
@@ -124,6 +130,7 @@ impl Engine {
         let mut reconciler = node.reconciler(lease);
         clear_up(&node.env, &mut reconciler).await?;
         node.env.run_files.clear(&node.store).await;
+        hooks::bury(&node.store, &node.env).await?;
         if let Some(Declaration { source, jobs, empty }) = jobs
             && let Err(refused) = handle.bring_in_line(&source, &jobs, empty).await
         {
@@ -215,12 +222,14 @@ struct Parts {
     fence: Fence,
     phase: watch::Sender<Phase>,
     runners: Runners,
+    hooks: Hooks,
 }
 
 impl Parts {
     fn spawn(&self, work: impl Loop + 'static, nudges: Option<watch::Receiver<u64>>) {
         let kind = work.kind();
         let phase = self.phase.subscribe();
+        let nudges = nudges.into_iter().collect();
         self.env.tasks.spawn(kind, ticker::drive(work, self.env.clone(), nudges, phase));
     }
 
@@ -283,6 +292,7 @@ impl Parts {
         self.spawn(dispatcher, Some(self.store.subscribe(Topic::Queue)));
         self.spawn(Watch(self.runners.clone()), Some(self.store.subscribe(Topic::Cancels)));
         self.spawn(reconciler, None);
+        self.hooks.go_to_work();
         let node = self.clone();
         self.env.tasks.spawn(TaskKind::Drain, async move {
             if AssertUnwindSafe(drain(&node)).catch_unwind().await.is_err() {
@@ -300,6 +310,7 @@ impl Clone for Parts {
             store: self.store.clone(),
             phase: self.phase.clone(),
             runners: self.runners.clone(),
+            hooks: self.hooks.clone(),
             ..*self
         }
     }
@@ -324,6 +335,15 @@ async fn drain(node: &Parts) {
                 tracing::error!(%error, "the end of this epoch could not be recorded");
             }
             None => tracing::error!("the end of this epoch could not be recorded in time"),
+        }
+        let bound = node.hooks.budget();
+        if node.within(bound, node.hooks.flushed()).await.is_none() {
+            tracing::warn!(
+                "not everything could be told in time; the rest goes out at the next start"
+            );
+        }
+        if node.within(STOP_MARGIN, node.hooks.close()).await.is_none() {
+            tracing::error!("a hook's command could not be proven dead in time");
         }
     }
     if node.within(STORE_BOUND, node.store.read().close()).await.is_none() {

@@ -8,6 +8,7 @@ use sexton_domain::node::ProcessId;
 use sexton_domain::plan::Moment;
 
 use crate::clock::Clock;
+use crate::courier::Courier;
 use crate::entropy::Entropy;
 use crate::executor::Executor;
 use crate::run_files::RunFiles;
@@ -26,6 +27,8 @@ pub struct Env {
     pub executor: Arc<dyn Executor>,
     /// Where the files of runs lie.
     pub run_files: RunFiles,
+    /// How webhooks are posted.
+    pub courier: Arc<dyn Courier>,
     /// Where this is.
     pub host: Arc<Host>,
 }
@@ -41,6 +44,22 @@ pub struct Host {
     pub software: String,
     /// The gateway's own environment, from which agents get what the config names.
     pub environment: BTreeMap<String, String>,
+}
+
+impl Host {
+    /// What every program needs of the gateway's own environment.
+    pub fn clean_environment(&self) -> BTreeMap<String, String> {
+        self.variables(["PATH", "HOME", "LANG", "TZ"])
+    }
+
+    /// Those of these variables that the gateway has.
+    pub fn variables<'a>(
+        &self,
+        names: impl IntoIterator<Item = &'a str>,
+    ) -> BTreeMap<String, String> {
+        let value = |name: &str| Some((name.to_owned(), self.environment.get(name)?.clone()));
+        names.into_iter().filter_map(value).collect()
+    }
 }
 
 impl fmt::Debug for Env {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use sexton_domain::id::{JobId, RunId};
+use sexton_domain::id::{DeliveryId, JobId, RunId};
 use sexton_domain::job::Job;
 use sexton_domain::name::{AgentName, JobKey};
 use sexton_domain::node::{EndReason, Node, Owner};
@@ -16,9 +16,13 @@ use sexton_store::{Stats, Store};
 use tokio::sync::watch;
 
 use crate::env::Env;
+use crate::hooks::Hooks;
 use crate::runners::Runners;
 use crate::settings::Settings;
 
+pub use hooks::{HookState, HookTest, Switch};
+
+mod hooks;
 mod job_edits;
 mod ledger;
 mod look;
@@ -61,6 +65,12 @@ pub enum Error {
         agent: AgentName,
         /// Those that there are.
         known: String,
+    },
+    /// The delivery is still to go out.
+    #[error("send delivery {id} again: it is still pending")]
+    Pending {
+        /// Which one.
+        id: DeliveryId,
     },
     /// Not in this phase.
     #[error("change anything while {0:?}")]
@@ -133,6 +143,7 @@ pub(crate) struct Online {
     pub(crate) phase: watch::Sender<Phase>,
     pub(crate) settings: watch::Sender<Arc<Settings>>,
     pub(crate) runners: Runners,
+    pub(crate) hooks: Hooks,
 }
 
 impl Handle {

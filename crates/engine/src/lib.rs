@@ -4,6 +4,7 @@
 //! [`handle::Handle`] is all that the outside may ask of it, [`tasks`] lists every long-lived task.
 
 pub mod clock;
+pub mod courier;
 mod dispatcher;
 pub mod engine;
 pub mod entropy;
@@ -11,6 +12,7 @@ pub mod env;
 pub mod executor;
 pub mod handle;
 mod heartbeat;
+pub mod hooks;
 mod output;
 pub mod process;
 mod reconciler;

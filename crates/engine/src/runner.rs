@@ -175,12 +175,8 @@ impl Runner {
     /// A small clean environment: what every program needs, what the config names, what the run is.
     fn environment(&self, told: Told<'_>) -> Vec<(String, String)> {
         let Told { run, session, files, pass } = told;
-        let gateway = &self.env.host.environment;
-        let inherited = ["PATH", "HOME", "LANG", "TZ"].into_iter();
-        let mut env: std::collections::BTreeMap<String, String> = inherited
-            .chain(pass.iter().map(String::as_str))
-            .filter_map(|name| Some((name.to_owned(), gateway.get(name)?.clone())))
-            .collect();
+        let mut env = self.env.host.clean_environment();
+        env.extend(self.env.host.variables(pass.iter().map(String::as_str)));
         if let Some(agent) = self.settings.agents.get(&run.agent) {
             env.extend(agent.env.clone());
         }
@@ -346,7 +342,7 @@ fn told(stop: Stop) -> Result<Ending, NotOurs> {
 }
 
 /// An error with its causes on one line.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.fold(error.to_string(), |line, cause| format!("{line}: {cause}"))
 }

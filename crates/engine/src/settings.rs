@@ -5,10 +5,13 @@ use std::path::PathBuf;
 
 use sexton_domain::agent::Agent;
 use sexton_domain::duration::Duration;
-use sexton_domain::name::AgentName;
+use sexton_domain::hook::Subscription;
+use sexton_domain::name::{AgentName, HookName};
 use sexton_domain::plan::admission::Limits;
 use sexton_domain::reset::Rules;
 use sexton_domain::retention::Periods;
+
+use crate::courier::Webhook;
 
 /// What the engine takes from the config.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,6 +32,8 @@ pub struct Settings {
     pub reset: Rules,
     /// How long a stop waits.
     pub drain: Drain,
+    /// The hooks.
+    pub hooks: BTreeMap<HookName, HookSettings>,
 }
 
 /// How long a stop waits.
@@ -55,6 +60,28 @@ pub struct AgentSettings {
     pub env: BTreeMap<String, String>,
 }
 
+/// A hook with what stays out of the store.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HookSettings {
+    /// What it is told, and for how long it is tried.
+    pub subscription: Subscription,
+    /// How it is told.
+    pub way: Way,
+    /// For one try.
+    pub timeout: Duration,
+    /// Tries at once.
+    pub concurrency: u32,
+}
+
+/// How a hook is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Way {
+    /// Program and arguments; the event comes on stdin.
+    Command(Vec<String>),
+    /// The event is posted.
+    Webhook(Webhook),
+}
+
 impl Settings {
     /// Settings without agents, everything else as it is where the config says nothing.
     pub fn new(limits: Limits, lease: Duration, data_dir: PathBuf) -> Self {
@@ -67,6 +94,7 @@ impl Settings {
             sweep_every: Duration::from_secs(300),
             reset: Rules::default(),
             drain: Drain::default(),
+            hooks: BTreeMap::new(),
         }
     }
 

@@ -22,6 +22,12 @@ pub enum TaskKind {
     Heartbeat,
     /// Takes one run from its claim to its end.
     Runner,
+    /// Keeps the store's hooks in line with the config, and gives up what is too old.
+    Hooks,
+    /// Sends one hook what it is to be told.
+    Hook,
+    /// One try of one delivery.
+    Delivery,
     /// Takes the node from running to stopped.
     Drain,
 }
@@ -33,6 +39,8 @@ pub enum OnFailure {
     LookAgain,
     /// Its run is proven dead and ended as interrupted.
     EndRun,
+    /// Its delivery is tried again later.
+    TryAgain,
     /// The process goes on to stop.
     Stop,
 }
@@ -56,8 +64,11 @@ impl TaskKind {
             | Self::Dispatcher
             | Self::Runners
             | Self::Reconciler
-            | Self::Heartbeat => OnFailure::LookAgain,
+            | Self::Heartbeat
+            | Self::Hooks
+            | Self::Hook => OnFailure::LookAgain,
             Self::Runner => OnFailure::EndRun,
+            Self::Delivery => OnFailure::TryAgain,
             Self::Drain => OnFailure::Stop,
         }
     }
@@ -66,7 +77,12 @@ impl TaskKind {
     pub const fn at_shutdown(self) -> AtShutdown {
         match self {
             Self::Scheduler | Self::Dispatcher | Self::Reconciler => AtShutdown::EndsFirst,
-            Self::Runners | Self::Heartbeat | Self::Drain => AtShutdown::EndsLast,
+            Self::Runners
+            | Self::Heartbeat
+            | Self::Hooks
+            | Self::Hook
+            | Self::Delivery
+            | Self::Drain => AtShutdown::EndsLast,
             Self::Runner => AtShutdown::EndsWithRun,
         }
     }

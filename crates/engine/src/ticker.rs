@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::FutureExt;
+use futures_util::future::select_all;
 use jiff::Timestamp;
 use sexton_domain::duration;
 use tokio::sync::watch;
@@ -55,15 +56,15 @@ impl Pass {
 pub async fn drive(
     mut work: impl Loop,
     env: Env,
-    mut nudges: Option<watch::Receiver<u64>>,
+    mut nudges: Vec<watch::Receiver<u64>>,
     mut phase: watch::Receiver<Phase>,
 ) {
     let kind = work.kind();
     let mut failures = Failures::default();
     loop {
         // Interest is registered before the look, so that nothing falls between look and wait.
-        if let Some(nudges) = &mut nudges {
-            nudges.borrow_and_update();
+        for nudge in &mut nudges {
+            nudge.borrow_and_update();
         }
         if !kind.works_in(*phase.borrow_and_update()) {
             return;
@@ -86,13 +87,19 @@ pub async fn drive(
     }
 }
 
-async fn nudged(nudges: &mut Option<watch::Receiver<u64>>) {
-    if let Some(nudges) = nudges
-        && nudges.changed().await.is_ok()
-    {
-        return;
+/// Returns with the first nudge; never without any.
+async fn nudged(nudges: &mut [watch::Receiver<u64>]) {
+    if nudges.is_empty() {
+        return std::future::pending().await;
     }
-    std::future::pending().await
+    let changes = nudges.iter_mut().map(|nudge| {
+        Box::pin(async move {
+            if nudge.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        })
+    });
+    select_all(changes).await;
 }
 
 /// Failures in a row: told once, until another one comes.

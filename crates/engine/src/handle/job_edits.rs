@@ -229,6 +229,7 @@ impl Handle {
         online.settings.send_replace(Arc::new(settings));
         // Other limits may have made room.
         self.0.store.nudge(Topic::Queue);
+        online.hooks.look();
         Ok(())
     }
 

@@ -2,6 +2,9 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests, too")]
 
 mod faults;
+mod hook_commands;
+mod hooks;
+mod mailbox;
 mod runs;
 mod support;
 mod usage;

@@ -10,6 +10,7 @@ use sexton_domain::duration;
 use sexton_domain::event::{Event, EventType};
 use sexton_domain::id::RunId;
 use sexton_domain::job::Spec;
+use sexton_domain::name::HookName;
 use sexton_domain::node::{EndReason, ProcessId};
 use sexton_domain::plan::admission::Limits;
 use sexton_domain::plan::reconcile::Fence;
@@ -24,19 +25,23 @@ use sexton_engine::env::{Env, Host};
 use sexton_engine::handle::{Error, Handle, JobRef};
 use sexton_engine::page::{PageRequest, RunFilter};
 use sexton_engine::process::{ProcessExecutor, ShimCommand};
-use sexton_engine::settings::{AgentSettings, Settings};
+use sexton_engine::settings::{AgentSettings, HookSettings, Settings};
 use sexton_engine::tasks::Tasks;
 use sexton_store::Store;
 use sexton_store_sqlite::{Faults, Options, SqliteDriver};
 use tempfile::TempDir;
 
+use crate::mailbox::Mailbox;
+
 /// No test waits longer than this for anything.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A place for a store, and the agents that work there.
 pub struct World {
     pub dir: TempDir,
     pub agents: BTreeMap<String, Agent>,
+    pub hooks: BTreeMap<HookName, HookSettings>,
+    pub mailbox: Mailbox,
     pub limits: Limits,
     pub faults: Faults,
     /// How much room the store keeps for ends; more than the disk has, and the disk counts as full.
@@ -53,7 +58,9 @@ impl World {
     pub fn new() -> Self {
         let limits = Limits { runs: 8, runs_per_agent: 8 };
         let (dir, agents) = (tempfile::tempdir().unwrap(), BTreeMap::new());
-        Self { dir, agents, limits, faults: Faults::none(), reserve_bytes: 0 }
+        let (hooks, mailbox) = (BTreeMap::new(), Mailbox::default());
+        let faults = Faults::none();
+        Self { dir, agents, hooks, mailbox, limits, faults, reserve_bytes: 0 }
     }
 
     /// An agent that runs a script with `sh`.
@@ -94,6 +101,7 @@ impl World {
             entropy: Arc::new(Entropy::from_os().unwrap()),
             tasks: Tasks::default(),
             executor: Arc::new(executor),
+            courier: Arc::new(self.mailbox.clone()),
             run_files: RunFiles::within(self.dir.path()),
             host: Arc::new(host),
         };
@@ -104,7 +112,7 @@ impl World {
         let agents = agents.collect();
         let lease = duration::Duration::from_secs(20);
         let settings = Settings::new(self.limits, lease, self.dir.path().to_owned());
-        let settings = Settings { agents, ..settings };
+        let settings = Settings { agents, hooks: self.hooks.clone(), ..settings };
         let store = Store::new(Arc::new(driver), monotonic);
         let fence = Fence::Exclusive;
         let engine =

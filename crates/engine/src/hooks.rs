@@ -1,0 +1,331 @@
+//! The hooks' keeper acts on a hook if and only if the config has it and the store does not, or the
+//! other way round, and on a delivery if and only if it is pending and older than its hook allows.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use sexton_domain::hook::{Delivery, Subscription};
+use sexton_domain::id::DeliveryId;
+use sexton_domain::name::HookName;
+use sexton_domain::node::Epoch;
+use sexton_domain::plan::deliveries;
+use sexton_store::page::{DeliveryFilter, MAX_PAGE, PageRequest, Standing};
+use sexton_store::{Error, Store};
+use tokio::sync::watch;
+
+use crate::env::Env;
+use crate::handle::Phase;
+use crate::settings::Settings;
+use crate::tasks::TaskKind;
+use crate::ticker::{self, Loop, Pass};
+
+mod attempt;
+mod command;
+mod line;
+mod survivors;
+
+use line::{Desk, Line};
+
+pub(crate) use attempt::{Letter, Parcel, send};
+pub(crate) use survivors::bury;
+
+/// How many old deliveries one look takes.
+const PAGE: u32 = 256;
+/// The pause before a flush is looked at again whose store does not answer.
+const RETRY: Duration = Duration::from_millis(100);
+
+/// The hooks of this node and what goes to them. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Hooks(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    env: Env,
+    store: Store,
+    epoch: Epoch,
+    settings: watch::Receiver<Arc<Settings>>,
+    phase: watch::Receiver<Phase>,
+    desks: Mutex<BTreeMap<HookName, Arc<Desk>>>,
+    delivered: AtomicU64,
+    failed: AtomicU64,
+    /// How many tries and acknowledgements are on their way.
+    busy: watch::Sender<usize>,
+    /// Set when nothing is sent any more and what is on its way is cut off.
+    closing: watch::Sender<bool>,
+    /// Counts requests to look at the config again.
+    looks: watch::Sender<u64>,
+}
+
+/// What has come of tries since the node started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Deliveries that were acknowledged, with the acknowledgement on disk.
+    pub delivered: u64,
+    /// Tries that failed.
+    pub failed: u64,
+}
+
+impl Hooks {
+    pub(crate) fn new(
+        env: Env,
+        store: Store,
+        epoch: Epoch,
+        settings: watch::Receiver<Arc<Settings>>,
+        phase: watch::Receiver<Phase>,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            env,
+            store,
+            epoch,
+            settings,
+            phase,
+            desks: Mutex::default(),
+            delivered: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            busy: watch::Sender::new(0),
+            closing: watch::Sender::new(false),
+            looks: watch::Sender::new(0),
+        }))
+    }
+
+    /// What has come of tries since the node started.
+    pub fn counts(&self) -> Counts {
+        Counts {
+            delivered: self.0.delivered.load(Ordering::Relaxed),
+            failed: self.0.failed.load(Ordering::Relaxed),
+        }
+    }
+
+    /// How long a stop waits for [`Hooks::flushed`].
+    pub(crate) fn budget(&self) -> Duration {
+        self.settings().drain.hooks.to_std()
+    }
+
+    /// Returns when nothing can be delivered now: what is still pending waits for its next try, for a
+    /// hook that is off, or for one that fails again and again.
+    pub async fn flushed(&self) {
+        let mut busy = self.0.busy.subscribe();
+        loop {
+            // The sender is in `self`.
+            let _ = busy.wait_for(|busy| *busy == 0).await;
+            match self.deliverable().await {
+                Ok(false) if *busy.borrow_and_update() == 0 => return,
+                Ok(_) => tokio::select! {
+                    _ = busy.changed() => {}
+                    () = self.0.env.clock.sleep(RETRY) => {}
+                },
+                Err(_) => self.0.env.clock.sleep(RETRY).await,
+            }
+        }
+    }
+
+    /// Sends nothing more, cuts off what is on its way, and returns when it is proven over. What was
+    /// cut off is sent again at the next start.
+    pub async fn close(&self) {
+        self.0.closing.send_replace(true);
+        let _ = self.0.busy.subscribe().wait_for(|busy| *busy == 0).await;
+    }
+
+    /// Whether a hook can be told something now.
+    async fn deliverable(&self) -> Result<bool, Error> {
+        let settings = self.settings();
+        for name in settings.hooks.keys() {
+            let paused = self.desk(name).is_some_and(|desk| desk.is_resting(&self.0.env));
+            let hook = self.0.store.hook(name.clone()).await?;
+            if paused || hook.is_none_or(|hook| hook.disabled.is_some()) {
+                continue;
+            }
+            let next = self.0.store.read().next_delivery(name.clone()).await?;
+            if next.is_some_and(|next| next <= self.0.env.clock.now()) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Tells when what is on its way is cut off.
+    pub(crate) fn closing(&self) -> watch::Receiver<bool> {
+        self.0.closing.subscribe()
+    }
+
+    /// Has a hook's record read before anything else is sent to it.
+    pub(crate) fn recheck(&self, name: &HookName) {
+        if let Some(desk) = self.desk(name) {
+            desk.recheck();
+        }
+    }
+
+    /// Has the keeper look now.
+    pub(crate) fn look(&self) {
+        self.0.looks.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.0.settings.borrow())
+    }
+
+    fn desk(&self, name: &HookName) -> Option<Arc<Desk>> {
+        self.0.desks.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    /// Starts the keeper; it starts the rest.
+    pub(crate) fn go_to_work(&self) {
+        let nudges = vec![self.0.looks.subscribe()];
+        let (env, phase) = (self.0.env.clone(), self.0.phase.clone());
+        let task = ticker::drive(Keeper(self.clone()), env, nudges, phase);
+        self.0.env.tasks.spawn(TaskKind::Hooks, task);
+    }
+
+    /// Sees that every hook of the config has its line, and no other.
+    fn man_the_lines(&self, settings: &Settings) {
+        let mut desks = self.0.desks.lock().unwrap_or_else(PoisonError::into_inner);
+        desks.retain(|name, desk| settings.hooks.contains_key(name) || desk.leave());
+        for name in settings.hooks.keys() {
+            if !desks.contains_key(name) {
+                let desk = Arc::new(Desk::default());
+                desks.insert(name.clone(), Arc::clone(&desk));
+                self.start_line(name.clone(), desk);
+            }
+        }
+    }
+
+    fn start_line(&self, name: HookName, desk: Arc<Desk>) {
+        let nudges = vec![self.0.store.subscribe_hook(&name), desk.subscribe()];
+        let left = Arc::clone(&desk);
+        let line = Line::new(self.clone(), name, desk);
+        let drive = ticker::drive(line, self.0.env.clone(), nudges, self.0.phase.clone());
+        self.0.env.tasks.spawn(TaskKind::Hook, async move {
+            tokio::select! {
+                () = drive => {}
+                () = left.left() => {}
+            }
+        });
+    }
+}
+
+/// Brings the store's hooks in line with the config's, before an event is committed that they are to be
+/// told: what is new is told from now on, what is gone is given up with what it was still to be told.
+pub(crate) async fn bring_in_line(
+    store: &Store,
+    env: &Env,
+    settings: &Settings,
+) -> Result<(), Error> {
+    let mut attempts = store.attempts("bring the hooks in line with the config");
+    loop {
+        let known = store.read().hooks().await?;
+        let is_known = |name: &&HookName| known.iter().any(|hook| hook.name == **name);
+        let moment = env.moment();
+        let new = settings.hooks.keys().filter(|name| !is_known(name));
+        let changes: Vec<_> = new.flat_map(|name| deliveries::add(name, &moment).changes).collect();
+        if changes.is_empty() || attempts.commit(changes).await?.is_some() {
+            break;
+        }
+    }
+    let told = settings.hooks.values().map(|hook| hook.subscription.clone());
+    store.tell(told.collect());
+    for name in abandoned(store, settings).await? {
+        tracing::warn!(hook = %name, "this hook is no longer in the config; what it was to be told is given up");
+        remove(store, env, &name).await?;
+    }
+    Ok(())
+}
+
+/// Hooks that the store knows, or has something for, and the config does not.
+async fn abandoned(store: &Store, settings: &Settings) -> Result<BTreeSet<HookName>, Error> {
+    let known = store.read().hooks().await?.into_iter().map(|hook| hook.name);
+    let owed = store.read().tally().await?.deliveries;
+    let owed = owed
+        .into_iter()
+        .filter(|((_, standing), count)| *standing == Standing::Pending && *count > 0);
+    let names = known.chain(owed.map(|((name, _), _)| name));
+    Ok(names.filter(|name| !settings.hooks.contains_key(name)).collect())
+}
+
+/// Again until nothing is left: what was committed just before it left the config may come in between.
+async fn remove(store: &Store, env: &Env, name: &HookName) -> Result<(), Error> {
+    let mut attempts = store.attempts("remove a hook");
+    loop {
+        let hook = store.hook(name.clone()).await?;
+        let pending = pending(store, name).await?;
+        let decision = deliveries::remove(name, hook.as_ref(), &pending, &mut env.moment());
+        if decision.is_empty() {
+            return Ok(());
+        }
+        attempts.commit(decision.changes).await?;
+    }
+}
+
+async fn pending(store: &Store, name: &HookName) -> Result<Vec<Delivery>, Error> {
+    let filter =
+        DeliveryFilter { hook: Some(name.clone()), state: Some(Standing::Pending), session: None };
+    let (mut all, mut after): (Vec<Delivery>, Option<DeliveryId>) = (Vec::new(), None);
+    loop {
+        let request = PageRequest { after, limit: MAX_PAGE };
+        let page = store.read().deliveries(filter.clone(), request).await?;
+        all.extend(page.items);
+        after = page.next;
+        if after.is_none() {
+            return Ok(all);
+        }
+    }
+}
+
+/// The keeper of the hooks.
+#[derive(Debug)]
+struct Keeper(Hooks);
+
+#[async_trait]
+impl Loop for Keeper {
+    fn kind(&self) -> TaskKind {
+        TaskKind::Hooks
+    }
+
+    async fn run_once(&mut self, now: Timestamp) -> Result<Pass, Error> {
+        let Inner { env, store, .. } = &*self.0.0;
+        let settings = self.0.settings();
+        self.0.man_the_lines(&settings);
+        bring_in_line(store, env, &settings).await?;
+        let (mut expired, mut next) = (0, None);
+        for hook in settings.hooks.values() {
+            // One hook's rows that cannot be read keep no other from being looked at.
+            match self.expire(&hook.subscription).await {
+                Ok((count, oldest)) => {
+                    expired += count;
+                    next = next.into_iter().chain(oldest).min();
+                }
+                Err(error) => {
+                    let hook = &hook.subscription.hook;
+                    tracing::error!(%hook, %error, "old deliveries could not be looked at");
+                }
+            }
+        }
+        Ok(Pass::until(expired, next, now))
+    }
+}
+
+impl Keeper {
+    /// Gives up what is too old; says how much that was and when the next one is.
+    async fn expire(&self, hook: &Subscription) -> Result<(usize, Option<Timestamp>), Error> {
+        let Inner { env, store, .. } = &*self.0.0;
+        let mut attempts = store.attempts("give up old deliveries");
+        let mut expired = 0;
+        loop {
+            let oldest = store.read().oldest_deliveries(hook.hook.clone(), PAGE).await?;
+            let changes = deliveries::expire(&oldest, hook, &mut env.moment()).changes;
+            if changes.is_empty() {
+                let ends = oldest.iter().map(|delivery| hook.max_age.after(delivery.since()));
+                return Ok((expired, ends.min()));
+            }
+            // Each with its event.
+            let count = changes.len() / 2;
+            if attempts.commit(changes).await?.is_some() {
+                tracing::warn!(hook = %hook.hook, count, "deliveries were given up: they are too old");
+                expired += count;
+            }
+        }
+    }
+}
