@@ -4,6 +4,7 @@
 //! durations are texts such as `1h30m`, and fields that end in `_ms` are whole milliseconds.
 
 mod event;
+mod hook;
 mod job;
 mod node;
 mod problem;
@@ -17,6 +18,7 @@ mod usage;
 pub(crate) use schema::word;
 
 pub use event::{Event, EventPage, Gap, Lagged};
+pub use hook::{Delivery, Hook, HookAnswer, HookSpec, HookTest};
 pub use job::{Counters, Job, JobPreview, Placed, Slot, Slots, Suspension};
 pub use node::Node;
 pub use problem::{Code, Problem};

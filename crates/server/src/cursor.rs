@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use sexton_domain::id::{JobId, RunId, SessionId};
+use sexton_domain::id::{DeliveryId, JobId, RunId, SessionId};
 
 use crate::api::{Code, Problem};
 use crate::failure::Result;
@@ -27,6 +27,10 @@ impl Cursor for RunId {
 
 impl Cursor for SessionId {
     const LIST: char = 's';
+}
+
+impl Cursor for DeliveryId {
+    const LIST: char = 'd';
 }
 
 /// The cursor after this item.

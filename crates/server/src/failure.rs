@@ -83,6 +83,8 @@ fn problem(error: &Error) -> Problem {
         Error::NotFound { what, id } => {
             let hint = match *what {
                 "session" => "`sexton session list --kind all` lists what there is".to_owned(),
+                "delivery" => "`sexton hook deliveries` lists what there is".to_owned(),
+                "event" => "its event is no longer kept: see `retention.events`".to_owned(),
                 what => format!("`sexton {what} list` lists what there is"),
             };
             of(Code::NotFound).about("id", id).hint(hint)
@@ -95,6 +97,8 @@ fn problem(error: &Error) -> Problem {
             });
             of(Code::UnknownAgent).about("agent", agent.as_str()).hint(hint)
         }
+        Error::Pending { .. } => of(Code::DeliveryPending)
+            .hint("`sexton hook deliveries --state pending` says when it is tried next"),
         Error::Unavailable(Phase::Offline) => {
             of(Code::Offline).hint("start the daemon: `sexton serve`")
         }

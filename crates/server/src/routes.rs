@@ -1,6 +1,7 @@
 //! Every route there is.
 
 mod events;
+mod hooks;
 mod jobs;
 mod runs;
 mod sessions;
@@ -18,6 +19,7 @@ pub(crate) fn all() -> Vec<Route> {
         sessions::routes(),
         events::routes(),
         usage::routes(),
+        hooks::routes(),
     ]
     .into_iter()
     .flatten()

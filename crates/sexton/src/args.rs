@@ -88,6 +88,9 @@ pub enum Command {
     Session(Session),
     /// Sum up what model calls took
     Usage(Usage),
+    /// Look at hooks, try them out, switch them, and send dead letters again
+    #[command(subcommand)]
+    Hook(Hook),
     /// Check and show the config
     #[command(subcommand)]
     Config(Config),
@@ -150,6 +153,35 @@ pub struct Usage {
     /// Only from this on: a day, a time, or a duration ago like 7d; whole UTC days count
     #[arg(long, value_name = "TIME")]
     pub since: Option<String>,
+}
+
+/// `hook …`
+#[derive(Debug, Subcommand)]
+pub enum Hook {
+    /// List hooks, what they are told, and what waits for them
+    List,
+    /// Send a hook a made-up event now, and show what it answers
+    Test {
+        /// The hook's name
+        name: String,
+    },
+    /// Switch a hook on; what it missed goes out
+    Enable {
+        /// The hook's name
+        name: String,
+    },
+    /// Switch a hook off; what it misses waits, at most for its max_age
+    Disable {
+        /// The hook's name
+        name: String,
+    },
+    /// List deliveries, newest first; dead letters with --state dead
+    Deliveries(list::Deliveries),
+    /// Send a delivery again that was acknowledged or given up
+    Redeliver {
+        /// The delivery's id
+        id: String,
+    },
 }
 
 /// `config …`

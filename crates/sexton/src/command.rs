@@ -1,6 +1,7 @@
 //! The commands, one file for each word that follows `sexton`.
 
 pub mod config;
+pub mod hook;
 pub mod init;
 pub mod job;
 pub mod run;

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use sexton_domain::name::{AgentName, HookName, JobKey};
 use sexton_domain::plan::admission;
-use sexton_engine::settings::{AgentSettings, Drain, Settings};
+use sexton_engine::settings::{AgentSettings, Drain, HookSettings, Settings};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -52,7 +52,7 @@ const SECTIONS: [&str; 10] = [
 ];
 
 /// Sections that are checked and that nothing acts on yet.
-const DORMANT: [&str; 4] = ["retention", "reset", "drain", "hooks"];
+const DORMANT: [&str; 3] = ["retention", "reset", "drain"];
 
 /// A config that is right.
 #[derive(Debug, Clone, Default)]
@@ -63,6 +63,8 @@ pub struct Config {
     pub database: PathBuf,
     /// The agents, ready for the engine.
     agents: BTreeMap<AgentName, AgentSettings>,
+    /// The hooks, likewise.
+    hooks: BTreeMap<HookName, HookSettings>,
     /// Sections that are there and that nothing acts on yet.
     pub dormant: Vec<&'static str>,
     data_dir: PathBuf,
@@ -133,6 +135,7 @@ impl Config {
         };
         Settings {
             agents: self.agents.clone(),
+            hooks: self.hooks.clone(),
             retention: retention.periods(),
             sweep_every: retention.sweep_every,
             drain: Drain { runs: drain.runs, hooks: drain.hooks },
@@ -189,11 +192,14 @@ impl Config {
         let agents = agents::read(tables, &mut file.agents, findings);
         let jobs = sections.tables("jobs", findings);
         file.jobs = jobs::read(jobs, &names, around, findings);
-        hooks::read(sections.tables("hooks", findings), &names, &mut file.hooks, findings);
+        let tables = sections.tables("hooks", findings);
+        let near = hooks::Around { agents: &names, data_dir: around.data_dir };
+        let hooks = hooks::read(tables, &near, &mut file.hooks, findings);
         Some(Self {
             file,
             database,
             agents,
+            hooks,
             dormant: DORMANT.into_iter().filter(|name| sections.has(name)).collect(),
             data_dir: around.data_dir.to_owned(),
         })

@@ -16,6 +16,7 @@ mod clock;
 mod command;
 mod config;
 mod failure;
+mod http;
 mod log;
 mod output;
 mod place;
@@ -78,6 +79,7 @@ async fn talk(command: Command, mut client: Client, output: Output) -> Result<Ex
         Command::Status => command::status::main(client, output).await,
         Command::Job(command) => command::job::main(command, client, output).await,
         Command::Run(command) => command::run::main(command, client, output).await,
+        Command::Hook(command) => command::hook::main(command, client, output).await,
         Command::Session(command) => command::session::main(command, client, output).await,
         Command::Usage(asked) => command::usage::main(asked, client, output).await,
         Command::Init { .. } | Command::Config(_) | Command::Serve(_) => {

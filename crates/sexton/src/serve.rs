@@ -35,9 +35,11 @@ mod reload;
 mod signals;
 mod supervisor;
 mod token;
+mod webhooks;
 
 use reload::Reloader;
 use signals::{Signal, Signals};
+use webhooks::Webhooks;
 
 /// Runs the daemon until it is asked to stop.
 pub async fn main(args: Serve, globals: &Globals) -> Result<Exit, Failure> {
@@ -137,6 +139,7 @@ impl Prepared {
             tasks: Tasks::default(),
             executor: Arc::new(ProcessExecutor::new(shim)),
             run_files: RunFiles::within(self.dir.path()),
+            courier: Arc::new(Webhooks::default()),
             host: Arc::new(host::here()),
         })
     }

@@ -13,6 +13,7 @@
 //! | the processes | `machine`, `executor` |
 //! | the promises | `promises`, `history`, over the `ledger` |
 
+mod courier;
 mod crew;
 mod diary;
 mod dice;

@@ -16,6 +16,7 @@ use sexton_engine::page::{JobFilter, PageRequest};
 use sexton_store::Store;
 use sexton_store_sqlite::SqliteDriver;
 
+use crate::courier::Acknowledging;
 use crate::crew::{Crew, Lived};
 use crate::diary::{Broken, Promise};
 use crate::ops::{self, Client};
@@ -273,6 +274,7 @@ fn start(world: &World, clock: Arc<crate::time::LifeClock>, crew: &Crew) -> Star
             tasks: crew.tasks(),
             executor: world.executor(),
             run_files: RunFiles::in_memory(),
+            courier: Arc::new(Acknowledging),
             host: Arc::new(host),
         },
         settings: world.nature.settings(&world.die),

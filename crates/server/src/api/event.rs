@@ -66,7 +66,7 @@ impl From<event::Event> for Event {
 }
 
 /// Event ids are bare in storage and prefixed in public.
-mod id {
+pub(super) mod id {
     use serde::{Deserialize, Deserializer, Serializer, de};
     use sexton_domain::id::EventId;
 

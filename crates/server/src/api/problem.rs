@@ -76,6 +76,7 @@ codes! {
     JobDone 409 "the only slot of the job is over";
     JobActive 409 "a run of the job is active";
     RunEnded 409 "the run has ended";
+    DeliveryPending 409 "the delivery is still to go out";
     StaleRevision 412 "the job has changed since it was read";
     BodyTooLarge 413 "the body is too large";
     UnsupportedMediaType 415 "the body has the wrong content type";

@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
 use sexton_domain::event::EventType;
+use sexton_domain::hook::DeadReason;
 use sexton_domain::key::SessionKind;
 use sexton_domain::run::Outcome;
 use sexton_domain::session::EndReason;
@@ -43,5 +44,6 @@ schemas! {
     OutcomeWord = { "type": "string", "enum": Outcome::ALL };
     EndReasonWord = { "type": "string", "enum": EndReason::ALL };
     KindWord = { "type": "string", "enum": SessionKind::ALL };
+    DeadReasonWord = { "type": "string", "enum": DeadReason::ALL };
     EventTypeWord = { "type": "string", "enum": EventType::ALL };
 }

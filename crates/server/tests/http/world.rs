@@ -18,6 +18,7 @@ use sexton_domain::plan::admission::Limits;
 use sexton_domain::plan::reconcile::Fence;
 use sexton_engine::RunFiles;
 use sexton_engine::clock::{Clock, SystemClock};
+use sexton_engine::courier::{self, Courier, Post};
 use sexton_engine::engine::{Declaration, Engine, Start};
 use sexton_engine::entropy::Entropy;
 use sexton_engine::env::{Env, Host};
@@ -169,6 +170,7 @@ fn env() -> Env {
         tasks: Tasks::default(),
         executor: Arc::new(Pretended),
         run_files: RunFiles::in_memory(),
+        courier: Arc::new(Acknowledging),
         host: Arc::new(host),
     }
 }
@@ -237,5 +239,16 @@ impl Execution for Pretence {
 
     fn process(&self) -> Option<executor::ProcessId> {
         None
+    }
+}
+
+/// Hooks that acknowledge whatever they are told.
+struct Acknowledging;
+
+#[async_trait]
+impl Courier for Acknowledging {
+    async fn post(&self, _: Post<'_>) -> courier::Reply {
+        let (answer, said) = (courier::Answer::Acknowledged, "status 200 OK".to_owned());
+        courier::Reply { answer, said }
     }
 }

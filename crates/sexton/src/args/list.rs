@@ -1,7 +1,7 @@
 //! Filters and pages of lists.
 
 use clap::{Args, ValueEnum};
-use sexton_domain::name::AgentName;
+use sexton_domain::name::{AgentName, HookName};
 
 /// Which page of a list.
 #[derive(Debug, Clone, Args)]
@@ -89,6 +89,23 @@ pub struct Sessions {
     pub page: Page,
 }
 
+/// `hook deliveries`
+#[derive(Debug, Clone, Args)]
+pub struct Deliveries {
+    /// Only to this hook
+    #[arg(long)]
+    pub hook: Option<HookName>,
+    /// Only in this state
+    #[arg(long)]
+    pub state: Option<DeliveryState>,
+    /// Only about this session
+    #[arg(long, value_name = "ID")]
+    pub session: Option<String>,
+    /// See [`Page`].
+    #[command(flatten)]
+    pub page: Page,
+}
+
 macro_rules! words {
     ($($(#[$doc:meta])* $name:ident { $($variant:ident = $word:literal,)* })*) => {$(
         $(#[$doc])*
@@ -108,6 +125,8 @@ macro_rules! words {
 words! {
     /// The states of a run.
     State { Queued = "queued", Waiting = "waiting", Running = "running", Ended = "ended", }
+    /// The states of a delivery.
+    DeliveryState { Pending = "pending", Delivered = "delivered", Dead = "dead", }
     /// The outcomes of a run.
     Outcome {
         Ok = "ok",

@@ -10,6 +10,7 @@ use crate::args::Globals;
 use crate::clock;
 use crate::config::{Config, Surroundings};
 use crate::failure::{Exit, Failure, causes};
+use crate::http;
 use crate::place::{self, DataDir};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -27,11 +28,9 @@ pub struct Remote {
 impl Remote {
     /// `--url`, else what the daemon wrote into the data folder, else what the config says.
     pub fn find(globals: &Globals) -> Result<Self, Failure> {
-        let http = reqwest::Client::builder()
-            .no_proxy()
+        let http = http::plain()
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(ANSWER_TIMEOUT)
-            .user_agent(concat!("sexton/", env!("CARGO_PKG_VERSION")))
             .build()
             .context("set up an HTTP client")?;
         let dir = DataDir::find(globals)?;

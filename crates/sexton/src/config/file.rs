@@ -9,9 +9,11 @@ use serde::{Deserialize, Serialize};
 use sexton_domain::agent::{DEFAULT_GRACE, DEFAULT_TIMEOUT};
 use sexton_domain::duration::{Duration, Keep};
 use sexton_domain::event::EventType;
+use sexton_domain::hook::Subscription;
 use sexton_domain::key::SessionKind;
 use sexton_domain::name::{AgentName, JobKey};
 use sexton_domain::retention::{Periods, Policies};
+use sexton_domain::retry::Backoff;
 use sexton_domain::schedule::Zone;
 
 use super::value::{Bytes, Switch};
@@ -272,6 +274,9 @@ pub struct Hook {
     /// Age at which a delivery is dead.
     #[serde(default = "default_max_age")]
     pub max_age: Duration,
+    /// The waits between tries; the last one repeats.
+    #[serde(default = "Subscription::default_backoff")]
+    pub backoff: Backoff,
     /// Deliveries at once.
     #[serde(default = "default_concurrency")]
     pub concurrency: std::num::NonZeroU32,
