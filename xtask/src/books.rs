@@ -1,6 +1,7 @@
-//! What a gateway says happened, read in full from its event log and from its lists, and compared.
+//! What a gateway says happened, by its event log and by its lists, read and compared.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{Hash as _, Hasher as _};
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -16,33 +17,85 @@ struct Page<T> {
 }
 
 /// A fact of the event log.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(try_from = "Fact")]
 pub struct Event {
+    /// Its identity.
+    pub id: String,
     /// Its number.
     pub seq: u64,
     /// What happened.
-    #[serde(rename = "type")]
     pub kind: String,
     /// When.
     pub at: Timestamp,
     /// About what.
     pub data: Fields,
+    /// A hash of all of `data`, whatever is looked at here.
+    digest: u64,
+}
+
+/// A fact as it comes.
+#[derive(Deserialize)]
+struct Fact {
+    id: String,
+    seq: u64,
+    #[serde(rename = "type")]
+    kind: String,
+    at: Timestamp,
+    data: serde_json::Value,
+}
+
+impl TryFrom<Fact> for Event {
+    type Error = serde_json::Error;
+
+    fn try_from(fact: Fact) -> Result<Self, Self::Error> {
+        let Fact { id, seq, kind, at, data } = fact;
+        let mut hasher = std::hash::DefaultHasher::new();
+        // Keys are sorted in it, whatever order they came in.
+        data.to_string().hash(&mut hasher);
+        let digest = hasher.finish();
+        Ok(Self { id, seq, kind, at, data: serde_json::from_value(data)?, digest })
+    }
+}
+
+impl Event {
+    /// Whether it is the start or the end of a session.
+    pub fn is_about_session(&self) -> bool {
+        matches!(self.kind.as_str(), "session.started" | "session.ended")
+    }
+
+    /// Whose it is, in a word: its job's, else its agent's, else the gateway's.
+    pub fn whose(&self) -> String {
+        let whose = self.data.job_key.as_ref().or(self.data.agent.as_ref());
+        whose.cloned().unwrap_or_else(|| "gateway".to_owned())
+    }
+
+    /// What it is, for people.
+    pub fn name(&self) -> String {
+        let session = self.data.session_id.as_deref().unwrap_or("no session");
+        format!("{} {} ({} of {session})", self.seq, self.id, self.kind)
+    }
 }
 
 /// The fields of events that are looked at here.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 #[expect(missing_docs, reason = "the names of the interface")]
 pub struct Fields {
     pub session_id: Option<String>,
+    pub previous_session_id: Option<String>,
     pub run_id: Option<String>,
     pub job_key: Option<String>,
+    pub agent: Option<String>,
     pub cause: Option<String>,
+    pub slot: Option<Timestamp>,
     pub attempt: Option<u32>,
     pub state: Option<String>,
     pub not_before: Option<Timestamp>,
     pub outcome: Option<String>,
     pub reason: Option<String>,
+    pub output: Option<String>,
+    pub usage: Option<Tokens>,
     pub started_at: Option<Timestamp>,
     pub ended_at: Option<Timestamp>,
     pub slots: Option<u64>,
@@ -53,8 +106,35 @@ pub struct Fields {
     pub error: Option<RunError>,
 }
 
+/// What agents report of their use of models.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[expect(missing_docs, reason = "the names of the interface")]
+pub struct Tokens {
+    pub input_tokens: u64,
+    pub output_tokens: u64,
+}
+
+/// The usage ledger, summed up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub struct Usage {
+    /// How many reports there are.
+    pub reports: u64,
+    /// What they took.
+    #[serde(flatten)]
+    pub tokens: Tokens,
+}
+
+/// The sum of everything that was ever reported.
+pub fn usage(client: &Client) -> anyhow::Result<Usage> {
+    #[derive(Deserialize)]
+    struct Sums {
+        total: Usage,
+    }
+    Ok(client.get::<Sums>("/v1/usage")?.total)
+}
+
 /// What went wrong with a run.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct RunError {
     /// For people.
     pub message: String,
@@ -65,7 +145,7 @@ pub struct RunError {
 #[expect(missing_docs, reason = "the names of the interface")]
 pub struct Session {
     pub id: String,
-    pub job_key: Option<String>,
+    pub key: String,
     pub open: bool,
     pub owner: Owner,
 }
@@ -87,7 +167,6 @@ pub struct Run {
     pub slot: Option<Timestamp>,
     pub range: Option<Range>,
     pub attempt: u32,
-    pub state: String,
     pub outcome: Option<String>,
 }
 
@@ -98,35 +177,15 @@ pub struct Range {
     pub count: u64,
 }
 
-/// A job of the job list.
-#[derive(Debug, Clone, Deserialize)]
-#[expect(missing_docs, reason = "the names of the interface")]
-pub struct Job {
-    pub key: String,
-    pub anchor: Option<Timestamp>,
-    pub created_at: Timestamp,
-    pub last_slot: Option<Timestamp>,
-    pub spec: Spec,
-}
-
-/// What is looked at of a job's spec.
-#[derive(Debug, Clone, Deserialize)]
-pub struct Spec {
-    /// Its grid, where it has one.
-    pub every: Option<String>,
-}
-
-/// Everything there is.
-#[derive(Debug)]
+/// The log, and the lists beside it.
+#[derive(Debug, Default)]
 pub struct Books {
     /// The event log, in its order.
     pub events: Vec<Event>,
     /// The session list.
     pub sessions: Vec<Session>,
-    /// The run list.
-    pub runs: Vec<Run>,
-    /// The job list.
-    pub jobs: Vec<Job>,
+    /// The runs that are running.
+    pub running: Vec<Run>,
     /// The life of the gateway that was asked.
     pub epoch: String,
     /// What the gateway itself counts as running or open without a live owner.
@@ -135,11 +194,9 @@ pub struct Books {
 
 /// What is looked at of the status.
 #[derive(Debug, Deserialize)]
-pub struct Status {
+struct Status {
     node: Option<StatusNode>,
     ownerless: u64,
-    /// The runs that are running.
-    pub running: Vec<Run>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -147,14 +204,8 @@ struct StatusNode {
     epoch: String,
 }
 
-/// How often each session was started and ended by the event log.
-#[derive(Debug, Default)]
-pub struct Told {
-    /// Starts by session.
-    pub started: BTreeMap<String, u32>,
-    /// Ends by session.
-    pub ended: BTreeMap<String, u32>,
-}
+/// How often a thing happened, by whom it happened to.
+pub type Tally<'a> = BTreeMap<&'a str, u32>;
 
 /// Events after a number, in their order; at most a page.
 pub fn events_after(client: &Client, after: u64) -> anyhow::Result<Vec<Event>> {
@@ -162,86 +213,132 @@ pub fn events_after(client: &Client, after: u64) -> anyhow::Result<Vec<Event>> {
     Ok(page.items)
 }
 
-/// The status of the gateway.
-pub fn status(client: &Client) -> anyhow::Result<Status> {
-    client.get("/v1/status")
+/// The runs that are running.
+pub fn running(client: &Client) -> anyhow::Result<Vec<Run>> {
+    list(client, "/v1/runs?state=running&limit=500")
+}
+
+/// Everything in a list. `path` has a query.
+pub fn list<T: DeserializeOwned>(client: &Client, path: &str) -> anyhow::Result<Vec<T>> {
+    let mut items = Vec::new();
+    let mut cursor = String::new();
+    loop {
+        let page: Page<T> = client.get(&format!("{path}{cursor}"))?;
+        items.extend(page.items);
+        match page.next {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => return Ok(items),
+        }
+    }
 }
 
 impl Books {
     /// Reads everything.
     pub fn read(client: &Client) -> anyhow::Result<Self> {
-        let mut events = Vec::new();
+        let mut books = Self::default();
+        books.read_on(client)?;
+        Ok(books)
+    }
+
+    /// Reads what was added to the log since, and the lists as they are now.
+    pub fn read_on(&mut self, client: &Client) -> anyhow::Result<()> {
         loop {
-            let after = events.last().map_or(0, |event: &Event| event.seq);
+            let after = self.events.last().map_or(0, |event| event.seq);
             let page = events_after(client, after)?;
             if page.is_empty() {
                 break;
             }
-            events.extend(page);
+            self.events.extend(page);
         }
-        let status = status(client)?;
-        Ok(Self {
-            events,
-            sessions: list(client, "/v1/sessions?kind=all&limit=500")?,
-            runs: list(client, "/v1/runs?limit=500")?,
-            jobs: list(client, "/v1/jobs?limit=500")?,
-            epoch: status.node.map(|node| node.epoch).unwrap_or_default(),
-            ownerless: status.ownerless,
-        })
+        let status: Status = client.get("/v1/status")?;
+        self.epoch = status.node.map(|node| node.epoch).unwrap_or_default();
+        self.ownerless = status.ownerless;
+        self.sessions = list(client, "/v1/sessions?kind=all&limit=500")?;
+        self.running = running(client)?;
+        Ok(())
     }
 
-    /// Starts and ends by the event log.
-    pub fn told(&self) -> Told {
-        let mut told = Told::default();
-        for event in &self.events {
-            let Some(session) = &event.data.session_id else { continue };
-            let counts = match event.kind.as_str() {
-                "session.started" => &mut told.started,
-                "session.ended" => &mut told.ended,
-                _ => continue,
-            };
-            *counts.entry(session.clone()).or_default() += 1;
-        }
-        told
+    /// How many events of a kind each session has.
+    pub fn by_session(&self, kind: &str) -> Tally<'_> {
+        self.tally(kind, |event| event.data.session_id.as_deref())
     }
 
-    /// Runs that ended, by outcome.
-    pub fn outcomes(&self) -> BTreeMap<&str, u64> {
-        let mut outcomes = BTreeMap::new();
-        for outcome in self.runs.iter().filter_map(|run| run.outcome.as_deref()) {
-            *outcomes.entry(outcome).or_default() += 1;
-        }
-        outcomes
+    /// How many events of a kind each run has.
+    pub fn by_run(&self, kind: &str) -> Tally<'_> {
+        self.tally(kind, |event| event.data.run_id.as_deref())
     }
 
-    /// Every difference between what must be and what is, as sentences.
+    fn tally(&self, kind: &str, whom: fn(&Event) -> Option<&str>) -> Tally<'_> {
+        let mut tally = Tally::new();
+        for whom in self.events.iter().filter(|event| event.kind == kind).filter_map(whom) {
+            *tally.entry(whom).or_default() += 1;
+        }
+        tally
+    }
+
+    /// Every difference between what must be and what is, as sentences. The log and the lists are read
+    /// one after the other: what happens meanwhile is a difference, too, but not one that stays.
     pub fn differences(&self) -> Vec<String> {
         let mut found = Vec::new();
+        self.compare_log(&mut found);
         self.compare_sessions(&mut found);
         self.compare_owners(&mut found);
         found
     }
 
-    /// P2: exactly one start and one end, and the log and the list say the same.
-    fn compare_sessions(&self, found: &mut Vec<String>) {
-        let told = self.told();
-        let listed: BTreeSet<&String> = self.sessions.iter().map(|session| &session.id).collect();
-        for session in &self.sessions {
-            let starts = told.started.get(&session.id).copied().unwrap_or(0);
-            let ends = told.ended.get(&session.id).copied().unwrap_or(0);
-            let name = name(session);
-            if starts != 1 {
-                found.push(format!("{name} has {starts} start events and must have one"));
-            }
-            if ends != u32::from(!session.open) {
-                let state = if session.open { "open" } else { "ended" };
-                found.push(format!("{name} is {state} and has {ends} end events"));
+    /// P1, P2, P5: nothing is in the log twice.
+    fn compare_log(&self, found: &mut Vec<String>) {
+        for kind in ["session.started", "session.ended", "session.archived", "session.reaped"] {
+            let twice = self.by_session(kind).into_iter().filter(|it| it.1 > 1);
+            found.extend(twice.map(|(id, n)| format!("session {id} has {n} events {kind}")));
+        }
+        for kind in ["run.started", "run.ended"] {
+            let twice = self.by_run(kind).into_iter().filter(|it| it.1 > 1);
+            found.extend(twice.map(|(id, n)| format!("run {id} has {n} events {kind}")));
+        }
+        let mut attempts = BTreeMap::new();
+        for data in self.events.iter().filter(|it| it.kind == "run.queued").map(|it| &it.data) {
+            let (Some(job), Some(slot)) = (&data.job_key, data.slot) else { continue };
+            let first = attempts.entry((job, slot, data.attempt)).or_insert(&data.run_id);
+            if *first != &data.run_id {
+                let attempt = data.attempt.unwrap_or(0);
+                found.push(format!("slot {slot} of {job} has attempt {attempt} twice"));
             }
         }
-        for session in told.started.keys().chain(told.ended.keys()) {
-            if !listed.contains(session) {
-                found.push(format!("session {session} is in the event log and not in the list"));
+    }
+
+    /// P2, P6: exactly one start and one end; what is not listed was reaped, and nothing else was; the
+    /// log and the list say the same.
+    fn compare_sessions(&self, found: &mut Vec<String>) {
+        let (started, ended) =
+            (self.by_session("session.started"), self.by_session("session.ended"));
+        let reaped = self.by_session("session.reaped");
+        let listed: BTreeSet<&str> = self.sessions.iter().map(|it| it.id.as_str()).collect();
+        for session in &self.sessions {
+            let Session { id, key, open, .. } = session;
+            if !started.contains_key(id.as_str()) {
+                found.push(format!("session {id} of {key} has no start event"));
             }
+            if ended.contains_key(id.as_str()) == *open {
+                let state = if *open { "open and has an end" } else { "over and has no end" };
+                found.push(format!("session {id} of {key} is {state} event"));
+            }
+        }
+        for id in started.keys().filter(|id| !listed.contains(*id)) {
+            if !reaped.contains_key(id) {
+                found.push(format!("session {id} is in the event log and not in the list"));
+            }
+        }
+        for id in reaped.keys() {
+            if listed.contains(id) {
+                found.push(format!("session {id} was reaped and is in the list"));
+            }
+            if !ended.contains_key(id) {
+                found.push(format!("session {id} was reaped and has no end event"));
+            }
+        }
+        for id in ended.keys().filter(|id| !started.contains_key(*id)) {
+            found.push(format!("session {id} has an end event and no start event"));
         }
     }
 
@@ -253,100 +350,16 @@ impl Books {
         let mut open = BTreeSet::new();
         for session in self.sessions.iter().filter(|session| session.open) {
             open.insert(session.id.as_str());
-            if session.owner.epoch != self.epoch {
-                let (name, dead) = (name(session), &session.owner.epoch);
-                found.push(format!("{name} is open and its owner {dead} is dead"));
+            let Session { id, key, owner, .. } = session;
+            if owner.epoch != self.epoch {
+                let dead = &owner.epoch;
+                found.push(format!("session {id} of {key} is open and its owner {dead} is dead"));
             }
         }
-        for run in self.runs.iter().filter(|run| run.state == "running") {
+        for run in &self.running {
             if !run.session_id.as_deref().is_some_and(|session| open.contains(session)) {
                 found.push(format!("run {} is running and has no open session", run.id));
             }
-        }
-    }
-
-    /// P5: slot by slot what became of it, and what is wrong with that.
-    pub fn slots(&self) -> anyhow::Result<(Slots, Vec<String>)> {
-        let mut slots = Slots::default();
-        let mut found = Vec::new();
-        for job in &self.jobs {
-            self.slots_of(job, &mut slots, &mut found)?;
-        }
-        Ok((slots, found))
-    }
-
-    fn slots_of(
-        &self,
-        job: &Job,
-        slots: &mut Slots,
-        found: &mut Vec<String>,
-    ) -> anyhow::Result<()> {
-        let key = &job.key;
-        let due = job.due()?;
-        slots.due += due;
-        let mut accounted = 0;
-        let mut seen = BTreeSet::new();
-        for run in self.runs.iter().filter(|run| run.job_key.as_ref() == Some(key)) {
-            let Some(slot) = run.slot else { continue };
-            if !seen.insert((slot, run.attempt)) {
-                found.push(format!("slot {slot} of {key} has attempt {} twice", run.attempt));
-            }
-            if run.attempt > 1 {
-                continue;
-            }
-            let count = run.range.as_ref().map_or(1, |range| range.count);
-            accounted += count;
-            match run.outcome.as_deref() {
-                Some("skipped") => slots.skipped += count,
-                Some("missed") => slots.missed += count,
-                Some("coalesced") => slots.coalesced += count,
-                _ => slots.ran += count,
-            }
-        }
-        if due != accounted {
-            found.push(format!("{due} slots of {key} were due and {accounted} have a record"));
-        }
-        Ok(())
-    }
-}
-
-impl Job {
-    /// How many slots its schedule has from its making to the last one that it accounted for.
-    fn due(&self) -> anyhow::Result<u64> {
-        let Some(last) = self.last_slot else { return Ok(0) };
-        let (Some(every), Some(anchor)) = (&self.spec.every, self.anchor) else { return Ok(1) };
-        let step: jiff::SignedDuration = every.parse()?;
-        let steps = last.duration_since(anchor).as_millis() / step.as_millis();
-        // A grid that begins in the very moment of its making has its first slot one step later.
-        Ok(u64::try_from(steps)? + u64::from(anchor > self.created_at))
-    }
-}
-
-/// What became of slots that were due.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the words of the vocabulary")]
-pub struct Slots {
-    pub due: u64,
-    pub ran: u64,
-    pub skipped: u64,
-    pub missed: u64,
-    pub coalesced: u64,
-}
-
-fn name(session: &Session) -> String {
-    let job = session.job_key.as_deref().unwrap_or("no job");
-    format!("session {} of {job}", session.id)
-}
-
-fn list<T: DeserializeOwned>(client: &Client, path: &str) -> anyhow::Result<Vec<T>> {
-    let mut items = Vec::new();
-    let mut cursor = String::new();
-    loop {
-        let page: Page<T> = client.get(&format!("{path}{cursor}"))?;
-        items.extend(page.items);
-        match page.next {
-            Some(next) => cursor = format!("&cursor={next}"),
-            None => return Ok(items),
         }
     }
 }

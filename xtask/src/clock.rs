@@ -31,6 +31,15 @@ pub fn time_of_day(at: Timestamp) -> String {
 /// Asks until the answer is yes, for at most `limit`; returns how long that took.
 pub fn until(
     limit: Duration,
+    is_so: impl FnMut() -> anyhow::Result<bool>,
+) -> anyhow::Result<Option<Duration>> {
+    until_every(Duration::from_millis(10), limit, is_so)
+}
+
+/// [`until`], with its own pause between the questions.
+pub fn until_every(
+    pause: Duration,
+    limit: Duration,
     mut is_so: impl FnMut() -> anyhow::Result<bool>,
 ) -> anyhow::Result<Option<Duration>> {
     let start = monotonic();
@@ -41,6 +50,6 @@ pub fn until(
         if start.elapsed() >= limit {
             return Ok(None);
         }
-        sleep(Duration::from_millis(10));
+        sleep(pause);
     }
 }

@@ -1,32 +1,46 @@
-//! Crash rounds: forty runs in flight, kill -9, start again, audit. Twenty rounds by default.
+//! Crash rounds: forty jobs, conversations, hooks that fail, a short retention; kill -9, start again,
+//! audit.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use clap::Args;
 use nix::sys::signal::Signal;
+use serde::Deserialize;
 
-use crate::books::{Books, status};
+use crate::dice::Dice;
 use crate::gateway::{self, Gateway, Profile};
+use crate::hooks::Envelope;
 use crate::paint::{Ink, WIDTH, paint, wrap};
 use crate::process::{self, Worker};
+use crate::signature::Secret;
+use crate::webhook::Webhook;
 use crate::{Verdict, clock};
+
+mod audit;
+mod config;
+mod moment;
+mod talk;
+
+use audit::Witnesses;
+use config::{Jobs, Plan};
+use moment::{Moment, Scene};
+use talk::Talk;
 
 /// Runs that are in flight at every kill, at least.
 const RUNS: usize = 40;
-/// Jobs that ask for a new attempt after a crash, besides as many as there must be runs. Their slots
-/// fail after three crashes, and after ten failures they are switched off: they come on top.
-const RETRIES: usize = 20;
 /// How long agents have between TERM and KILL.
 const GRACE: Duration = Duration::from_secs(1);
 /// What a machine that is busy with other things may add.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How often a difference must be seen to be one: lists are read one after the other.
-const LOOKS: u32 = 3;
+/// How long everything that is on its way may take to arrive after the last round.
+const OUTBOX_LIMIT: Duration = Duration::from_secs(300);
+/// Of ten rounds, those in which the next gateway is killed at its start as well.
+const FALSE_STARTS: u64 = 3;
 
 /// `crash`
 #[derive(Debug, Args)]
@@ -49,14 +63,12 @@ pub fn run(crash: &Crash) -> anyhow::Result<Verdict> {
     println!("{} rounds, {RUNS} runs in flight each, seed {seed}", crash.rounds);
     let program = gateway::build(Profile::Dev)?;
     gateway::clean_up_on_signals()?;
-    let mark = format!("CRASH={}", std::process::id());
     let notes = std::env::temp_dir().join(format!("sexton-crash-notes-{}", std::process::id()));
     fs::create_dir_all(&notes)?;
-    let gateway = Gateway::new(&program, "crash", &config(&mark, &notes))?;
-    let mut rounds = Rounds { gateway, mark, notes, dice: Dice(seed), ended: Ended::default() };
+    let mut rounds = Rounds::new(&program, notes.clone(), seed)?;
     let verdict = rounds.play(crash.rounds);
-    let Rounds { gateway, mark, notes, .. } = rounds;
-    drop(gateway);
+    let mark = rounds.mark.clone();
+    drop(rounds);
     // The last agents write notes until they are dead.
     clock::until(PATIENCE, || Ok(process::workers(&mark)?.is_empty()))?;
     let _ = fs::remove_dir_all(notes);
@@ -66,71 +78,103 @@ pub fn run(crash: &Crash) -> anyhow::Result<Verdict> {
 struct Rounds {
     gateway: Gateway,
     mark: String,
-    /// Where agents write down what they do.
-    notes: std::path::PathBuf,
     dice: Dice,
-    ended: Ended,
+    witnesses: Witnesses,
+    talk: Talk,
+    killed: Killed,
 }
 
 /// Counts over all rounds.
 #[derive(Debug, Default)]
-struct Ended {
-    killed: usize,
+struct Killed {
+    gateways: usize,
+    runs: usize,
     processes: usize,
 }
 
 impl Rounds {
+    fn new(program: &Path, notes: PathBuf, seed: u64) -> anyhow::Result<Self> {
+        let mark = format!("CRASH={}", std::process::id());
+        let mut dice = Dice(seed);
+        let secret = Secret::new([dice.below(256) as u8; 32]);
+        let good = Webhook::open(secret.clone(), |_| 204)?;
+        let shaky = Webhook::open(secret, half(dice.below(u64::MAX)))?;
+        let witnesses = Witnesses { books: crate::books::Books::default(), good, shaky, notes };
+        let config = text(&mark, &witnesses, Jobs::Enabled);
+        let gateway = Gateway::new(program, "crash", &config)?;
+        let talk = Talk::begin(dice.below(u64::MAX));
+        Ok(Self { gateway, mark, dice, witnesses, talk, killed: Killed::default() })
+    }
+
     fn play(&mut self, rounds: u32) -> anyhow::Result<Verdict> {
-        self.gateway.start()?;
+        self.start()?;
         for round in 1..=rounds {
             let differences = self.round(round).with_context(|| format!("round {round}"))?;
             if !differences.is_empty() {
-                println!("{}", paint(Ink::Bad, &format!("round {round}:")));
-                differences.iter().for_each(|difference| println!("  {difference}"));
-                println!("\n{}", self.gateway.log_tail());
-                return Ok(Verdict::No);
+                return Ok(self.report(&format!("round {round}:"), &differences));
             }
         }
-        let books = Books::read(self.gateway.client()?)?;
-        let sum = format!(
-            "{rounds} rounds: {} runs were cut off, {} processes with them; {} sessions, each started \
-             once and ended once but for {} that are open under their live owner; no slot ran twice at \
-             a time.",
-            self.ended.killed,
-            self.ended.processes,
-            books.sessions.len(),
-            books.sessions.iter().filter(|session| session.open).count(),
-        );
-        wrap(&sum, WIDTH).iter().for_each(|line| println!("{}", paint(Ink::Good, line)));
+        let differences = self.finish().context("the end")?;
+        if !differences.is_empty() {
+            return Ok(self.report("at the end:", &differences));
+        }
+        self.sum_up(rounds)?;
         Ok(Verdict::Yes)
+    }
+
+    fn report(&self, when: &str, differences: &[String]) -> Verdict {
+        println!("{}", paint(Ink::Bad, when));
+        differences.iter().for_each(|difference| println!("  {difference}"));
+        println!("\n{}", self.gateway.log_tail());
+        Verdict::No
     }
 
     fn round(&mut self, round: u32) -> anyhow::Result<Vec<String>> {
         self.wait_for_flight()?;
-        clock::sleep(Duration::from_millis(self.dice.below(400)));
-        let how = [How::Gateway, How::GatewayAndShims, How::ShimsAndGateway];
-        let how = how[self.dice.below(how.len() as u64) as usize];
+        let moment = Moment::pick(&mut self.dice);
+        let scene = Scene { folder: self.gateway.folder(), webhook: &self.witnesses.good };
+        moment.wait(scene, &mut self.dice)?;
+        let how = self.dice.pick(&[How::Gateway, How::GatewayAndShims, How::ShimsAndGateway]);
         let before = self.kill(how)?;
         // Sometimes the next gateway finds the survivors, sometimes their shims are quicker.
         clock::sleep(Duration::from_millis(self.dice.below(1500)));
-        let ready = self.gateway.start()?;
+        if self.dice.below(10) < FALSE_STARTS {
+            self.false_start()?;
+        }
+        let ready = self.start()?;
         let dead: BTreeSet<&str> = before.iter().map(|worker| worker.run.as_str()).collect();
-        self.ended.killed += dead.len();
-        self.ended.processes += before.len();
+        self.killed.runs += dead.len();
+        self.killed.processes += before.len();
         let mut differences = self.survivors(&before)?;
-        differences.extend(self.audit(&dead)?);
+        differences.extend(self.witnesses.differences(&self.gateway, &dead)?);
         let (runs, processes, ready) = (dead.len(), before.len(), ready.as_secs_f64());
         println!(
-            "  round {round}: {how} killed under {runs} runs of {processes} processes; ready {ready:.1} s after its start"
+            "  round {round}: {how} killed {moment}, under {runs} runs and tellings of {processes} \
+             processes; ready {ready:.1} s after its start"
         );
         Ok(differences)
+    }
+
+    fn start(&mut self) -> anyhow::Result<Duration> {
+        let took = self.gateway.start()?;
+        self.talk.turn_to(Some(self.gateway.client()?.clone()));
+        Ok(took)
+    }
+
+    /// A gateway that is killed while it cleans up after the one before it.
+    fn false_start(&mut self) -> anyhow::Result<()> {
+        self.gateway.spawn()?;
+        clock::sleep(Duration::from_millis(self.dice.below(300)));
+        self.gateway.kill()?;
+        self.killed.gateways += 1;
+        Ok(())
     }
 
     /// Waits until so many runs have living agents.
     fn wait_for_flight(&self) -> anyhow::Result<()> {
         let in_flight = || {
             let workers = process::workers(&self.mark)?;
-            let agents = workers.iter().filter(|worker| !worker.is_shim());
+            let agents = workers.iter().filter(|worker| !worker.is_shim() && !worker.is_of_hook);
             Ok(agents.map(|worker| &worker.run).collect::<BTreeSet<_>>().len() >= RUNS)
         };
         let is_full = clock::until(PATIENCE, in_flight)?.is_some();
@@ -144,107 +188,134 @@ impl Rounds {
 
     /// Kills and returns who worked at that moment.
     fn kill(&mut self, how: How) -> anyhow::Result<Vec<Worker>> {
-        let mut workers = process::workers(&self.mark)?;
         let shims = |workers: &[Worker]| {
             for shim in workers.iter().filter(|worker| worker.is_shim()) {
                 process::send(shim.life.pid, Signal::SIGKILL);
             }
         };
+        // To look takes longer than what is to be hit: who is looked at first is killed last.
+        let mut workers = Vec::new();
         if how == How::ShimsAndGateway {
+            workers = process::workers(&self.mark)?;
             shims(&workers);
         }
         self.gateway.kill()?;
-        if how == How::GatewayAndShims {
-            shims(&workers);
-        }
-        // Who was started between the look and the kill.
+        self.talk.turn_to(None);
+        self.killed.gateways += 1;
         let late = process::workers(&self.mark)?;
         let known: BTreeSet<_> = workers.iter().map(|worker| worker.life).collect();
         workers.extend(late.into_iter().filter(|worker| !known.contains(&worker.life)));
+        if how == How::GatewayAndShims {
+            shims(&workers);
+        }
         Ok(workers)
     }
 
     /// Nobody of the dead gateway is alive a grace period later.
     fn survivors(&self, before: &[Worker]) -> anyhow::Result<Vec<String>> {
-        let dead: BTreeSet<&str> = before.iter().map(|worker| worker.run.as_str()).collect();
-        let all_gone = || {
-            let alive = process::workers(&self.mark)?;
-            Ok(!alive.iter().any(|worker| dead.contains(worker.run.as_str())))
+        let dead: BTreeSet<_> = before.iter().map(|worker| worker.life).collect();
+        let alive = || {
+            let mut workers = process::workers(&self.mark)?;
+            workers.retain(|worker| dead.contains(&worker.life));
+            anyhow::Ok(workers)
         };
-        if clock::until(GRACE + Duration::from_secs(4), all_gone)?.is_some() {
+        let limit = GRACE + Duration::from_secs(4);
+        if clock::until(limit, || Ok(alive()?.is_empty()))?.is_some() {
             return Ok(Vec::new());
         }
-        let alive = process::workers(&self.mark)?;
-        let alive = alive.iter().filter(|worker| dead.contains(worker.run.as_str()));
-        Ok(alive
-            .map(|it| format!("{} {} of dead run {} lives", it.name, it.life.pid, it.run))
-            .collect())
+        let describe =
+            |it: &Worker| format!("{} {} of dead {} lives", it.name, it.life.pid, it.run);
+        Ok(alive()?.iter().map(describe).collect())
     }
 
-    /// The promises, by what the gateway and the agents say.
-    fn audit(&self, dead: &BTreeSet<&str>) -> anyhow::Result<Vec<String>> {
-        let client = self.gateway.client()?;
-        let mut standing: Option<BTreeSet<String>> = None;
-        for _ in 0..LOOKS {
-            let books = Books::read(client)?;
-            let mut differences = books.differences();
-            differences.extend(doubles(&books));
-            let running = status(client)?.running;
-            let undead = running.iter().filter(|run| dead.contains(run.id.as_str()));
+    /// Stops as one should, starts again without jobs, lets everything arrive, and looks at all of it.
+    fn finish(&mut self) -> anyhow::Result<Vec<String>> {
+        self.talk.end();
+        let mut differences = Vec::new();
+        let (took, status) = self.gateway.stop()?;
+        println!("  stopped after {:.1} s ({status})", took.as_secs_f64());
+        if !status.success() {
+            differences.push(format!("the gateway was asked to stop and ended with {status}"));
+        }
+        self.gateway.configure(&text(&self.mark, &self.witnesses, Jobs::Disabled))?;
+        self.start()?;
+        self.wait_for_rest()?;
+        differences.extend(self.witnesses.differences(&self.gateway, &BTreeSet::new())?);
+        differences.extend(self.witnesses.rest(&self.gateway, &self.talk.runs())?);
+        if let Err(error) = self.gateway.sexton(&["archive", "verify"]) {
+            differences.push(format!("the archive is not clean: {error:#}"));
+        }
+        let nobody = || Ok(process::workers(&self.mark)?.is_empty());
+        if clock::until(GRACE + Duration::from_secs(4), nobody)?.is_none() {
+            let left = process::workers(&self.mark)?;
             differences
-                .extend(undead.map(|run| format!("run {} of a dead life is running", run.id)));
-            let now: BTreeSet<String> = differences.into_iter().collect();
-            let both = match standing {
-                Some(before) => before.intersection(&now).cloned().collect(),
-                None => now,
-            };
-            if both.is_empty() {
-                standing = Some(both);
-                break;
-            }
-            standing = Some(both);
-            clock::sleep(Duration::from_millis(300));
+                .extend(left.iter().map(|it| format!("{} {} is left", it.name, it.life.pid)));
         }
-        let mut found: Vec<String> = standing.unwrap_or_default().into_iter().collect();
-        found.extend(self.clashes()?);
-        Ok(found)
+        Ok(differences)
     }
 
-    /// What agents saw of each other: two of a slot alive at once, or one run that began twice.
-    fn clashes(&self) -> anyhow::Result<Vec<String>> {
-        let path = self.notes.join("notes");
-        let notes =
-            fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
-        let mut begun: BTreeMap<&str, u32> = BTreeMap::new();
-        let mut found = Vec::new();
-        for line in notes.lines() {
-            let words: Vec<&str> = line.split(' ').collect();
-            match words[..] {
-                ["start", run, _pid, _slot] => *begun.entry(run).or_default() += 1,
-                ["clash", run, _pid, slot] => {
-                    found.push(format!("run {run} began while another of {slot} was alive"));
-                }
-                _ => bail!("an agent wrote {line:?}"),
-            }
+    /// Waits until nothing is to be told any more, and every session was reaped.
+    fn wait_for_rest(&mut self) -> anyhow::Result<()> {
+        #[derive(Deserialize)]
+        struct Page {
+            items: Vec<serde::de::IgnoredAny>,
         }
-        let twice = begun.iter().filter(|(_, count)| **count > 1);
-        found.extend(twice.map(|(run, count)| format!("run {run} was executed {count} times")));
-        Ok(found)
+        let client = self.gateway.client()?;
+        let count = |path: &str| anyhow::Ok(client.get::<Page>(path)?.items.len());
+        let is_at_rest = || {
+            clock::sleep(Duration::from_millis(300));
+            Ok(count("/v1/deliveries?state=pending&limit=1")? == 0
+                && count("/v1/sessions?kind=all&limit=1")? == 0)
+        };
+        let took = clock::until(OUTBOX_LIMIT, is_at_rest)?;
+        let Some(took) = took else {
+            let pending = count("/v1/deliveries?state=pending&limit=500")?;
+            let sessions = count("/v1/sessions?kind=all&limit=500")?;
+            anyhow::bail!(
+                "{OUTBOX_LIMIT:?} after the last round {pending} deliveries are pending and {sessions} \
+                 sessions are there (counted up to 500)\n{}",
+                self.gateway.log_tail()
+            );
+        };
+        println!("  nothing is on its way {:.1} s later", took.as_secs_f64());
+        Ok(())
+    }
+
+    fn sum_up(&self, rounds: u32) -> anyhow::Result<()> {
+        let Killed { gateways, runs, processes } = &self.killed;
+        let books = &self.witnesses.books;
+        let sessions = books.by_session("session.started").len();
+        let sum = format!(
+            "{rounds} rounds: the gateway was killed {gateways} times, and {runs} runs and tellings of \
+             {processes} processes with it. {sessions} sessions, each started once, ended once, told to \
+             every hook in order, archived once and reaped; {} messages acknowledged, each with its \
+             turn; no slot ran twice at a time; usage adds up; nothing is left over.",
+            self.talk.runs().len()
+        );
+        wrap(&sum, WIDTH).iter().for_each(|line| println!("{}", paint(Ink::Good, line)));
+        for (hook, count) in self.witnesses.counts()? {
+            let audit::Count { tries, acknowledged, late } = count;
+            println!(
+                "  hook {hook:11}{tries:>7} tries, {acknowledged:>7} acknowledged, {late:>7} late"
+            );
+        }
+        Ok(())
     }
 }
 
-/// Attempts of a slot that have more than one record.
-fn doubles(books: &Books) -> Vec<String> {
-    let mut seen = BTreeSet::new();
-    let mut found = Vec::new();
-    for run in &books.runs {
-        if let (Some(job), Some(slot)) = (&run.job_key, run.slot)
-            && !seen.insert((job, slot, run.attempt))
-        {
-            found.push(format!("slot {slot} of {job} has attempt {} twice", run.attempt));
-        }
+fn text(mark: &str, witnesses: &Witnesses, jobs: Jobs) -> String {
+    let (good, shaky) = (witnesses.good.config(), witnesses.shaky.config());
+    let plan = Plan { mark, notes: &witnesses.notes, good: &good, shaky: &shaky };
+    config::config(&plan, jobs)
+}
+
+/// An answer that is a failure six times in ten, at the first two tries of a telling: half of all tries.
+fn half(seed: u64) -> impl Fn(&Envelope) -> u16 + Send + Sync {
+    let dice = std::sync::Mutex::new(Dice(seed));
+    move |envelope| {
+        let mut dice = dice.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if envelope.attempt <= 2 && dice.below(10) < 6 { 500 } else { 204 }
     }
-    found
 }
 
 /// Who gets SIGKILL, in which order.
@@ -263,71 +334,4 @@ impl fmt::Display for How {
             Self::ShimsAndGateway => "shims, then gateway",
         })
     }
-}
-
-/// A small generator for choices that need no quality (SplitMix64).
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % bound
-    }
-}
-
-/// How an agent of the rounds lives on after its beginning, by the number of its job.
-const LIVES: [&str; 5] = [
-    // Waits as one should.
-    "sleep 300",
-    // Has a child in a session of its own.
-    "setsid sleep 300 & wait",
-    // Ignores TERM, and so do its children.
-    "trap '' TERM; sleep 300 & sleep 300; sleep 300",
-    // Leaves by a double fork and ends; the run goes on until what it left is dead.
-    "(setsid sh -c 'sleep 0.2; sleep 300' > /dev/null 2>&1 &) ; sleep 0.5; sleep 300",
-    // All of it.
-    "trap '' TERM; (setsid sh -c \"trap '' TERM; sleep 300; :\" &) ; sleep 300; sleep 300",
-];
-
-/// Each agent takes the lock of its slot and lets its children inherit it: whoever comes while one
-/// of them is alive writes down a clash.
-fn config(mark: &str, notes: &Path) -> String {
-    let (name, value) = mark.split_once('=').unwrap_or((mark, ""));
-    let places = RUNS + RETRIES;
-    let mut text = format!(
-        "[server]\nlisten = \"127.0.0.1:0\"\n\n[limits]\nruns = {places}\nruns_per_agent = {places}\n\n"
-    );
-    for (index, life) in LIVES.iter().enumerate() {
-        let notes = notes.display();
-        text += &format!(
-            r#"[agents.life{index}]
-executor = "process"
-command = ["sh", "-c", '''
-cat > /dev/null
-slot="$SEXTON_JOB_ID-$SEXTON_SLOT"
-word=start
-exec 9>>"{notes}/$slot.lock"
-flock -n 9 || word=clash
-echo "$word $SEXTON_RUN_ID $$ $slot" >> "{notes}/notes"
-{life}
-''']
-grace = "{}s"
-env = {{ {name} = "{value}" }}
-
-"#,
-            GRACE.as_secs()
-        );
-    }
-    for index in 0..RUNS + RETRIES {
-        let agent = index % LIVES.len();
-        let wish = if index < RUNS { "fail" } else { "retry" };
-        text += &format!(
-            "[jobs.job{index}]\nagent = \"life{agent}\"\nevery = \"2s\"\non_interrupt = \"{wish}\"\n\
-             timeout = \"5m\"\nbackoff = [\"1s\"]\n\n"
-        );
-    }
-    text
 }

@@ -1,4 +1,5 @@
-//! The demo: a real gateway with real processes, killed and stopped, and a count that must agree.
+//! The demo: a real gateway with real processes and hooks, killed and stopped, and counts that must
+//! agree.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,19 +7,24 @@ use std::time::Duration;
 use anyhow::ensure;
 use clap::Args;
 
-use crate::books::{Books, Event};
+use crate::books::{self, Books, Event};
+use crate::dice::Dice;
 use crate::gateway::{self, Gateway, Profile};
 use crate::paint::{Ink, WIDTH, paint, wrap};
 use crate::process::{self, Worker};
-use crate::{Verdict, clock};
+use crate::signature::Secret;
+use crate::slots::History;
+use crate::{Verdict, archive, clock};
 
 mod config;
+mod ears;
 mod summary;
 mod timeline;
 
-use config::{CUES, GRACE, REPORT_EVERY};
-use summary::LeftOver;
-use timeline::Timeline;
+use config::{CONVERSATION, CUES, GRACE, REPORT_EVERY};
+use ears::Ears;
+use summary::Counted;
+use timeline::{Seen, Timeline};
 
 /// What a machine that is busy with other things may add to any step.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -37,17 +43,26 @@ pub fn run(demo: &Demo) -> anyhow::Result<Verdict> {
     let program = gateway::build(Profile::Dev)?;
     gateway::clean_up_on_signals()?;
     let mark = format!("DEMO={}", std::process::id());
-    let config = config::config(&mark, clock::now());
+    let now = clock::now();
+    let mut ears = Ears::open(Secret::new([Dice(now.as_second() as u64).below(256) as u8; 32]))?;
+    let config = config::config(&mark, &ears.webhook(), now);
     let gateway = Gateway::new(&program, "demo", &config)?;
-    let mut play = Play { gateway, mark, timeline: Timeline::default() };
-    println!("A throw-away gateway in {}, with five jobs of real processes.", play.folder());
+    ears.note_in(gateway.folder());
+    let mut play = Play { gateway, mark, timeline: Timeline::new(ears) };
+    println!(
+        "A throw-away gateway in {}, with jobs of real processes; a command and a webhook are told of \
+         every session's start and end.",
+        play.folder()
+    );
     play.ring()?;
     play.fail()?;
     play.hang()?;
+    play.talk()?;
     let mut differences = play.crash()?;
     play.recover()?;
     differences.extend(play.stop()?);
-    differences.extend(play.count()?);
+    let usage = play.sweep()?;
+    differences.extend(play.count(usage)?);
     if !differences.is_empty() {
         println!("{}", paint(Ink::Bad, "What differs:"));
         for difference in &differences {
@@ -58,7 +73,10 @@ pub fn run(demo: &Demo) -> anyhow::Result<Verdict> {
     }
     println!(
         "{}",
-        paint(Ink::Good, "Every session that started has ended, and nothing is left over.")
+        paint(
+            Ink::Good,
+            "Every session that started has ended, every end was told, and everything is archived."
+        )
     );
     if !demo.once {
         play.stay()?;
@@ -81,12 +99,12 @@ impl Play {
         scene(
             "Jobs ring on time",
             "Each slot becomes one run with a session of its own; the session ends with the run, in \
-             the same commit.",
+             the same commit, and so does what hooks are to be told of it.",
         );
         self.gateway.start()?;
         let limit = REPORT_EVERY + PATIENCE;
-        self.timeline.follow(&self.gateway, ("a first report", limit), |events| {
-            ended(events, "report", "ok")
+        self.timeline.follow(&self.gateway, ("a first report", limit), |seen| {
+            ended(&seen.events, "report", "ok") && told(seen, "report").count() > 0
         })
     }
 
@@ -97,8 +115,10 @@ impl Play {
              of its own.",
         );
         let limit = CUES.flaky + PATIENCE;
-        self.timeline.follow(&self.gateway, ("a retry that succeeds", limit), |events| {
-            ended(events, "flaky", "failed") && ended(events, "flaky", "ok")
+        self.timeline.follow(&self.gateway, ("a retry that succeeds", limit), |seen| {
+            ended(&seen.events, "flaky", "failed")
+                && ended(&seen.events, "flaky", "ok")
+                && told(seen, "flaky").count() == 2
         })
     }
 
@@ -109,8 +129,8 @@ impl Play {
              deadline is 2 s; the run ends once all of its processes are proven dead.",
         );
         let limit = CUES.stuck + PATIENCE;
-        self.timeline.follow(&self.gateway, ("a deadline that ends a run", limit), |events| {
-            ended(events, "stuck", "timed_out")
+        self.timeline.follow(&self.gateway, ("a deadline that ends a run", limit), |seen| {
+            ended(&seen.events, "stuck", "timed_out") && told(seen, "stuck").count() > 0
         })?;
         let left = self.workers_by_job()?.remove("stuck").unwrap_or_default();
         ensure!(left.is_empty(), "`stuck` has ended and {left:?} are alive");
@@ -118,17 +138,38 @@ impl Play {
         Ok(())
     }
 
+    fn talk(&mut self) -> anyhow::Result<()> {
+        scene(
+            "A conversation is a session that stays",
+            "Each message is a turn; the session ends when the conversation does, or its gateway.",
+        );
+        self.say("My name is Ada")?;
+        self.timeline.follow(&self.gateway, ("an answer", PATIENCE), |seen| {
+            ended(&seen.events, "friend", "ok")
+        })
+    }
+
+    fn say(&self, message: &str) -> anyhow::Result<String> {
+        println!("  {}", paint(Ink::Bold, &format!("sexton send {CONVERSATION} {message:?}")));
+        let answer = self.gateway.sexton(&["send", CONVERSATION, message])?;
+        note(answer.trim());
+        Ok(answer)
+    }
+
     /// The real thing: SIGKILL in the middle of runs.
     fn crash(&mut self) -> anyhow::Result<Vec<String>> {
         scene(
             "kill -9 leaves nothing behind",
-            "Two runs are in flight when the gateway is killed. No agent outlives its gateway.",
+            "Two runs are in flight and a conversation is open when the gateway is killed. No agent \
+             outlives its gateway.",
         );
         self.gateway.sexton(&["job", "run", "digest"])?;
         let limit = CUES.backup + PATIENCE;
-        self.timeline.follow(&self.gateway, ("two runs in flight", limit), |events| {
-            started(events, "backup") && started(events, "digest")
+        self.timeline.follow(&self.gateway, ("two runs in flight", limit), |seen| {
+            started(&seen.events, "backup") && started(&seen.events, "digest")
         })?;
+        let once = ["--agent", "report", "--at", "+5s", "--misfire", "skip"];
+        self.gateway.sexton(&[&["job", "add", "--key", "tea"], &once[..]].concat())?;
         clock::sleep(Duration::from_millis(700));
         let workers = self.workers_by_job()?;
         for (job, workers) in &workers {
@@ -140,7 +181,9 @@ impl Play {
         println!("  {}", paint(Ink::Bad, &format!("kill -9 {pid}: the gateway is gone")));
         let differences = self.watch_die(&workers)?;
         let pause = REPORT_EVERY.mul_f32(2.2);
-        note(&format!("nobody is there for {pause:.1?}; slots of `report` pass"));
+        note(&format!(
+            "nobody is there for {pause:.1?}; slots of `report` pass, and the one of `tea`"
+        ));
         clock::sleep(pause);
         Ok(differences)
     }
@@ -168,64 +211,109 @@ impl Play {
         scene(
             "What a dead gateway left is ended before anything else",
             "`digest` ends as interrupted. `backup` asked for a new attempt (on_interrupt = \
-             \"retry\"). Slots of `report` that passed are accounted for, none in silence.",
+             \"retry\"). Slots that passed are accounted for, none in silence. Hooks hear of what ended \
+             with the dead gateway late, and marked so.",
         );
         let took = self.gateway.start()?;
-        self.timeline.follow(&self.gateway, ("a recovery", PATIENCE), |events| {
+        self.timeline.follow(&self.gateway, ("a recovery", PATIENCE), |seen| {
+            let events = &seen.events;
             ended(events, "digest", "interrupted")
                 && ended(events, "backup", "interrupted")
                 && ended(events, "backup", "ok")
                 && merged(events, "report")
+                && alerted(events, "job_missed")
+                && ["digest", "backup", "friend"].iter().all(|name| was_late(seen, name))
         })?;
         note(&format!("ready {:.1} s after its start", took.as_secs_f64()));
-        Ok(())
+        let answer = self.say("Who am I?")?;
+        ensure!(answer.contains("Ada"), "the conversation was forgotten: {answer:?}");
+        self.timeline.follow(&self.gateway, ("an answer", PATIENCE), |seen| {
+            ending(&seen.events, "friend", "ok").count() == 2
+        })
     }
 
     fn stop(&mut self) -> anyhow::Result<Vec<String>> {
         scene(
             "A stop is bounded and honest",
-            "`digest` runs again and would for ten minutes; then the gateway is asked to stop (TERM).",
+            "`digest` runs again and would for ten minutes; the webhook is down; then the gateway is \
+             asked to stop (TERM). What cannot be told now is told after the next start.",
         );
-        let known = self.timeline.len();
+        let known = self.timeline.seen().events.len();
         self.gateway.sexton(&["job", "run", "digest"])?;
-        self.timeline.follow(&self.gateway, ("a run in flight", PATIENCE), |events| {
-            started(&events[known..], "digest")
+        self.timeline.follow(&self.gateway, ("a run in flight", PATIENCE), |seen| {
+            started(&seen.events[known..], "digest")
         })?;
         clock::sleep(Duration::from_millis(300));
         let pid = self.gateway.pid()?;
-        println!("  {}", paint(Ink::Odd, &format!("kill -TERM {pid}")));
+        self.timeline.ears.set_down(true);
+        println!("  {}", paint(Ink::Odd, &format!("the webhook answers 503; kill -TERM {pid}")));
         let (took, status) = self.gateway.stop()?;
-        note(&format!("stopped after {:.1} s ({status}); started again:", took.as_secs_f64()));
+        let refused = self.timeline.ears.refused();
+        note(&format!(
+            "stopped after {:.1} s ({status}), with the webhook tried {refused} times; started again, \
+             and the webhook is back:",
+            took.as_secs_f64()
+        ));
         let mut differences = Vec::new();
         if !status.success() {
             differences.push(format!("the gateway was asked to stop and ended with {status}"));
         }
+        self.timeline.ears.set_down(false);
         self.gateway.start()?;
-        self.timeline.follow(&self.gateway, ("a report after the stop", PATIENCE), |events| {
-            let stop = events.iter().rposition(|event| event.kind == "node.stopped");
-            stop.is_some_and(|stop| ended(&events[stop..], "report", "ok"))
+        self.timeline.follow(&self.gateway, ("a report after the stop", PATIENCE), |seen| {
+            let stop = seen.events.iter().rposition(|event| event.kind == "node.stopped");
+            stop.is_some_and(|stop| ended(&seen.events[stop..], "report", "ok"))
+                && told(seen, "digest").filter(|told| !told.late.is_empty()).count() == 2
         })?;
         Ok(differences)
     }
 
-    /// Lets everything come to an end and counts.
-    fn count(&mut self) -> anyhow::Result<Vec<String>> {
+    /// Lets everything come to an end, and sweeps; returns the usage before that.
+    fn sweep(&mut self) -> anyhow::Result<books::Usage> {
         scene(
-            "The count",
-            "The jobs are switched off. What was started must have ended: by the event log and by the \
-             list of sessions, which must agree; every slot has one fate; no process is left.",
+            "What is done is buried",
+            "The jobs are switched off and the conversation is ended. Sessions are kept for 1 s here: a \
+             sweep archives and deletes them, once every hook knows of their end.",
         );
         self.gateway.sexton(&["job", "disable", "report"])?;
         self.gateway.sexton(&["job", "disable", "digest"])?;
+        self.gateway.sexton(&["session", "end", CONVERSATION])?;
         let client = self.gateway.client()?;
-        let idle = || Ok(crate::books::status(client)?.running.is_empty());
+        let idle = || Ok(books::running(client)?.is_empty());
         ensure!(clock::until(PATIENCE, idle)?.is_some(), "runs are still running");
-        self.timeline.follow(&self.gateway, ("silence", PATIENCE), |_| true)?;
+        let usage = books::usage(client)?;
+        self.timeline.follow(&self.gateway, ("everything told", PATIENCE), |seen| {
+            let ends = seen.events.iter().filter(|event| event.kind == "session.ended");
+            seen.told.len() == ends.count()
+        })?;
+        clock::sleep(Duration::from_millis(1200));
+        println!("  {}", paint(Ink::Bold, "sexton sweep"));
+        self.gateway.sexton(&["sweep"])?.lines().for_each(note);
+        println!("  {}", paint(Ink::Bold, "sexton archive verify"));
+        self.gateway.sexton(&["archive", "verify"])?.lines().for_each(note);
+        Ok(usage)
+    }
+
+    fn count(&mut self, usage: books::Usage) -> anyhow::Result<Vec<String>> {
+        scene(
+            "The count",
+            "What was started must have ended, been told to both hooks and be in the archive; every slot \
+             has one fate; no process is left.",
+        );
         println!();
         let left = || process::workers(&self.mark).map(|workers| workers.is_empty());
         clock::until(GRACE, left)?;
-        let left = LeftOver { processes: process::workers(&self.mark)?.len() };
-        summary::summary(&Books::read(self.gateway.client()?)?, left)
+        let client = self.gateway.client()?;
+        let mut differences = summary::summary(&Counted {
+            books: Books::read(client)?,
+            history: History::read(client)?,
+            told: self.timeline.ears.all()?,
+            archived: archive::sessions(client)?,
+            usage: [usage, books::usage(client)?],
+            processes: process::workers(&self.mark)?.len(),
+        })?;
+        differences.extend(self.timeline.ears.complaints());
+        Ok(differences)
     }
 
     fn stay(&self) -> anyhow::Result<()> {
@@ -239,6 +327,9 @@ impl Play {
         println!("  {program} run list");
         println!("  {program} session list --kind all");
         println!("  {program} job next report --explain");
+        println!("  {program} hook deliveries webhook");
+        println!("  {program} archive list");
+        println!("  {program} usage --by agent");
         println!("\nHTTP at http://{}, with the token in {}/token.", client.address, self.folder());
         loop {
             clock::sleep(Duration::from_secs(3600));
@@ -291,7 +382,7 @@ fn ending<'a>(
 ) -> impl Iterator<Item = &'a Event> {
     events.iter().filter(move |event| {
         event.kind == "run.ended"
-            && event.data.job_key.as_deref() == Some(job)
+            && event.whose() == job
             && event.data.outcome.as_deref() == Some(outcome)
     })
 }
@@ -303,6 +394,19 @@ fn merged(events: &[Event], job: &str) -> bool {
 }
 
 fn started(events: &[Event], job: &str) -> bool {
-    let of_job = |event: &&Event| event.data.job_key.as_deref() == Some(job);
-    events.iter().filter(of_job).any(|event| event.kind == "run.started")
+    events.iter().any(|event| event.kind == "run.started" && event.whose() == job)
+}
+
+fn alerted(events: &[Event], code: &str) -> bool {
+    let mut alerts = events.iter().filter(|event| event.kind == "alert.raised");
+    alerts.any(|event| event.data.code.as_deref() == Some(code))
+}
+
+/// Ends of this job's or agent's sessions that both hooks know.
+fn told<'a>(seen: &'a Seen, name: &'a str) -> impl Iterator<Item = &'a ears::Told> {
+    seen.told.iter().filter(move |told| told.name == name)
+}
+
+fn was_late(seen: &Seen, name: &str) -> bool {
+    told(seen, name).any(|told| !told.late.is_empty())
 }

@@ -74,11 +74,17 @@ impl Gateway {
     pub fn new(program: &Path, name: &str, config: &str) -> anyhow::Result<Self> {
         let folder = std::env::temp_dir().join(format!("sexton-{name}-{}", std::process::id()));
         fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
-        fs::write(folder.join("sexton.toml"), config)?;
         if let Ok(mut open) = OPEN.lock() {
             open.push((folder.clone(), None));
         }
-        Ok(Self { program: program.to_owned(), folder, child: None, client: None })
+        let gateway = Self { program: program.to_owned(), folder, child: None, client: None };
+        gateway.configure(config)?;
+        Ok(gateway)
+    }
+
+    /// Replaces its config, for its next start.
+    pub fn configure(&self, config: &str) -> anyhow::Result<()> {
+        fs::write(self.folder.join("sexton.toml"), config).context("write the config")
     }
 
     /// Its folder.
@@ -116,18 +122,9 @@ impl Gateway {
 
     /// Starts it and waits until it says that it is ready; returns how long that took.
     pub fn start(&mut self) -> anyhow::Result<Duration> {
-        let address = self.folder.join("address");
-        // What a killed gateway left there is no address of this one.
-        let _ = fs::remove_file(&address);
-        let log = File::options().create(true).append(true).open(self.log())?;
-        let mut command = self.command();
-        command.arg("serve").stdout(log.try_clone()?).stderr(log);
-        // A group of its own: Ctrl-C reaches this command, and this command ends it.
-        std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let start = clock::monotonic();
-        let child = command.spawn().context("start the gateway")?;
-        self.register(Some(child.id()));
-        self.child = Some(child);
+        self.spawn()?;
+        let address = self.address();
         let ready = clock::until(START_LIMIT, || {
             if let Some(status) = self.child.as_mut().and_then(|it| it.try_wait().ok()).flatten() {
                 bail!("the gateway ended at its start ({status}):\n{}", self.log_tail());
@@ -138,6 +135,25 @@ impl Gateway {
         })?;
         ensure!(ready.is_some(), "the gateway is not ready in time:\n{}", self.log_tail());
         Ok(start.elapsed())
+    }
+
+    /// Starts it and waits for nothing.
+    pub fn spawn(&mut self) -> anyhow::Result<()> {
+        // What a killed gateway left there is no address of this one.
+        let _ = fs::remove_file(self.address());
+        let log = File::options().create(true).append(true).open(self.log())?;
+        let mut command = self.command();
+        command.arg("serve").stdout(log.try_clone()?).stderr(log);
+        // A group of its own: Ctrl-C reaches this command, and this command ends it.
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        let child = command.spawn().context("start the gateway")?;
+        self.register(Some(child.id()));
+        self.child = Some(child);
+        Ok(())
+    }
+
+    fn address(&self) -> PathBuf {
+        self.folder.join("address")
     }
 
     fn read_client(&self, address: &Path) -> Option<Client> {

@@ -22,26 +22,39 @@ pub struct Client {
 impl Client {
     /// `GET`, and the answer read as JSON.
     pub fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
-        let (status, body) = self.ask(path)?;
+        let (status, body) = self.ask("GET", path, "")?;
         ensure!(status == 200, "GET {path}: status {status}: {}", body.trim());
         serde_json::from_str(&body).with_context(|| format!("read the answer to GET {path}"))
     }
 
+    /// `POST` of JSON, and the answer read as JSON.
+    pub fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &serde_json::Value,
+    ) -> anyhow::Result<T> {
+        let (status, body) = self.ask("POST", path, &body.to_string())?;
+        ensure!((200..300).contains(&status), "POST {path}: status {status}: {}", body.trim());
+        serde_json::from_str(&body).with_context(|| format!("read the answer to POST {path}"))
+    }
+
     /// The status of a `GET`.
     pub fn status(&self, path: &str) -> anyhow::Result<u16> {
-        Ok(self.ask(path)?.0)
+        Ok(self.ask("GET", path, "")?.0)
     }
 
     /// One request in a connection of its own: in HTTP/1.0 the end of the answer is the end of the
     /// stream, and there is nothing to decode.
-    fn ask(&self, path: &str) -> anyhow::Result<(u16, String)> {
+    fn ask(&self, method: &str, path: &str, body: &str) -> anyhow::Result<(u16, String)> {
         let Self { address, token } = self;
-        let doing = || format!("GET {path} at {address}");
+        let doing = || format!("{method} {path} at {address}");
         let mut stream = TcpStream::connect_timeout(address, PATIENCE).with_context(doing)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         let request = format!(
-            "GET {path} HTTP/1.0\r\nhost: {address}\r\naccept: application/json\r\n\
-             authorization: Bearer {token}\r\n\r\n"
+            "{method} {path} HTTP/1.0\r\nhost: {address}\r\naccept: application/json\r\n\
+             authorization: Bearer {token}\r\ncontent-type: application/json\r\n\
+             content-length: {}\r\n\r\n{body}",
+            body.len()
         );
         stream.write_all(request.as_bytes()).with_context(doing)?;
         let mut answer = String::new();

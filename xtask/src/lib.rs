@@ -1,17 +1,23 @@
 //! What developer commands are made of. The program is `main.rs`; what measures the store itself is
 //! `bin/measure-store.rs`, which needs the feature `store`.
 
+pub mod archive;
 pub mod bench;
 pub mod books;
 pub mod check;
 pub mod clock;
 pub mod crash;
 pub mod demo;
+pub mod dice;
 pub mod gateway;
+pub mod hooks;
 pub mod http;
 pub mod paint;
 pub mod process;
+pub mod signature;
 pub mod sim;
+pub mod slots;
+pub mod webhook;
 
 /// The answer of a command that checks something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! Processes of this machine: who works for which run, what they have used, and signals to them.
+//! Processes of this machine: who works for which run or hook, what they have used, and signals to them.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -20,13 +20,15 @@ pub struct Life {
     pub started: u64,
 }
 
-/// A process that works for a run.
+/// A process that works for a run, or for a command hook.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Worker {
     /// Which process.
     pub life: Life,
-    /// Its `SEXTON_RUN_ID`.
+    /// Its `SEXTON_RUN_ID`; commands of hooks have one as well.
     pub run: String,
+    /// Whether a hook's command started it.
+    pub is_of_hook: bool,
     /// Its name in the process table.
     pub name: String,
     /// Its session, in the sense of `setsid`.
@@ -56,25 +58,26 @@ pub fn workers(mark: &str) -> anyhow::Result<Vec<Worker>> {
         let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else { continue };
         // Processes that end while we look, and those of others, have nothing to say.
         let Ok(environment) = fs::read(format!("/proc/{pid}/environ")) else { continue };
-        let Some(run) = run_of(&environment, mark) else { continue };
+        let Some((run, is_of_hook)) = work_of(&environment, mark) else { continue };
         let Some(stat) = Stat::of(pid).filter(|stat| !stat.is_dead()) else { continue };
         let life = Life { pid, started: stat.number(22) };
-        found.push(Worker { life, run, name: stat.name.clone(), session: stat.number(6) as u32 });
+        let (name, session) = (stat.name.clone(), stat.number(6) as u32);
+        found.push(Worker { life, run, is_of_hook, name, session });
     }
     Ok(found)
 }
 
-fn run_of(environment: &[u8], mark: &str) -> Option<String> {
-    let mut variables = environment.split(|&byte| byte == 0);
-    let mut run = None;
-    let mut is_marked = false;
-    for variable in &mut variables {
+/// For which run a marked process works, and whether for a hook.
+fn work_of(environment: &[u8], mark: &str) -> Option<(String, bool)> {
+    let (mut run, mut is_marked, mut is_of_hook) = (None, false, false);
+    for variable in environment.split(|&byte| byte == 0) {
         is_marked |= variable == mark.as_bytes();
+        is_of_hook |= variable.starts_with(b"SEXTON_EVENT_ID=");
         if let Some(value) = variable.strip_prefix(b"SEXTON_RUN_ID=") {
             run = Some(String::from_utf8_lossy(value).into_owned());
         }
     }
-    run.filter(|_| is_marked)
+    run.filter(|_| is_marked).map(|run| (run, is_of_hook))
 }
 
 /// Whether this very process still lives.
@@ -154,11 +157,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_worker_is_known_by_its_mark_and_its_run() {
+    fn a_worker_is_known_by_its_mark_and_by_what_it_works_for() {
         let environment = b"PATH=/bin\0SEXTON_RUN_ID=r1\0DEMO=a\0";
-        assert_eq!(run_of(environment, "DEMO=a").as_deref(), Some("r1"));
-        assert_eq!(run_of(environment, "DEMO=b"), None);
-        assert_eq!(run_of(b"DEMO=a\0", "DEMO=a"), None);
+        assert_eq!(work_of(environment, "DEMO=a"), Some(("r1".to_owned(), false)));
+        assert_eq!(work_of(environment, "DEMO=b"), None);
+        assert_eq!(work_of(b"DEMO=a\0", "DEMO=a"), None);
+        let of_hook = b"SEXTON_RUN_ID=d1\0SEXTON_EVENT_ID=evt_1\0DEMO=a\0";
+        assert_eq!(work_of(of_hook, "DEMO=a"), Some(("d1".to_owned(), true)));
     }
 
     #[test]

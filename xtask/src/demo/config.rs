@@ -1,8 +1,13 @@
-//! The config of the demo: five jobs of real processes, each of which shows a promise.
+//! The config of the demo: jobs of real processes, each of which shows a promise, somebody to talk to,
+//! and two hooks.
 
+use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
+
+use crate::demo::ears::NOTES;
+use crate::hooks::script;
 
 /// How long an agent has between TERM and KILL.
 pub const GRACE: Duration = Duration::from_secs(1);
@@ -26,8 +31,12 @@ pub const CUES: Cues = Cues {
     backup: Duration::from_secs(14),
 };
 
-/// `mark` is in the environment of every agent process, so that they can be counted.
-pub fn config(mark: &str, now: Timestamp) -> String {
+/// The conversation of the demo.
+pub const CONVERSATION: &str = "agent:friend:main";
+
+/// `mark` is in the environment of every process of agents and hooks, so that they can be counted;
+/// `webhook` are the keys of the webhook.
+pub fn config(mark: &str, webhook: &str, now: Timestamp) -> String {
     let (name, value) = mark.split_once('=').unwrap_or((mark, ""));
     let at = |cue: Duration| (now + cue).to_string();
     let agent = |job: &str, script: &str| {
@@ -37,12 +46,19 @@ pub fn config(mark: &str, now: Timestamp) -> String {
             GRACE.as_secs()
         )
     };
-    let mut text = String::from("[server]\nlisten = \"127.0.0.1:0\"\n\n[drain]\nruns = \"1s\"\n\n");
+    let mut text = String::from(FRAME);
+    let command = script(Path::new(NOTES), "false");
+    text += &format!(
+        "[hooks.command]\non = [\"session.started\", \"session.ended\"]\n\
+         command = [\"env\", \"{mark}\", \"sh\", \"-c\", '''\n{command}''']\n\n\
+         [hooks.webhook]\non = [\"session.started\", \"session.ended\"]\n{webhook}\n"
+    );
     text += &agent("report", REPORT);
     text += &agent("flaky", FLAKY);
     text += &agent("stuck", STUCK);
     text += &agent("backup", BACKUP);
     text += &agent("digest", DIGEST);
+    text += &agent("friend", FRIEND);
     text += &format!(
         r#"[jobs.report]
 agent = "report"
@@ -77,10 +93,36 @@ every = "24h"
     text
 }
 
+/// Sweeps come when they are asked for.
+const FRAME: &str = r#"[server]
+listen = "127.0.0.1:0"
+
+[drain]
+runs = "1s"
+hooks = "1s"
+
+[retention]
+run = "1s"
+main = "1s"
+sweep_every = "1h"
+
+"#;
+
 const REPORT: &str = r#"
 read -r question
 sleep 0.4
+echo '{"usage": {"model": "demo", "input_tokens": 1200, "output_tokens": 80}}' >> "$SEXTON_REPORT"
 echo "$question Three mails, nothing urgent."
+"#;
+
+/// Knows what was said in the sessions before, as long as they continue each other.
+const FRIEND: &str = r#"
+message=$(cat)
+echo '{"usage": {"model": "demo", "input_tokens": 40, "output_tokens": 9}}' >> "$SEXTON_REPORT"
+case "$message" in
+"My name is "*) echo "Nice to meet you, ${message#My name is }!" ;;
+*) sed -n 's/.*My name is \([A-Za-z]*\).*/You are \1, you told me./p' "$SEXTON_HISTORY" | tail -n 1 ;;
+esac
 "#;
 
 const FLAKY: &str = r#"

@@ -7,6 +7,7 @@ use anyhow::bail;
 
 use crate::books::{Event, events_after};
 use crate::clock;
+use crate::demo::ears::{Ears, HOOKS, Told};
 use crate::gateway::Gateway;
 use crate::paint::{Ink, WIDTH, paint, wrap};
 
@@ -15,30 +16,50 @@ const NAME: usize = 8;
 /// Time, name and the spaces around them.
 const INDENT: usize = 2 + 8 + 2 + NAME + 2;
 
-/// What was read of the event log so far.
-#[derive(Debug, Default)]
+/// What was read of the event log so far, and what hooks heard of it.
+#[derive(Debug)]
 pub struct Timeline {
-    events: Vec<Event>,
+    seen: Seen,
     /// Why each session ended.
     reasons: BTreeMap<String, String>,
+    /// The hooks.
+    pub ears: Ears,
+}
+
+/// What has happened.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// The event log.
+    pub events: Vec<Event>,
+    /// Sessions whose end both hooks know.
+    pub told: Vec<Told>,
 }
 
 impl Timeline {
+    /// A timeline in which nothing has happened.
+    pub fn new(ears: Ears) -> Self {
+        Self { seen: Seen::default(), reasons: BTreeMap::new(), ears }
+    }
+
     /// Prints what happens until `is_so`, or fails after `limit` and says what did not happen.
     pub fn follow(
         &mut self,
         gateway: &Gateway,
         (what, limit): (&str, Duration),
-        is_so: impl Fn(&[Event]) -> bool,
+        is_so: impl Fn(&Seen) -> bool,
     ) -> anyhow::Result<()> {
         let start = clock::monotonic();
         loop {
-            let after = self.events.last().map_or(0, |event| event.seq);
+            let after = self.seen.events.last().map_or(0, |event| event.seq);
             for event in events_after(gateway.client()?, after)? {
                 self.tell(&event);
-                self.events.push(event);
+                self.seen.events.push(event);
             }
-            if is_so(&self.events) {
+            for told in self.ears.listen(|session| self.reasons.contains_key(session))? {
+                say(clock::now(), &told.name, &heard(&told));
+                self.seen.told.push(told);
+            }
+            if is_so(&self.seen) {
                 return Ok(());
             }
             if start.elapsed() >= limit {
@@ -50,14 +71,14 @@ impl Timeline {
 
     /// Whose run this is.
     pub fn job_of(&self, run: &str) -> &str {
-        let mut events = self.events.iter().map(|event| &event.data);
+        let mut events = self.seen.events.iter().map(|event| &event.data);
         let of_run = events.find(|data| data.run_id.as_deref() == Some(run));
         of_run.and_then(|data| data.job_key.as_deref()).unwrap_or("?")
     }
 
-    /// How many events there are.
-    pub fn len(&self) -> usize {
-        self.events.len()
+    /// What has happened.
+    pub fn seen(&self) -> &Seen {
+        &self.seen
     }
 
     fn tell(&mut self, event: &Event) {
@@ -67,14 +88,8 @@ impl Timeline {
         {
             self.reasons.insert(session.clone(), reason.clone());
         }
-        let Some((ink, words)) = self.words(event) else { return };
-        let name = data.job_key.as_deref().unwrap_or("gateway");
-        let at = paint(Ink::Dim, &clock::time_of_day(event.at));
-        for (index, line) in wrap(&words, WIDTH - INDENT).iter().enumerate() {
-            match index {
-                0 => println!("  {at}  {name:NAME$}  {}", paint(ink, line)),
-                _ => println!("{:INDENT$}{}", "", paint(ink, line)),
-            }
+        if let Some(words) = self.words(event) {
+            say(event.at, &event.whose(), &words);
         }
     }
 
@@ -114,7 +129,16 @@ impl Timeline {
                 let why = if event.kind == "run.coalesced" { "" } else { reason };
                 (Ink::Odd, format!("{slots} slot{} {fate} {why}", plural(slots)))
             }
-            "alert.raised" => (Ink::Bad, data.message.clone().unwrap_or_default()),
+            "session.started" if data.previous_session_id.is_some() => {
+                (Ink::Dim, "its new session continues the one before".into())
+            }
+            "alert.raised" => {
+                (Ink::Bad, format!("alert: {}", data.message.as_deref().unwrap_or_default()))
+            }
+            "alert.cleared" => {
+                let message = data.message.as_deref().unwrap_or_default();
+                (Ink::Good, format!("no longer so: {message}"))
+            }
             "job.disabled" => (Ink::Dim, "switched off".into()),
             _ => return None,
         };
@@ -122,7 +146,7 @@ impl Timeline {
     }
 
     fn is_known(&self, run: Option<&str>) -> bool {
-        self.events.iter().any(|event| event.data.run_id.as_deref() == run)
+        self.seen.events.iter().any(|event| event.data.run_id.as_deref() == run)
     }
 
     fn ending(&self, event: &Event) -> (Ink, String) {
@@ -140,6 +164,25 @@ impl Timeline {
             None => String::new(),
         };
         (ink, format!("{outcome} after {seconds:.1} s{}{session}", why.unwrap_or_default()))
+    }
+}
+
+/// A line of the timeline.
+fn say(at: jiff::Timestamp, name: &str, (ink, words): &(Ink, String)) {
+    let at = paint(Ink::Dim, &clock::time_of_day(at));
+    for (index, line) in wrap(words, WIDTH - INDENT).iter().enumerate() {
+        match index {
+            0 => println!("  {at}  {name:NAME$}  {}", paint(*ink, line)),
+            _ => println!("{:INDENT$}{}", "", paint(*ink, line)),
+        }
+    }
+}
+
+fn heard(told: &Told) -> (Ink, String) {
+    match &told.late[..] {
+        [] => (Ink::Dim, "told: both hooks know".into()),
+        late if late.len() == HOOKS.len() => (Ink::Odd, "told late: both hooks know".into()),
+        late => (Ink::Odd, format!("told: both hooks know, the {} late", late.join(" and the "))),
     }
 }
 

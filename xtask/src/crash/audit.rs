@@ -1,0 +1,229 @@
+//! What crash rounds must find: the promises, by what the gateway, its hooks and its agents say.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+
+use super::config::{TOKENS_PER_RUN, is_picked};
+use crate::books::{self, Books};
+use crate::gateway::Gateway;
+use crate::hooks::{self, Account, Telling};
+use crate::http::Client;
+use crate::webhook::Webhook;
+use crate::{archive, clock};
+
+/// How often a difference must be seen to be one: the log, the lists, hooks and agents are read one
+/// after the other.
+const LOOKS: u32 = 3;
+
+/// Everybody who is asked.
+#[derive(Debug)]
+pub struct Witnesses {
+    /// What the gateway says.
+    pub books: Books,
+    /// The webhook that acknowledges everything.
+    pub good: Webhook,
+    /// The one that fails half the time.
+    pub shaky: Webhook,
+    /// Where agents and hook commands write down what they do.
+    pub notes: PathBuf,
+}
+
+/// What the hooks say, by their names.
+struct Told {
+    good: Vec<Telling>,
+    shaky: Vec<Telling>,
+    note: Vec<Telling>,
+    shaky_note: Vec<Telling>,
+}
+
+/// How much a hook was told.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Count {
+    /// Tellings, repeated ones included.
+    pub tries: usize,
+    /// Those that the hook acknowledged.
+    pub acknowledged: usize,
+    /// Those that came late.
+    pub late: usize,
+}
+
+impl Witnesses {
+    /// What holds at any time. Runs of a dead life, `dead`, run no more.
+    pub fn differences(
+        &mut self,
+        gateway: &Gateway,
+        dead: &BTreeSet<&str>,
+    ) -> anyhow::Result<Vec<String>> {
+        self.standing(|it| {
+            it.books.read_on(gateway.client()?)?;
+            let told = it.told()?;
+            let mut found = it.books.differences();
+            for account in told.accounts() {
+                found.extend(account.differences(&it.books.events));
+            }
+            let undead = it.books.running.iter().filter(|run| dead.contains(run.id.as_str()));
+            found.extend(undead.map(|run| format!("run {} of a dead life is running", run.id)));
+            found.extend(it.notes()?.differences());
+            found.extend(it.good.complaints());
+            found.extend(it.shaky.complaints());
+            Ok(found)
+        })
+    }
+
+    /// What holds once nothing is on its way: everything was told, everything acknowledged has
+    /// happened, usage adds up, and every session that was reaped is in an archive once.
+    pub fn rest(&mut self, gateway: &Gateway, sent: &[String]) -> anyhow::Result<Vec<String>> {
+        self.standing(|it| {
+            let client = gateway.client()?;
+            it.books.read_on(client)?;
+            let told = it.told()?;
+            let mut found = Vec::new();
+            for account in told.accounts() {
+                found.extend(account.untold(&it.books.events));
+            }
+            let ended = it.books.by_run("run.ended");
+            let lost = sent.iter().filter(|run| !ended.contains_key(run.as_str()));
+            found.extend(
+                lost.map(|run| format!("a message was acknowledged as {run}, which has no end")),
+            );
+            found.extend(it.usage(client)?);
+            found.extend(it.archives(client)?);
+            let dead = it.books.events.iter().filter(|event| event.kind == "hook.dead_lettered");
+            found.extend(dead.map(|event| format!("{} was given up", event.name())));
+            Ok(found)
+        })
+    }
+
+    /// The differences that stay when one looks again.
+    fn standing(
+        &mut self,
+        mut look: impl FnMut(&mut Self) -> anyhow::Result<Vec<String>>,
+    ) -> anyhow::Result<Vec<String>> {
+        let mut standing: BTreeSet<String> = look(self)?.into_iter().collect();
+        for _ in 1..LOOKS {
+            if standing.is_empty() {
+                break;
+            }
+            clock::sleep(Duration::from_millis(300));
+            let now: BTreeSet<String> = look(self)?.into_iter().collect();
+            standing.retain(|difference| now.contains(difference));
+        }
+        Ok(standing.into_iter().collect())
+    }
+
+    /// P12: a run's usage is what its agent reported, and the ledger is the sum of them.
+    fn usage(&self, client: &Client) -> anyhow::Result<Vec<String>> {
+        let mut found = Vec::new();
+        let notes = self.notes()?;
+        let mut sum = 0;
+        for event in self.books.events.iter().filter(|event| event.kind == "run.ended") {
+            let run = event.data.run_id.as_deref().unwrap_or_default();
+            let counted = event.data.usage.map_or(0, |usage| usage.input_tokens);
+            sum += counted;
+            // Who is killed between its report and its note has reported, and not noted it.
+            let reported = u64::from(notes.spent.contains(run)) * TOKENS_PER_RUN;
+            if counted != reported && counted != TOKENS_PER_RUN {
+                found.push(format!("run {run} reported {reported} tokens and {counted} count"));
+            }
+        }
+        let ledger = books::usage(client)?.tokens.input_tokens;
+        if ledger != sum {
+            found.push(format!("runs used {sum} tokens and the ledger says {ledger}"));
+        }
+        Ok(found)
+    }
+
+    /// P6: what was reaped was archived, once.
+    fn archives(&self, client: &Client) -> anyhow::Result<Vec<String>> {
+        let mut found = Vec::new();
+        let mut archived = BTreeSet::new();
+        for session in archive::sessions(client)? {
+            if !archived.insert(session.clone()) {
+                found.push(format!("session {session} is in the archive twice"));
+            }
+        }
+        let reaped = self.books.by_session("session.reaped");
+        for session in reaped.keys().filter(|session| !archived.contains(**session)) {
+            found.push(format!("session {session} was reaped and is in no archive"));
+        }
+        Ok(found)
+    }
+
+    /// How much each hook was told.
+    pub fn counts(&self) -> anyhow::Result<Vec<(&'static str, Count)>> {
+        let told = self.told()?;
+        let count = |tellings: &[Telling]| Count {
+            tries: tellings.len(),
+            acknowledged: tellings.iter().filter(|it| it.acknowledged).count(),
+            late: tellings.iter().filter(|it| it.envelope.late).count(),
+        };
+        let counts = told.accounts().map(|it| (it.hook, count(it.tellings)));
+        Ok(counts.to_vec())
+    }
+
+    fn told(&self) -> anyhow::Result<Told> {
+        Ok(Told {
+            good: self.good.tellings(0),
+            shaky: self.shaky.tellings(0),
+            note: hooks::read_notes(&self.notes.join("note"))?,
+            shaky_note: hooks::read_notes(&self.notes.join("shaky-note"))?,
+        })
+    }
+
+    fn notes(&self) -> anyhow::Result<Notes> {
+        Notes::read(&self.notes.join("notes"))
+    }
+}
+
+impl Told {
+    fn accounts(&self) -> [Account<'_>; 4] {
+        let told_all = |hook, tellings| Account { hook, tellings, is_told: |_| true };
+        [
+            told_all("good", &self.good),
+            told_all("shaky", &self.shaky),
+            told_all("note", &self.note),
+            Account { hook: "shaky-note", tellings: &self.shaky_note, is_told: is_picked },
+        ]
+    }
+}
+
+/// What agents wrote down.
+struct Notes {
+    /// How often each run began.
+    begun: BTreeMap<String, u32>,
+    /// Runs that began while another of their place was alive.
+    clashes: Vec<String>,
+    /// Runs that have reported their usage.
+    spent: BTreeSet<String>,
+}
+
+impl Notes {
+    fn read(path: &Path) -> anyhow::Result<Self> {
+        let text = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+        let (mut begun, mut clashes, mut spent) = (BTreeMap::new(), Vec::new(), BTreeSet::new());
+        for line in text.lines() {
+            match line.split(' ').collect::<Vec<_>>()[..] {
+                ["start", run, _pid, _place] => *begun.entry(run.to_owned()).or_default() += 1,
+                ["clash", run, _pid, place] => {
+                    clashes.push(format!("run {run} began while another of {place} was alive"));
+                }
+                ["spent", run] => {
+                    spent.insert(run.to_owned());
+                }
+                _ => bail!("an agent wrote {line:?}"),
+            }
+        }
+        Ok(Self { begun, clashes, spent })
+    }
+
+    /// What agents saw of each other: two of a place alive at once, or one run that began twice.
+    fn differences(&self) -> Vec<String> {
+        let twice = self.begun.iter().filter(|(_, count)| **count > 1);
+        let twice = twice.map(|(run, count)| format!("run {run} was executed {count} times"));
+        self.clashes.iter().cloned().chain(twice).collect()
+    }
+}
