@@ -13,8 +13,11 @@ use crate::paint::{Ink, paint};
 use crate::{Verdict, clock, process};
 
 mod daemon;
+mod drain;
+mod hooks;
 mod machine;
 mod report;
+mod runs;
 mod store;
 
 use report::Figure;
@@ -40,6 +43,12 @@ pub enum Name {
     Run,
     /// Wake-ups of an idle gateway
     Idle,
+    /// Deliveries to a webhook that acknowledges at once
+    Hooks,
+    /// A stop with many open sessions
+    Drain,
+    /// Resident memory over many runs
+    Runs,
 }
 
 /// Sessions of the stores that are compared.
@@ -61,6 +70,15 @@ pub fn run(bench: &Bench) -> anyhow::Result<Verdict> {
     }
     if wanted(Name::Idle) {
         figures.extend(told(vec![daemon::idle_wake_ups(&lab)?]));
+    }
+    if wanted(Name::Hooks) {
+        figures.extend(told(vec![hooks::deliveries(&lab)?]));
+    }
+    if wanted(Name::Drain) {
+        figures.extend(told(vec![drain::open_sessions(&lab)?]));
+    }
+    if wanted(Name::Runs) {
+        figures.extend(told(vec![runs::memory(&lab)?]));
     }
     if wanted(Name::Start) {
         figures.extend(told(vec![daemon::time_to_ready(&lab)?]));

@@ -78,7 +78,8 @@ struct RunCount {
     count: u64,
 }
 
-fn runs_ended(gateway: &Gateway) -> anyhow::Result<u64> {
+/// Runs that ended well.
+pub fn runs_ended(gateway: &Gateway) -> anyhow::Result<u64> {
     let status: Status = gateway.client()?.get("/v1/status")?;
     let ok = status.runs.iter().filter(|count| count.outcome.as_deref() == Some("ok"));
     Ok(ok.map(|count| count.count).sum())

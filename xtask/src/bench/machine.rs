@@ -32,7 +32,7 @@ pub fn conditions(folder: &Path) -> anyhow::Result<Vec<String>> {
 }
 
 /// p50 and p99 of a raw write that waits for the disk.
-fn fsync_ms(folder: &Path) -> anyhow::Result<(f64, f64)> {
+pub fn fsync_ms(folder: &Path) -> anyhow::Result<(f64, f64)> {
     let path = folder.join("fsync");
     let file = File::create(&path)?;
     let page = [7_u8; 4096];

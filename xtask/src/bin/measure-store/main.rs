@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 mod fill;
+mod outbox;
+mod receive;
 mod sample;
 mod writes;
 
@@ -24,6 +26,20 @@ enum Command {
         /// How many
         sessions: u64,
     },
+    /// Fill a store with ended sessions whose starts and ends a hook is still to be told
+    Outbox {
+        /// The database file
+        file: PathBuf,
+        /// How many sessions
+        sessions: u64,
+        /// The hook's name
+        hook: String,
+    },
+    /// Be a webhook until it was told so much
+    Receive {
+        /// How often
+        tellings: usize,
+    },
     /// Measure commits of a small and of a large store that were filled
     Writes {
         /// The small one
@@ -42,6 +58,10 @@ fn main() -> anyhow::Result<()> {
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     match Cli::parse().command {
         Command::Fill { file, sessions } => runtime.block_on(fill::fill(&file, sessions)),
+        Command::Outbox { file, sessions, hook } => {
+            runtime.block_on(outbox::fill(&file, sessions, &hook))
+        }
+        Command::Receive { tellings } => receive::receive(tellings),
         Command::Writes { small, small_sessions, large, large_sessions } => {
             let small = writes::Filled { file: small, sessions: small_sessions };
             let large = writes::Filled { file: large, sessions: large_sessions };
