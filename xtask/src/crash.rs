@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
@@ -12,6 +12,7 @@ use clap::Args;
 use nix::sys::signal::Signal;
 use serde::Deserialize;
 
+use crate::books::Books;
 use crate::dice::Dice;
 use crate::gateway::{self, Gateway, Profile};
 use crate::hooks::Envelope;
@@ -63,15 +64,13 @@ pub fn run(crash: &Crash) -> anyhow::Result<Verdict> {
     println!("{} rounds, {RUNS} runs in flight each, seed {seed}", crash.rounds);
     let program = gateway::build(Profile::Dev)?;
     gateway::clean_up_on_signals()?;
-    let notes = std::env::temp_dir().join(format!("sexton-crash-notes-{}", std::process::id()));
-    fs::create_dir_all(&notes)?;
-    let mut rounds = Rounds::new(&program, notes.clone(), seed)?;
+    let mut rounds = Rounds::new(&program, seed)?;
     let verdict = rounds.play(crash.rounds);
-    let mark = rounds.mark.clone();
-    drop(rounds);
-    // The last agents write notes until they are dead.
-    clock::until(PATIENCE, || Ok(process::workers(&mark)?.is_empty()))?;
-    let _ = fs::remove_dir_all(notes);
+    // Agents write into its folder until they are dead; then it can go.
+    if rounds.gateway.pid().is_ok() {
+        rounds.gateway.kill()?;
+    }
+    clock::until(PATIENCE, || Ok(process::workers(&rounds.mark)?.is_empty()))?;
     verdict
 }
 
@@ -93,15 +92,17 @@ struct Killed {
 }
 
 impl Rounds {
-    fn new(program: &Path, notes: PathBuf, seed: u64) -> anyhow::Result<Self> {
+    fn new(program: &Path, seed: u64) -> anyhow::Result<Self> {
         let mark = format!("CRASH={}", std::process::id());
         let mut dice = Dice(seed);
         let secret = Secret::new([dice.below(256) as u8; 32]);
         let good = Webhook::open(secret.clone(), |_| 204)?;
         let shaky = Webhook::open(secret, half(dice.below(u64::MAX)))?;
-        let witnesses = Witnesses { books: crate::books::Books::default(), good, shaky, notes };
-        let config = text(&mark, &witnesses, Jobs::Enabled);
-        let gateway = Gateway::new(program, "crash", &config)?;
+        let gateway = Gateway::new(program, "crash", "")?;
+        let notes = gateway.folder().join("notes");
+        fs::create_dir(&notes)?;
+        let witnesses = Witnesses { books: Books::default(), good, shaky, notes };
+        gateway.configure(&text(&mark, &witnesses, Jobs::Enabled))?;
         let talk = Talk::begin(dice.below(u64::MAX));
         Ok(Self { gateway, mark, dice, witnesses, talk, killed: Killed::default() })
     }
