@@ -95,7 +95,7 @@ impl Rounds {
     fn new(program: &Path, seed: u64) -> anyhow::Result<Self> {
         let mark = format!("CRASH={}", std::process::id());
         let mut dice = Dice(seed);
-        let secret = Secret::new([dice.below(256) as u8; 32]);
+        let secret = Secret::draw(&mut dice);
         let good = Webhook::open(secret.clone(), |_| 204)?;
         let shaky = Webhook::open(secret, half(dice.below(u64::MAX)))?;
         let gateway = Gateway::new(program, "crash", "")?;

@@ -44,7 +44,8 @@ pub fn run(demo: &Demo) -> anyhow::Result<Verdict> {
     gateway::clean_up_on_signals()?;
     let mark = format!("DEMO={}", std::process::id());
     let now = clock::now();
-    let mut ears = Ears::open(Secret::new([Dice(now.as_second() as u64).below(256) as u8; 32]))?;
+    let mut dice = Dice(now.as_nanosecond() as u64);
+    let mut ears = Ears::open(Secret::draw(&mut dice))?;
     let config = config::config(&mark, &ears.webhook(), now);
     let gateway = Gateway::new(&program, "demo", &config)?;
     ears.note_in(gateway.folder());
@@ -343,7 +344,7 @@ impl Play {
 
     fn workers_by_job(&self) -> anyhow::Result<BTreeMap<String, Vec<Worker>>> {
         let mut by_job: BTreeMap<String, Vec<Worker>> = BTreeMap::new();
-        for worker in process::workers(&self.mark)? {
+        for worker in process::workers(&self.mark)?.into_iter().filter(|it| !it.is_of_hook) {
             let job = self.timeline.job_of(&worker.run).to_owned();
             by_job.entry(job).or_default().push(worker);
         }

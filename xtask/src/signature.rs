@@ -2,6 +2,8 @@
 
 use sha2::{Digest as _, Sha256};
 
+use crate::dice::Dice;
+
 /// The block of SHA-256, in bytes.
 const BLOCK: usize = 64;
 
@@ -27,9 +29,9 @@ pub struct Message<'a> {
 }
 
 impl Secret {
-    /// A secret of these bytes.
-    pub fn new(bytes: [u8; 32]) -> Self {
-        Self(bytes)
+    /// A secret for a while.
+    pub fn draw(dice: &mut Dice) -> Self {
+        Self(std::array::from_fn(|_| dice.below(256) as u8))
     }
 
     /// As it stands in a config.
@@ -99,7 +101,7 @@ mod tests {
 
     #[test]
     fn another_body_id_or_time_has_another_signature() {
-        let secret = Secret::new([7; 32]);
+        let secret = Secret::draw(&mut Dice(7));
         let message = Message { id: "a", timestamp: "1", body: b"{}" };
         let signature = secret.sign(message);
         assert!(secret.verify(message, &format!("v1,other {signature}")));

@@ -171,6 +171,7 @@ impl Request {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dice::Dice;
 
     const EVENT: &str = r#"{"id": "evt_1", "type": "session.ended", "at": "2026-11-20T18:00:00Z", "seq": 7,
         "data": {"session_id": "s"}, "late": true, "gap": false, "attempt": 2}"#;
@@ -200,7 +201,7 @@ mod tests {
 
     #[test]
     fn what_is_signed_is_noted_and_answered_as_asked() {
-        let secret = Secret::new([7; 32]);
+        let secret = Secret::draw(&mut Dice(7));
         let webhook = Webhook::open(secret.clone(), |_| 503).unwrap();
         let at = clock::now().as_second().to_string();
         let message = Message { id: "d", timestamp: &at, body: EVENT.as_bytes() };
@@ -214,7 +215,7 @@ mod tests {
 
     #[test]
     fn what_is_signed_wrongly_or_long_ago_is_a_complaint() {
-        let secret = Secret::new([7; 32]);
+        let secret = Secret::draw(&mut Dice(7));
         let webhook = Webhook::open(secret.clone(), |_| 200).unwrap();
         let now = clock::now().as_second();
         assert_eq!(post(&webhook, "v1,AAAA", &now.to_string()), ["400", "400"]);

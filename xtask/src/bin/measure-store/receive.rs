@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use serde::Serialize;
 use xtask::clock;
+use xtask::dice::Dice;
 use xtask::signature::Secret;
 use xtask::webhook::Webhook;
 
@@ -26,7 +27,7 @@ struct Received {
 
 /// Prints where it listens, waits until it was told so much, and prints how long that took.
 pub fn receive(tellings: usize) -> anyhow::Result<()> {
-    let webhook = Webhook::open(Secret::new([7; 32]), |_| 204)?;
+    let webhook = Webhook::open(Secret::draw(&mut Dice(7)), |_| 204)?;
     println!("{}", serde_json::to_string(&webhook.config())?);
     let wait = |count: usize| clock::until_every(LOOK, LIMIT, || Ok(webhook.count() >= count));
     wait(1)?.context("be told anything")?;
