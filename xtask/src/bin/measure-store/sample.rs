@@ -48,6 +48,7 @@ pub fn session(number: u64) -> anyhow::Result<Session> {
         active_at: None,
         closing: None,
         discard: None,
+        usage: None,
         version: Version::NEW,
     })
 }
