@@ -79,6 +79,8 @@ pub enum Guard {
     KeyIdle(SessionKey),
     /// No open session names this one as the one before it.
     NotContinued(SessionId),
+    /// Fewer runs than this are queued on this session key.
+    QueueRoom(SessionKey, usize),
 }
 
 /// A record that is replaced as a whole.

@@ -155,6 +155,17 @@ pub struct Spec {
     pub enabled: bool,
 }
 
+impl Spec {
+    /// The key of the session that its runs share; none if each has its own.
+    pub fn shared_key(&self) -> Option<SessionKey> {
+        match &self.target {
+            Target::Isolated => None,
+            Target::Main => Some(SessionKey::main(&self.agent)),
+            Target::Key(key) => Some(key.clone()),
+        }
+    }
+}
+
 /// Why an enabled job does not run for now. Survives a config reload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Suspension {

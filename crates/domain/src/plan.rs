@@ -5,7 +5,11 @@
 //! |---|---|
 //! | what becomes of a due slot | [`slots`] |
 //! | may a queued run start | [`admission`] |
+//! | in which session does it work | [`succession`] |
 //! | what follows the end of a run | [`ending`] |
+//! | what becomes of a message | [`messages`] |
+//! | whose turn is it on a session key | [`turns`] |
+//! | what does a command do to a session | [`sessions`] |
 //! | what becomes of the runs and sessions of a dead node | [`reconcile`] |
 //! | what an edit of a job changes | [`jobs`] |
 //! | what an answer makes of a delivery, and what becomes of a hook | [`deliveries`] |
@@ -19,8 +23,12 @@ pub mod admission;
 pub mod deliveries;
 pub mod ending;
 pub mod jobs;
+pub mod messages;
 pub mod reconcile;
+pub mod sessions;
 pub mod slots;
+pub mod succession;
+pub mod turns;
 
 /// The time of a decision and the source of the ids it needs.
 #[derive(Debug)]

@@ -109,7 +109,7 @@ pub enum Reason {
     CrashLoop,
     /// An earlier run of the job is active.
     Overlap,
-    /// One run of the job is already waiting.
+    /// One run of the job is already waiting, or as many turns as may on the session key it shares.
     QueueFull,
     /// Too many replacements in a row.
     ReplaceLimit,
@@ -233,6 +233,9 @@ pub struct Input {
     pub timeout: Duration,
     /// The longest silence.
     pub idle_timeout: Option<Duration>,
+    /// It opens a fresh session on its key. Absent in rows of version 1.
+    #[serde(default)]
+    pub fresh: bool,
 }
 
 /// What went wrong.
@@ -323,6 +326,13 @@ impl Run {
     /// Whether it is still to be ended.
     pub fn is_active(&self) -> bool {
         !matches!(self.state, State::Ended { .. })
+    }
+
+    /// Whether its session is its own and ends with it. Other runs are turns: they share the session
+    /// behind their key.
+    pub fn is_isolated(&self) -> bool {
+        let own = |job| SessionKey::for_run(&self.agent, job, self.id);
+        self.job_key.as_ref().is_some_and(|job| own(job) == self.session_key)
     }
 
     /// Its owner while it runs.

@@ -14,7 +14,7 @@ use crate::usage::Tokens;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EndReason {
-    /// The run succeeded.
+    /// The run succeeded, or the conversation was ended by hand.
     Completed,
     /// The run failed.
     Failed,
@@ -62,6 +62,11 @@ impl EndReason {
         Self::Restart,
         Self::Unknown,
     ];
+
+    /// Whether the next session on its key continues the conversation: nobody wanted it to end.
+    pub fn is_continued(self) -> bool {
+        matches!(self, Self::Shutdown | Self::Restart | Self::Interrupted)
+    }
 
     /// Whether the session counts as a failure for `keep_last_failures`.
     pub fn is_failure(self) -> bool {
@@ -186,7 +191,7 @@ pub struct Session {
     pub run: Option<RunId>,
     /// The epoch that keeps it.
     pub owner: Owner,
-    /// The session whose conversation came before it on the same key.
+    /// The session on the same key whose conversation it continues.
     pub previous: Option<SessionId>,
     /// When it was opened.
     pub opened_at: Timestamp,

@@ -4,7 +4,8 @@
 //! Runs are offered in the order of their `turn`. A run's turn is one more than that of the run
 //! queued before it for the same job, but no less than that of the run that was started last
 //! (start-time fair queuing with runs of equal weight): a job with a hundred queued runs gets one
-//! start for each start of every other job that wants one.
+//! start for each start of every other job that wants one. A turn on a shared session key is also no
+//! less than one more than those of the runs that wait on that key; see [`super::turns`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,8 +17,10 @@ use crate::key::SessionKey;
 use crate::name::AgentName;
 use crate::node::Owner;
 use crate::plan::Moment;
+use crate::plan::succession::{self, Behind, Elsewhere};
+use crate::reset::Rules;
 use crate::run::{Cause, Event, Input, Rejected, Run};
-use crate::session::{OpenReason, Session, State};
+use crate::session::Session;
 
 /// How many runs may run at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -162,23 +165,45 @@ pub enum CatchUp {
     Paused,
 }
 
-/// Claims an admitted run for a node and opens its session: one commit, before anything is started.
-///
-/// `current` is the agent as the node knows it now, for runs that were made when it was unknown.
+/// An admitted run that a node is about to claim.
+#[derive(Debug, Clone, Copy)]
+pub struct Claim<'a> {
+    /// The run.
+    pub run: &'a Run,
+    /// The node.
+    pub owner: Owner,
+    /// The agent as the node knows it now, for runs that were made when it was unknown.
+    pub current: Option<&'a Agent>,
+    /// The sessions behind the run's key.
+    pub behind: Behind<'a>,
+    /// When sessions are over.
+    pub rules: &'a Rules,
+}
+
+/// Why an admitted run is not claimed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotClaimed {
+    /// It is not queued any more.
+    #[error(transparent)]
+    Moved(#[from] Rejected),
+    /// See [`Elsewhere`].
+    #[error(transparent)]
+    Elsewhere(#[from] Elsewhere),
+}
+
+/// Claims an admitted run for a node, in a session that is opened or taken up: one commit, before
+/// anything is started.
 ///
 /// # Errors
 ///
-/// [`Rejected`] when the run is not queued any more.
-pub fn start(
-    run: &Run,
-    owner: Owner,
-    current: Option<&Agent>,
-    moment: &mut Moment,
-) -> Result<Decision, Rejected> {
+/// [`NotClaimed`].
+pub fn start(claim: Claim<'_>, moment: &mut Moment) -> Result<Decision, NotClaimed> {
+    let Claim { run, owner, current, behind, rules } = claim;
     let timeout = run.input.as_ref().map_or(DEFAULT_TIMEOUT, |input| input.timeout);
     let deadline = timeout.after(moment.now);
     let state = run.state.next(Event::Claim { owner, deadline })?;
-    let session = open_session(run, owner, moment);
+    let snapshot = succession::Snapshot { run, owner, behind, rules };
+    let (session, opened) = succession::session_for(snapshot, moment)?;
     let mut claimed =
         Run { state, session: Some(session.id), started_at: Some(moment.now), ..run.clone() };
     if let Some(Input { settings: settings @ None, .. }) = &mut claimed.input {
@@ -191,40 +216,13 @@ pub fn start(
         decision.change(Change::Require(Guard::NothingRunning(job)));
     }
     decision.change(moment.tell().run(EventType::RunStarted, &claimed));
-    decision.change(moment.tell().session(EventType::SessionStarted, &session));
+    decision.merge(opened);
     decision.change(claimed.clone());
     decision.change(session.clone());
     claimed.version = claimed.version.next();
     let session = Session { version: session.version.next(), ..session };
     decision.effects.push(Effect::Start { run: Box::new(claimed), session: Box::new(session) });
     Ok(decision)
-}
-
-fn open_session(run: &Run, owner: Owner, moment: &mut Moment) -> Session {
-    Session {
-        id: moment.ids.mint(),
-        key: run.session_key.clone(),
-        kind: run.session_key.kind(),
-        agent: run.agent.clone(),
-        job: run.job,
-        job_key: run.job_key.clone(),
-        run: Some(run.id),
-        owner,
-        previous: None,
-        opened_at: moment.now,
-        open_reason: OpenReason::Run,
-        state: State::Open,
-        entry_count: 0,
-        bytes: 0,
-        expires_at: None,
-        hold: None,
-        pinned: false,
-        active_at: None,
-        closing: None,
-        discard: None,
-        usage: None,
-        version: crate::change::Version::NEW,
-    }
 }
 
 #[cfg(test)]

@@ -96,19 +96,10 @@ pub fn end_run(
     };
     let state = run.state.next(run::Event::End { at: moment.now, outcome, reason })?;
     let mut decision = Decision::default();
-    let took = usage::total(&ending.spent);
-    let session = session
-        .map(|session| Session { usage: usage::plus(session.usage, took), ..session.clone() });
-    // An isolated session ends with its run; a persistent one only if its owner died with it.
-    let owner_died = is_crash(ending.reason);
-    match session {
-        Some(session) if session.run == Some(run.id) || owner_died => {
-            let reason = session_reason(ending.outcome, ending.reason);
-            decision.merge(end_session(&session, reason, moment));
-        }
-        Some(session) if took.is_some() => decision.change(session),
-        _ => {}
+    if let Some(session) = session.filter(|session| session.is_open()) {
+        decision.merge(leave(session, run, &ending, moment));
     }
+    let took = usage::total(&ending.spent);
     for report in ending.spent {
         decision.change(reported(run, report, moment));
     }
@@ -152,6 +143,25 @@ fn reported(run: &Run, spent: Spent, moment: &Moment) -> Usage {
         model: spent.model,
         tokens: spent.tokens,
     }
+}
+
+/// The run leaves its session. An isolated session ends with its run; a persistent one only if that
+/// was asked for meanwhile, or if its owner died with it.
+fn leave(session: &Session, run: &Run, ending: &Ending, moment: &mut Moment) -> Decision {
+    let isolated = session.run == Some(run.id);
+    let over = isolated || session.closing.is_some() || is_crash(ending.reason);
+    let left = Session {
+        active_at: (!isolated).then_some(moment.now),
+        usage: usage::plus(session.usage, usage::total(&ending.spent)),
+        ..session.clone()
+    };
+    if over {
+        let reason = session_reason(ending.outcome, ending.reason);
+        return end_session(&left, session.closing.unwrap_or(reason), moment);
+    }
+    let mut decision = Decision::default();
+    decision.change(left);
+    decision
 }
 
 /// Ends an open session and tells it.
@@ -300,10 +310,9 @@ fn retry_run(run: &Run, state: State, moment: &mut Moment) -> Run {
     let id = moment.ids.mint();
     let interrupted = run.outcome() == Some(Outcome::Interrupted);
     let crashed = interrupted && run.reason().is_some_and(is_crash);
-    let isolated = |id| run.job_key.as_ref().map(|job| SessionKey::for_run(&run.agent, job, id));
-    let session_key = match isolated(run.id) {
-        Some(own) if own == run.session_key => isolated(id).unwrap_or(own),
-        _ => run.session_key.clone(),
+    let session_key = match run.job_key.as_ref().filter(|_| run.is_isolated()) {
+        Some(job) => SessionKey::for_run(&run.agent, job, id),
+        None => run.session_key.clone(),
     };
     Run {
         id,

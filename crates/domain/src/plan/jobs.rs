@@ -11,6 +11,7 @@ use crate::name::JobKey;
 use crate::plan::Moment;
 use crate::plan::ending::{self, Ending, Snapshot};
 use crate::plan::slots;
+use crate::plan::turns::{self, QueueFull};
 use crate::run::{Cause, Outcome, Reason, Run, State};
 
 /// Why an edit is refused. Nothing is changed.
@@ -54,6 +55,9 @@ pub enum Refused {
         /// Its policy.
         overlap: &'static str,
     },
+    /// See [`QueueFull`].
+    #[error(transparent)]
+    QueueFull(#[from] QueueFull),
     /// A reload would remove every job of its source.
     #[error("reload config source {0:?}: it would remove all of its jobs")]
     WouldRemoveAll(String),
@@ -193,7 +197,7 @@ pub fn resume(job: &Job, moment: &mut Moment) -> Result<Decision, Refused> {
 ///
 /// # Errors
 ///
-/// [`Refused::Active`] by the overlap policy, [`Refused::Removed`].
+/// [`Refused::Active`] by the overlap policy, [`Refused::QueueFull`], [`Refused::Removed`].
 pub fn trigger(snapshot: slots::Snapshot<'_>, moment: &mut Moment) -> Result<Triggered, Refused> {
     known(snapshot.job)?;
     let mut job = snapshot.job.clone();
@@ -203,7 +207,11 @@ pub fn trigger(snapshot: slots::Snapshot<'_>, moment: &mut Moment) -> Result<Tri
     };
     let active = snapshot.active;
     match job.spec.overlap {
-        Overlap::Allow => {}
+        Overlap::Allow => {
+            if let Some(key) = job.spec.shared_key() {
+                decision.change(turns::room(&key, snapshot.on_key)?);
+            }
+        }
         Overlap::Skip => {
             if let Some(run) = active.first() {
                 return refuse(run, "skip");

@@ -89,7 +89,7 @@ pub fn end_orphan(
 /// Ends an open session whose owner died between two turns. One that died within a turn takes its
 /// session with it when that run ends: see [`end_orphan`].
 pub fn end_ownerless(session: &Session, moment: &mut Moment) -> Decision {
-    ending::end_session(session, EndReason::Restart, moment)
+    ending::end_session(session, session.closing.unwrap_or(EndReason::Restart), moment)
 }
 
 /// Queues a retry whose backoff is over; empty while it rests.

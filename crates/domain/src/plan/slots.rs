@@ -6,9 +6,9 @@ use crate::agent::{self, Agent};
 use crate::change::Decision;
 use crate::duration::Duration;
 use crate::event::{EventType, NewEvent, Subject};
-use crate::job::{Job, Misfire, Overlap, Target};
+use crate::job::{Job, Misfire, Overlap};
 use crate::key::SessionKey;
-use crate::plan::{Moment, ending};
+use crate::plan::{Moment, ending, turns};
 use crate::run::{Cause, Input, Outcome, Range, Reason, Run, State};
 use crate::schedule::{DueSlots, SlotRange, Window};
 
@@ -28,6 +28,8 @@ pub struct Snapshot<'a> {
     pub job: &'a Job,
     /// Its runs that have not ended.
     pub active: &'a [Run],
+    /// The runs that have not ended on the session key that it shares; none if its runs are isolated.
+    pub on_key: &'a [Run],
     /// Its record with the newest slot.
     pub newest: Option<&'a Run>,
     /// Its agent, as far as this node knows it.
@@ -174,6 +176,9 @@ impl<'a> Books<'a> {
                 self.job.counters.replaced_streak = 0;
                 self.queue(&[slot], cause, moment);
             }
+            Overlap::Allow if turns::is_full(self.snapshot.on_key) => {
+                self.skip(slot, Reason::QueueFull, moment);
+            }
             Overlap::Allow => self.queue(&[slot], cause, moment),
             Overlap::Queue if !queued => self.queue(&[slot], cause, moment),
             Overlap::Skip => self.skip(slot, Reason::Overlap, moment),
@@ -288,7 +293,7 @@ pub(super) fn new_run(
 ) -> Run {
     let mut run = blank_run(job, slot, cause, moment);
     run.input = Some(input(job, snapshot.settings));
-    run.turn = snapshot.turn.max(job.last_turn + 1);
+    run.turn = snapshot.turn.max(job.last_turn + 1).max(turns::behind(snapshot.on_key));
     job.last_turn = run.turn;
     run
 }
@@ -303,6 +308,7 @@ fn input(job: &Job, settings: Option<&Agent>) -> Input {
             .or(settings.map(|agent| agent.timeout))
             .unwrap_or(agent::DEFAULT_TIMEOUT),
         idle_timeout: job.spec.idle_timeout.or(settings.and_then(|agent| agent.idle_timeout)),
+        fresh: false,
     }
 }
 
@@ -313,11 +319,8 @@ fn blank_run(job: &Job, slot: Option<Timestamp>, cause: Cause, moment: &mut Mome
         job: Some(job.id),
         job_key: Some(job.key.clone()),
         agent: job.spec.agent.clone(),
-        session_key: match &job.spec.target {
-            Target::Isolated => SessionKey::for_run(&job.spec.agent, &job.key, id),
-            Target::Main => SessionKey::main(&job.spec.agent),
-            Target::Key(key) => key.clone(),
-        },
+        session_key: (job.spec.shared_key())
+            .unwrap_or_else(|| SessionKey::for_run(&job.spec.agent, &job.key, id)),
         slot,
         range: None,
         attempt: 1,

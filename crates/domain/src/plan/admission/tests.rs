@@ -117,7 +117,8 @@ fn a_start_claims_the_run_and_opens_its_session_in_one_decision() {
     let (mut world, job) = World::with("10:30", hourly());
     world.at("11:00").account(job);
     let run = world.queued().remove(0);
-    let decision = start(&run, owner(), Some(&settings()), &mut world.moment()).unwrap();
+    let mut moment = world.moment();
+    let decision = world.claimed(run.id, &mut moment).unwrap();
     let guards: Vec<&Guard> = decision
         .changes
         .iter()
@@ -154,7 +155,8 @@ fn a_run_that_may_run_beside_its_job_does_not_ask_for_it_to_be_idle() {
     let (mut world, job) = World::with("10:30", Spec { overlap: Overlap::Allow, ..hourly() });
     world.at("11:00").account(job);
     let run = world.queued().remove(0);
-    let decision = start(&run, owner(), None, &mut world.moment()).unwrap();
+    let mut moment = world.moment();
+    let decision = world.claimed(run.id, &mut moment).unwrap();
     let alone = Change::Require(Guard::NothingRunning(job));
     assert!(!decision.changes.contains(&alone));
 }
@@ -165,11 +167,12 @@ fn only_a_queued_run_can_be_claimed() {
     let (mut world, job) = World::with("10:30", Spec { retries: Some(1), ..hourly() });
     world.at("11:00").account(job);
     let run = world.start_first();
-    assert!(start(&world.runs[&run], owner(), None, &mut Moment::new(world.now, 9)).is_err());
+    let claim = |world: &World, run| world.claimed(run, &mut Moment::new(world.now, 9));
+    assert!(claim(&world, run).is_err());
     world.end(run, crate::plan::fixtures::failed());
-    assert!(start(&world.runs[&run], owner(), None, &mut Moment::new(world.now, 9)).is_err());
+    assert!(claim(&world, run).is_err());
     let waiting = world.active(job).remove(0);
-    assert!(start(&waiting, owner(), None, &mut Moment::new(world.now, 9)).is_err());
+    assert!(claim(&world, waiting.id).is_err());
 }
 
 /// What a run works from is fixed when it is made; only an agent that was unknown then is filled in.
@@ -187,7 +190,14 @@ fn a_claim_fills_in_an_agent_that_was_unknown_when_the_run_was_made() {
     world.at("11:00").account(job);
     let run = world.queued().remove(0);
     let other = crate::agent::Agent { timeout: span("1m"), ..settings() };
-    let decision = start(&run, node(2).owner(), Some(&other), &mut world.moment()).unwrap();
+    let claim = Claim {
+        run: &run,
+        owner: node(2).owner(),
+        current: Some(&other),
+        behind: Behind::default(),
+        rules: &Rules::default(),
+    };
+    let decision = start(claim, &mut world.moment()).unwrap();
     let claimed = decision.changes.iter().find_map(|change| match change {
         Change::Put(Record::Run(run)) => Some(run),
         _ => None,

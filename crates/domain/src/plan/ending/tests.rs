@@ -87,7 +87,6 @@ fn a_persistent_session_stays_unless_its_owner_died() {
     {
         let (mut world, _, run) = running(Spec { target: Target::Main, ..hourly() });
         let session = world.runs[&run].session.unwrap();
-        world.sessions.get_mut(&session).unwrap().run = None;
         world.end(run, ending.clone());
         assert_eq!(world.sessions[&session].is_open(), stays, "{ending:?}");
     }
