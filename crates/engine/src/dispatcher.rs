@@ -1,7 +1,7 @@
 //! The dispatcher acts on a run if and only if it is queued and may start under the limits and with the
 //! room that the store has, or waits and its backoff is over.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,10 +9,13 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use sexton_domain::id::RunId;
 use sexton_domain::node::Owner;
-use sexton_domain::plan::admission::{self, Admission, CatchUp, Conditions, Headroom};
+use sexton_domain::plan::admission::{self, Admission, CatchUp, Claim, Conditions, Headroom};
 use sexton_domain::plan::reconcile::{self, Fence};
+use sexton_domain::plan::succession::Behind;
+use sexton_domain::plan::turns;
 use sexton_domain::run::Run;
-use sexton_store::page::Queue;
+use sexton_domain::session::Session;
+use sexton_store::page::{PageRequest, Queue, SessionFilter};
 use sexton_store::{CommitError, Error, Store};
 use tokio::sync::watch;
 
@@ -102,6 +105,7 @@ impl Dispatcher {
         let conditions = Conditions { catch_up, headroom: self.store.headroom() };
         let mut admission = Admission::new(settings.limits, conditions, &running);
         let mut admitted = Vec::new();
+        let mut shared_keys = BTreeSet::new();
         let mut after = None;
         while !admission.is_full() {
             let queue = Queue { without: admission.full_agents(), after, limit: PAGE };
@@ -109,8 +113,16 @@ impl Dispatcher {
             let last_page = queued.len() < PAGE as usize;
             after = queued.last().map(|run| (run.turn, run.id));
             for run in queued {
+                // Only the next turn on a key may start, whatever keeps it from starting.
+                if !run.is_isolated() && !shared_keys.insert(run.session_key.clone()) {
+                    continue;
+                }
                 let left_out = self.missed.get(&run.id).is_some_and(|missed| missed.until > now);
-                if !left_out && self.may_take(&run, &settings) && admission.offer(&run).is_ok() {
+                if !left_out
+                    && self.may_take(&run, &settings)
+                    && self.is_next(&run).await?
+                    && admission.offer(&run).is_ok()
+                {
                     admitted.push(run);
                 }
             }
@@ -127,18 +139,45 @@ impl Dispatcher {
         self.fence == Fence::Exclusive || settings.agents.contains_key(&run.agent)
     }
 
+    /// Whether it is the run's turn on its key: one that was queued before it may be of an agent that
+    /// has no place, and not be among those that were read.
+    async fn is_next(&self, run: &Run) -> Result<bool, Error> {
+        if run.is_isolated() {
+            return Ok(true);
+        }
+        let on_key = self.store.read().active_on(run.session_key.clone()).await?;
+        Ok(turns::is_next(run, &on_key))
+    }
+
     /// Claims runs and starts those whose claim is on disk. Returns how many.
     async fn claim(&mut self, admitted: Vec<Run>) -> usize {
         let Some(_announced) = self.runners.announce_claim() else { return 0 };
         let settings = Arc::clone(&self.settings.borrow());
         let (mut ids, mut changes, mut effects) = (Vec::new(), Vec::new(), Vec::new());
         for run in &admitted {
-            let current = settings.agent(&run.agent);
-            let mut moment = self.env.moment();
-            if let Ok(started) = admission::start(run, self.owner, current, &mut moment) {
-                ids.push(run.id);
-                changes.push(started.changes);
-                effects.push(started.effects);
+            let found = match Found::read(&self.store, run).await {
+                Ok(found) => found,
+                Err(error) => {
+                    tracing::error!(run.id = %run.id, session.key = %run.session_key, %error,
+                        "what is behind a session key could not be read; its turn waits");
+                    self.leave_out(run.id);
+                    continue;
+                }
+            };
+            let claim = Claim {
+                run,
+                owner: self.owner,
+                current: settings.agent(&run.agent),
+                behind: found.behind(),
+                rules: &settings.reset,
+            };
+            match admission::start(claim, &mut self.env.moment()) {
+                Ok(started) => {
+                    ids.push(run.id);
+                    changes.push(started.changes);
+                    effects.push(started.effects);
+                }
+                Err(error) => tracing::debug!(run.id = %run.id, %error, "a run is not claimed"),
             }
         }
         if ids.is_empty() {
@@ -159,19 +198,23 @@ impl Dispatcher {
         claimed
     }
 
-    /// Leaves a run out for a while.
     fn miss(&mut self, id: RunId, error: &CommitError) {
         tracing::debug!(run.id = %id, %error, "a claim was not acknowledged");
+        self.leave_out(id);
+        if *error == CommitError::AnswerLost {
+            // The claim may hold: the runners' own look finds it.
+            self.runners.look();
+        }
+    }
+
+    /// Leaves a run out for a while.
+    fn leave_out(&mut self, id: RunId) {
         let now = self.env.clock.monotonic();
         // What was left out long ago is started, ended or as good as new.
         self.missed.retain(|_, missed| missed.until + MAX_CLAIM_PAUSE > now);
         let missed = self.missed.entry(id).or_insert(Missed { times: 0, until: now });
         let pause = CLAIM_PAUSE.saturating_mul(1 << missed.times.min(12)).min(MAX_CLAIM_PAUSE);
         *missed = Missed { times: missed.times + 1, until: now + pause };
-        if *error == CommitError::AnswerLost {
-            // The claim may hold: the runners' own look finds it.
-            self.runners.look();
-        }
     }
 
     /// Until a run that is left out may be looked at again.
@@ -184,5 +227,33 @@ impl Dispatcher {
     fn catch_up_pause(&self) -> Option<Duration> {
         let pause = self.catch_up_from?.saturating_sub(self.env.clock.monotonic());
         (!pause.is_zero()).then_some(pause)
+    }
+}
+
+/// The sessions that were found behind a run's key.
+#[derive(Debug, Default)]
+struct Found {
+    open: Option<Session>,
+    newest_ended: Option<Session>,
+}
+
+impl Found {
+    /// Looks behind the key of a turn; an isolated run has nothing there.
+    async fn read(store: &Store, run: &Run) -> Result<Self, Error> {
+        if run.is_isolated() {
+            return Ok(Self::default());
+        }
+        let key = run.session_key.clone();
+        if let Some(open) = store.read().open_session(key.clone()).await? {
+            return Ok(Self { open: Some(open), newest_ended: None });
+        }
+        let filter =
+            SessionFilter { key: Some(key), open: Some(false), ..SessionFilter::default() };
+        let newest_ended = store.read().sessions(filter, PageRequest::first(1)).await?.items.pop();
+        Ok(Self { open: None, newest_ended })
+    }
+
+    fn behind(&self) -> Behind<'_> {
+        Behind { open: self.open.as_ref(), newest_ended: self.newest_ended.as_ref() }
     }
 }

@@ -127,7 +127,7 @@ impl Engine {
             },
             None,
         );
-        let mut reconciler = node.reconciler(lease);
+        let mut reconciler = node.reconciler(lease, settings.subscribe());
         clear_up(&node.env, &mut reconciler).await?;
         node.env.run_files.clear(&node.store).await;
         hooks::bury(&node.store, &node.env).await?;
@@ -233,12 +233,17 @@ impl Parts {
         self.env.tasks.spawn(kind, ticker::drive(work, self.env.clone(), nudges, phase));
     }
 
-    fn reconciler(&self, lease: sexton_domain::duration::Duration) -> Reconciler {
+    fn reconciler(
+        &self,
+        lease: sexton_domain::duration::Duration,
+        settings: watch::Receiver<Arc<Settings>>,
+    ) -> Reconciler {
         Reconciler {
             env: self.env.clone(),
             store: self.store.clone(),
             owner: self.owner,
             fence: self.fence,
+            settings,
             // Where this process alone has the store, nobody else can die meanwhile.
             every: match self.fence {
                 Fence::Exclusive => ticker::MAX_PAUSE,

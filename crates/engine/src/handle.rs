@@ -8,8 +8,8 @@ use sexton_domain::job::Job;
 use sexton_domain::name::{AgentName, JobKey};
 use sexton_domain::node::{EndReason, Node, Owner};
 use sexton_domain::plan::admission::Headroom;
-use sexton_domain::plan::ending;
 use sexton_domain::plan::jobs::{self, Refused};
+use sexton_domain::plan::{ending, messages, sessions};
 use sexton_domain::run::Run;
 use sexton_store::page::Tally;
 use sexton_store::{Stats, Store};
@@ -22,11 +22,13 @@ use crate::settings::Settings;
 
 pub use hooks::{HookState, HookTest, Switch};
 
+mod conversations;
 mod hooks;
 mod job_edits;
 mod ledger;
 mod look;
 
+pub use conversations::Turn;
 pub use ledger::Ledger;
 
 /// Where the engine stands.
@@ -58,7 +60,13 @@ pub enum Error {
     /// The rules say no.
     #[error(transparent)]
     Refused(#[from] Refused),
-    /// The job names an agent that this node does not have.
+    /// The rules say no to a message.
+    #[error(transparent)]
+    Message(#[from] messages::Refused),
+    /// The rules say no to what is to become of a session.
+    #[error(transparent)]
+    Session(#[from] sessions::Refused),
+    /// A job or a message names an agent that this node does not have.
     #[error("find agent {agent}: the config knows {known}")]
     UnknownAgent {
         /// As it was asked for.

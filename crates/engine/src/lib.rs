@@ -12,6 +12,7 @@ pub mod env;
 pub mod executor;
 pub mod handle;
 mod heartbeat;
+pub mod history;
 pub mod hooks;
 mod output;
 pub mod process;

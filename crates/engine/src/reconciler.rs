@@ -1,22 +1,29 @@
 //! The reconciler acts on a node if and only if it is dead and not recorded as such, on a run if and
 //! only if it is running for an epoch that is over, and on a session if and only if it is open and
-//! its owner is gone. Twice is once.
+//! its owner is gone, or it is between two turns and was silent for longer than `[reset]` allows.
+//! Twice is once.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 use sexton_domain::id::RunId;
+use sexton_domain::key::SessionKind;
 use sexton_domain::node::{EndReason, Epoch, Owner};
 use sexton_domain::plan::ending::Snapshot;
 use sexton_domain::plan::reconcile::{self, Fence, Loss};
+use sexton_domain::plan::sessions;
+use sexton_domain::reset::Rules;
 use sexton_domain::run::{Reason, Run};
 use sexton_domain::session::Session;
-use sexton_store::{Error, Store};
+use sexton_store::{CommitError, Error, Store};
+use tokio::sync::watch;
 
 use crate::env::Env;
 use crate::executor::BuryError;
+use crate::settings::Settings;
 use crate::tasks::TaskKind;
 use crate::ticker::{Loop, Pass};
 use crate::transcript;
@@ -33,6 +40,7 @@ pub struct Reconciler {
     pub(crate) store: Store,
     pub(crate) owner: Owner,
     pub(crate) fence: Fence,
+    pub(crate) settings: watch::Receiver<Arc<Settings>>,
     /// The pause between two looks.
     pub(crate) every: Duration,
     /// How many runs of dead epochs the last look could not end, because the store failed.
@@ -51,8 +59,9 @@ impl Loop for Reconciler {
         for epoch in &dead {
             self.bury_node(*epoch).await?;
         }
+        let silent = self.end_silent(now).await?;
         let pause = if self.left > 0 { FAILURE_PAUSE } else { self.every };
-        Ok(Pass::after(ended + dead.len(), pause))
+        Ok(Pass::after(ended + dead.len() + silent, pause))
     }
 }
 
@@ -180,6 +189,52 @@ impl Reconciler {
                 if page < PAGE as usize {
                     return Ok(ended);
                 }
+            }
+        }
+    }
+
+    /// Ends sessions that have been silent for longer than the rule of their kind allows.
+    async fn end_silent(&self, now: Timestamp) -> Result<usize, Error> {
+        let settings = Arc::clone(&self.settings.borrow());
+        let mut ended = 0;
+        for kind in SessionKind::ALL {
+            let rule = settings.reset.of(kind);
+            if let Some(until) = rule.and_then(|rule| rule.cutoff(now)) {
+                ended += self.end_silent_of(kind, until, &settings.reset).await?;
+            }
+        }
+        Ok(ended)
+    }
+
+    async fn end_silent_of(
+        &self,
+        kind: SessionKind,
+        until: Timestamp,
+        rules: &Rules,
+    ) -> Result<usize, Error> {
+        let mut ended = 0;
+        loop {
+            let running = self.store.read().running().await?;
+            // What a turn is in flight in stays; it must not hide what is behind it.
+            let limit = PAGE + u32::try_from(running.len()).unwrap_or(PAGE);
+            let silent = self.store.read().idle_sessions(kind, until, limit).await?;
+            let before = ended;
+            for session in &silent {
+                let in_flight = running.iter().find(|run| run.session == Some(session.id));
+                let snapshot = sessions::Snapshot { session, in_flight };
+                let decision = sessions::expire(snapshot, rules, &mut self.env.moment());
+                if decision.is_empty() {
+                    continue;
+                }
+                match self.store.commit(decision.changes).await {
+                    Ok(_) => ended += 1,
+                    // A turn came, or someone else ended it; else the next look finds it again.
+                    Err(CommitError::Conflict(_) | CommitError::AnswerLost) => {}
+                    Err(CommitError::Failed(error)) => return Err(error),
+                }
+            }
+            if silent.len() < limit as usize || ended == before {
+                return Ok(ended);
             }
         }
     }

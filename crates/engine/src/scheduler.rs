@@ -83,10 +83,15 @@ impl Scheduler {
             let active = read.active_runs(id).await?;
             let newest = read.newest_slot(id).await?;
             let turn = read.last_turn().await?;
+            let on_key = match job.spec.shared_key() {
+                Some(key) => read.active_on(key).await?,
+                None => Vec::new(),
+            };
             let settings = Arc::clone(&self.settings.borrow());
             let snapshot = Snapshot {
                 job: &job,
                 active: &active,
+                on_key: &on_key,
                 newest: newest.as_ref(),
                 settings: settings.agent(&job.spec.agent),
                 turn,

@@ -6,6 +6,7 @@
 mod event;
 mod hook;
 mod job;
+mod message;
 mod node;
 mod problem;
 mod run;
@@ -20,6 +21,7 @@ pub(crate) use schema::word;
 pub use event::{Event, EventPage, Gap, Lagged};
 pub use hook::{Delivery, Hook, HookAnswer, HookSpec, HookTest};
 pub use job::{Counters, Job, JobPreview, Placed, Slot, Slots, Suspension};
+pub use message::{NewMessage, Turn};
 pub use node::Node;
 pub use problem::{Code, Problem};
 pub use run::{Range, Run, RunDetail, RunError, RunState, TimelineEntry};

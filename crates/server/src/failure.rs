@@ -4,6 +4,8 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use sexton_domain::job::Source;
 use sexton_domain::plan::jobs::Refused;
+use sexton_domain::plan::turns::QueueFull;
+use sexton_domain::plan::{messages, sessions};
 use sexton_engine::StoreError;
 use sexton_engine::handle::{Error, Phase};
 
@@ -67,7 +69,7 @@ impl IntoResponse for Problem {
             Code::Unauthorized => {
                 headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             }
-            Code::NotReady | Code::StoreUnavailable | Code::TooSlow => {
+            Code::NotReady | Code::StoreUnavailable | Code::TooSlow | Code::QueueFull => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
             _ => {}
@@ -90,6 +92,8 @@ fn problem(error: &Error) -> Problem {
             of(Code::NotFound).about("id", id).hint(hint)
         }
         Error::Refused(refused) => refusal(refused),
+        Error::Message(refused) => unsaid(refused),
+        Error::Session(refused) => untouched(refused),
         Error::UnknownAgent { agent, known } => {
             let near = did_you_mean(agent.as_str(), known.split(", "));
             let hint = near.unwrap_or_else(|| {
@@ -137,11 +141,52 @@ fn refusal(refused: &Refused) -> Problem {
         Refused::Active { key, state, .. } => of(Code::JobActive).hint(format!(
             "wait for it, or find it with `sexton run list --job {key} --state {state}` and stop it with `sexton run cancel ID`"
         )),
+        Refused::QueueFull(full) => queue_full(full),
         Refused::WouldRemoveAll(_) => of(Code::Conflict).hint("reload with `--allow-empty`"),
         Refused::RunEnded => of(Code::RunEnded).hint("`sexton run show ID` says how"),
         Refused::Stale { key, revision } => of(Code::StaleRevision).about("if-match", "").hint(
             format!("read it again (`sexton job show {key}`) and send revision {revision}"),
         ),
+    }
+}
+
+/// What a refusal of a message is for the outside.
+fn unsaid(refused: &messages::Refused) -> Problem {
+    let about = |field, value: &str| {
+        Problem::new(Code::InvalidField, refused.to_string()).about(field, value)
+    };
+    match refused {
+        messages::Refused::Empty => about("message", "").hint("say something"),
+        messages::Refused::TooLong { .. } => {
+            about("message", "").hint("put it into a file that the agent reads")
+        }
+        messages::Refused::RunKey(key) => about("key", key.as_str()).hint(
+            "`sexton session list` shows the keys of conversations, for example `agent:NAME:main`",
+        ),
+        messages::Refused::NoAgent(_) => {
+            about("agent", "").hint("name the agent that answers (`--agent`)")
+        }
+        messages::Refused::QueueFull(full) => queue_full(full),
+    }
+}
+
+fn queue_full(full: &QueueFull) -> Problem {
+    Problem::new(Code::QueueFull, full.to_string()).about("key", full.key.as_str()).hint(
+        "wait for answers, or find what waits with `sexton run list --state queued` and cancel it \
+         with `sexton run cancel ID`",
+    )
+}
+
+/// What a refusal of a command on a session is for the outside.
+fn untouched(refused: &sessions::Refused) -> Problem {
+    let of = |code| Problem::new(code, refused.to_string());
+    match refused {
+        sessions::Refused::Isolated { run, .. } => {
+            of(Code::SessionIsolated).hint(format!("stop it with `sexton run cancel {run}`"))
+        }
+        sessions::Refused::Pinned(id) => {
+            of(Code::SessionPinned).hint(format!("`sexton session unpin {id}` first"))
+        }
     }
 }
 

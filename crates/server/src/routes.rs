@@ -3,6 +3,7 @@
 mod events;
 mod hooks;
 mod jobs;
+mod messages;
 mod runs;
 mod sessions;
 mod system;
@@ -17,6 +18,7 @@ pub(crate) fn all() -> Vec<Route> {
         jobs::routes(),
         runs::routes(),
         sessions::routes(),
+        messages::routes(),
         events::routes(),
         usage::routes(),
         hooks::routes(),

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use sexton_domain::name::AgentName;
 
 pub mod job;
 pub mod list;
@@ -83,7 +84,9 @@ pub enum Command {
     /// Look at runs and cancel them
     #[command(subcommand)]
     Run(Run),
-    /// Look at sessions and their transcripts
+    /// Say something to the session behind a key, and print the answer
+    Send(Send),
+    /// Look at sessions and their transcripts, end, reset, keep and delete them
     #[command(subcommand)]
     Session(Session),
     /// Sum up what model calls took
@@ -102,6 +105,29 @@ pub struct Serve {
     /// Let a config without jobs remove all jobs that it declared before, at start and on SIGHUP
     #[arg(long)]
     pub allow_empty: bool,
+}
+
+/// `send`
+#[derive(Debug, Clone, Args)]
+#[command(
+    after_help = "A message of @FILE is read from a file, of - from stdin; @@ begins a text \
+    with @. Exit code 1 unless the turn ends ok."
+)]
+pub struct Send {
+    /// The session key, for example agent:main:main
+    pub key: String,
+    /// What to say
+    #[arg(value_name = "MESSAGE|@FILE|-", allow_hyphen_values = true)]
+    pub message: String,
+    /// Who answers [default: who has the conversation, else the agent that the key names]
+    #[arg(long)]
+    pub agent: Option<AgentName>,
+    /// End the conversation behind the key and begin a fresh one
+    #[arg(long)]
+    pub new: bool,
+    /// Do not wait for the answer
+    #[arg(long)]
+    pub no_wait: bool,
 }
 
 /// `run …`
@@ -141,6 +167,34 @@ pub enum Session {
         /// Begin after this entry
         #[arg(long, value_name = "SEQ", default_value_t = 0)]
         after: u64,
+    },
+    /// End a session; a turn in flight is cancelled first
+    End {
+        /// The session's id
+        id: String,
+    },
+    /// End a session so that the next turn on its key begins a fresh one
+    Reset {
+        /// The session's id
+        id: String,
+    },
+    /// Keep a session whatever its age
+    Pin {
+        /// The session's id
+        id: String,
+    },
+    /// Let a session go again when its time is over
+    Unpin {
+        /// The session's id
+        id: String,
+    },
+    /// Delete a session as soon as its end is told; its archive stays
+    Delete {
+        /// The session's id
+        id: String,
+        /// Leave no archive either
+        #[arg(long)]
+        purge: bool,
     },
 }
 

@@ -213,6 +213,7 @@ fn exit_of(status: StatusCode) -> Exit {
     match status.as_u16() {
         404 => Exit::NotFound,
         401 | 403 | 409 | 412 | 421 | 423 => Exit::Refused,
+        429 => Exit::Unavailable,
         400..=499 => Exit::Usage,
         502..=504 => Exit::Unavailable,
         _ => Exit::Bug,
@@ -235,6 +236,6 @@ mod tests {
     #[test]
     fn every_status_has_its_exit_code() {
         let exit = |status| exit_of(StatusCode::from_u16(status).unwrap()) as u8;
-        assert_eq!([400, 404, 409, 412, 401, 503, 500].map(exit), [2, 3, 4, 4, 4, 6, 70]);
+        assert_eq!([400, 404, 409, 412, 401, 429, 503, 500].map(exit), [2, 3, 4, 4, 4, 6, 6, 70]);
     }
 }

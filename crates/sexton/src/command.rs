@@ -5,6 +5,7 @@ pub mod hook;
 pub mod init;
 pub mod job;
 pub mod run;
+pub mod send;
 pub mod session;
 pub mod status;
 pub mod stop;

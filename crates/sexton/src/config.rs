@@ -52,7 +52,7 @@ const SECTIONS: [&str; 10] = [
 ];
 
 /// Sections that are checked and that nothing acts on yet.
-const DORMANT: [&str; 3] = ["retention", "reset", "drain"];
+const DORMANT: [&str; 2] = ["retention", "drain"];
 
 /// A config that is right.
 #[derive(Debug, Clone, Default)]
@@ -128,7 +128,7 @@ impl Config {
 
     /// What the engine takes from it.
     pub fn settings(&self) -> Settings {
-        let File { limits, lease, retention, drain, .. } = &self.file;
+        let File { limits, lease, retention, reset, drain, .. } = &self.file;
         let limits = admission::Limits {
             runs: limits.runs.get(),
             runs_per_agent: limits.runs_per_agent.get(),
@@ -138,6 +138,7 @@ impl Config {
             hooks: self.hooks.clone(),
             retention: retention.periods(),
             sweep_every: retention.sweep_every,
+            reset: reset.rules(),
             drain: Drain { runs: drain.runs, hooks: drain.hooks },
             ..Settings::new(limits, lease.length, self.data_dir.clone())
         }

@@ -80,6 +80,7 @@ async fn talk(command: Command, mut client: Client, output: Output) -> Result<Ex
         Command::Job(command) => command::job::main(command, client, output).await,
         Command::Run(command) => command::run::main(command, client, output).await,
         Command::Hook(command) => command::hook::main(command, client, output).await,
+        Command::Send(send) => command::send::main(send, client, output).await,
         Command::Session(command) => command::session::main(command, client, output).await,
         Command::Usage(asked) => command::usage::main(asked, client, output).await,
         Command::Init { .. } | Command::Config(_) | Command::Serve(_) => {

@@ -179,7 +179,7 @@ impl Handle {
     ///
     /// # Errors
     ///
-    /// [`Refused::Active`], or when the store fails.
+    /// [`Refused::Active`], [`Refused::QueueFull`], or when the store fails.
     pub async fn run_job(&self, job: &JobRef) -> Result<Run, Error> {
         let online = self.writable()?;
         self.has_room()?;
@@ -194,10 +194,15 @@ impl Handle {
             }
             let job = self.job(job).await?;
             let active = self.active(Some(&job)).await?;
+            let on_key = match job.spec.shared_key() {
+                Some(key) => self.0.store.read().active_on(key).await?,
+                None => Vec::new(),
+            };
             let settings = Arc::clone(&online.settings.borrow());
             let snapshot = slots::Snapshot {
                 job: &job,
                 active: &active,
+                on_key: &on_key,
                 newest: None,
                 settings: settings.agent(&job.spec.agent),
                 turn: self.0.store.read().last_turn().await?,
@@ -302,7 +307,7 @@ impl Handle {
 }
 
 impl Online {
-    fn know(&self, agent: &AgentName) -> Result<(), Error> {
+    pub(super) fn know(&self, agent: &AgentName) -> Result<(), Error> {
         let settings = self.settings.borrow();
         if settings.agents.contains_key(agent) {
             return Ok(());

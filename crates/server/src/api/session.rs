@@ -8,7 +8,7 @@ use sexton_domain::entry;
 use sexton_domain::id::{JobId, NodeId, RunId, SessionId};
 use sexton_domain::key::{SessionKey, SessionKind};
 use sexton_domain::name::{AgentName, JobKey};
-use sexton_domain::session::{self, EndReason, HoldReason, OpenReason};
+use sexton_domain::session::{self, Discard, EndReason, HoldReason, OpenReason};
 
 use super::schema::{EndReasonWord, Id, KindWord};
 use super::usage::Usage;
@@ -37,7 +37,7 @@ pub struct Session {
     /// The run of an isolated session.
     #[schemars(with = "Option<Id>")]
     pub run_id: Option<RunId>,
-    /// The session whose conversation came before it on the same key.
+    /// The session on the same key whose conversation it continues.
     #[schemars(with = "Option<Id>")]
     pub previous_session_id: Option<SessionId>,
     /// Who keeps it, or kept it last.
@@ -49,6 +49,11 @@ pub struct Session {
     /// `run`, `new`, `continued` or `imported`.
     #[schemars(with = "String")]
     pub open_reason: OpenReason,
+    /// When its last turn began or ended; null for isolated runs.
+    pub active_at: Option<Timestamp>,
+    /// The reason for which it ends as soon as the turn in flight is over.
+    #[schemars(with = "Option<EndReasonWord>")]
+    pub closing: Option<EndReason>,
     /// When it ended.
     pub ended_at: Option<Timestamp>,
     /// Why it ended.
@@ -68,6 +73,9 @@ pub struct Session {
     pub pinned: bool,
     /// What its runs took, as far as their agents reported it.
     pub usage: Option<Usage>,
+    /// Set when it was deleted by hand and is about to go: `archive` or `purge`, for what it leaves.
+    #[schemars(with = "Option<String>")]
+    pub discard: Option<Discard>,
     /// Where the transcript is.
     pub transcript: String,
 }
@@ -122,6 +130,8 @@ impl From<&session::Session> for Session {
             open: session.is_open(),
             opened_at: session.opened_at,
             open_reason: session.open_reason,
+            active_at: session.active_at,
+            closing: session.closing,
             ended_at,
             reason: session.end_reason(),
             duration_ms: ended_at.map(|at| Duration::between(session.opened_at, at).as_millis()),
@@ -131,6 +141,7 @@ impl From<&session::Session> for Session {
             hold: session.hold.as_ref().map(|it| Hold { reason: it.reason, until: it.until }),
             pinned: session.pinned,
             usage: session.usage.map(Usage::from),
+            discard: session.discard,
             transcript: format!("/v1/sessions/{}/transcript", session.id),
         }
     }

@@ -45,7 +45,8 @@ pub struct JobSpec {
     /// What the agent is told, at most 1 MiB; empty by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prompt: Option<String>,
-    /// `isolated` (default): a session of its own for each run.
+    /// `isolated` (default): a session of its own for each run; `main`: the agent's main session; or the
+    /// key of a session that the runs share with everybody who talks there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session: Option<String>,
     /// The deadline of a run; the agent's by default. There is always one.

@@ -2,9 +2,11 @@
 
 use axum::Json as Reply;
 use axum::extract::State;
+use axum::http::StatusCode;
 use sexton_domain::key::{SessionKey, SessionKind};
 use sexton_domain::name::AgentName;
-use sexton_domain::session::EndReason;
+use sexton_domain::plan::sessions::End;
+use sexton_domain::session::{self, Discard, EndReason};
 use sexton_engine::handle::Handle;
 use sexton_engine::page::{PageRequest, SessionFilter};
 
@@ -25,6 +27,7 @@ const AGENT: Param = Param::query("agent", "the name of an agent");
 const OPEN: Param = Param::query("open", "`true` or `false`");
 const REASON: Param = Param::query("reason", "why it ended: `completed`, `failed`, `timed_out`, …");
 const SINCE: Param = Param::query("since", "RFC 3339, or a duration before now such as `24h`");
+const PURGE: Param = Param::query("purge", "`true` to leave no archive either, or `false`");
 const AFTER: Param = Param::query("after", "the number of an entry; 0 by default");
 
 /// How many bytes of entries a page of a transcript may have before it is cut.
@@ -39,6 +42,24 @@ pub(super) fn routes() -> Vec<Route> {
             .params(&[KEY, KIND, AGENT, JOB, OPEN, REASON, SINCE, LIMIT, CURSOR])
             .answers::<Page<Session>>(200),
         Route::get("/v1/sessions/{id}", show).summary("A session").answers::<Session>(200),
+        Route::delete("/v1/sessions/{id}", delete)
+            .summary("Deletes a session as soon as its end is told; a turn in flight is cancelled first")
+            .params(&[PURGE])
+            .answers::<Session>(202),
+        Route::post("/v1/sessions/{id}/end", end)
+            .summary("Ends a session: at once between two turns, soon (202) when one is in flight")
+            .answers::<Session>(200)
+            .answers::<Session>(202),
+        Route::post("/v1/sessions/{id}/reset", reset)
+            .summary("Ends a session as `end` does, with reason `reset`; the next turn begins a fresh one")
+            .answers::<Session>(200)
+            .answers::<Session>(202),
+        Route::post("/v1/sessions/{id}/pin", pin)
+            .summary("Keeps a session whatever its age")
+            .answers::<Session>(200),
+        Route::post("/v1/sessions/{id}/unpin", unpin)
+            .summary("Lets a session go again when its time is over")
+            .answers::<Session>(200),
         Route::get("/v1/sessions/{id}/transcript", transcript)
             .summary("Entries of a session in order; `next` is the `after` of the next page")
             .params(&[AFTER, LIMIT])
@@ -86,6 +107,41 @@ fn kinds(query: &Query) -> Result<Vec<SessionKind>> {
 
 async fn show(State(handle): State<Handle>, id: Segment) -> Result<Reply<Session>> {
     Ok(Reply(Session::from(&handle.session(id.parse()?).await?)))
+}
+
+async fn end(State(handle): State<Handle>, id: Segment) -> Result<(StatusCode, Reply<Session>)> {
+    Ok(closed(&handle.end_session(id.parse()?, End::End).await?))
+}
+
+async fn reset(State(handle): State<Handle>, id: Segment) -> Result<(StatusCode, Reply<Session>)> {
+    Ok(closed(&handle.end_session(id.parse()?, End::Reset).await?))
+}
+
+async fn delete(
+    State(handle): State<Handle>,
+    id: Segment,
+    query: Query,
+) -> Result<(StatusCode, Reply<Session>)> {
+    let discard = match query.flag(&PURGE)? {
+        Some(true) => Discard::Purge,
+        _ => Discard::Archive,
+    };
+    let session = handle.delete_session(id.parse()?, discard).await?;
+    Ok((StatusCode::ACCEPTED, Reply(Session::from(&session))))
+}
+
+async fn pin(State(handle): State<Handle>, id: Segment) -> Result<Reply<Session>> {
+    Ok(Reply(Session::from(&handle.pin_session(id.parse()?).await?)))
+}
+
+async fn unpin(State(handle): State<Handle>, id: Segment) -> Result<Reply<Session>> {
+    Ok(Reply(Session::from(&handle.unpin_session(id.parse()?).await?)))
+}
+
+/// A session that has ended, or that ends as soon as its turn has been cancelled.
+fn closed(session: &session::Session) -> (StatusCode, Reply<Session>) {
+    let status = if session.is_open() { StatusCode::ACCEPTED } else { StatusCode::OK };
+    (status, Reply(Session::from(session)))
 }
 
 async fn transcript(

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use sexton_domain::entry::Role;
+use sexton_domain::session::Discard;
 use sexton_server::api::{Entry, Page, Session};
 
 use crate::args;
@@ -33,6 +34,11 @@ pub async fn main(
         args::Session::Transcript { id, follow: true, after } => {
             follow(&id, after, client, output).await?;
         }
+        args::Session::End { id } => close(&id, "end", client, output).await?,
+        args::Session::Reset { id } => close(&id, "reset", client, output).await?,
+        args::Session::Pin { id } => pin(&id, "pin", client, output).await?,
+        args::Session::Unpin { id } => pin(&id, "unpin", client, output).await?,
+        args::Session::Delete { id, purge } => delete(&id, purge, client, output).await?,
     }
     Ok(Exit::Ok)
 }
@@ -106,15 +112,58 @@ async fn show(id: &str, client: &mut Client, output: Output) -> Result<(), Failu
         ("run", text(session.run_id.map(|id| id.to_string()))),
         ("previous", text(session.previous_session_id.map(|id| id.to_string()))),
         ("state", standing(&session)),
+        ("closing", text(session.closing.map(|reason| word(&reason)))),
         ("opened", format!("{}, {}", instant(session.opened_at, now), word(&session.open_reason))),
+        ("last turn", text(session.active_at.map(|at| instant(at, now)))),
         ("ended", text(session.ended_at.map(|at| instant(at, now)))),
         ("took", text(session.duration_ms.map(|_| rough_ms(session.duration_ms)))),
         ("entries", format!("{} of {}", session.entry_count, bytes(session.bytes))),
         ("expires", text(session.expires_at.map(|at| instant(at, now)))),
         ("held", text(hold.map(|hold| format!("{} until {}", word(&hold.reason), hold.until)))),
         ("pinned", if session.pinned { "yes".to_owned() } else { String::new() }),
+        ("deleted", text(session.discard.map(|left| format!("leaves {}", word(&left))))),
         ("owner", format!("node {}, epoch {}", session.owner.node_id, session.owner.epoch)),
     ])
+}
+
+async fn close(id: &str, verb: &str, client: &mut Client, output: Output) -> Result<(), Failure> {
+    let answer = client.ask(Ask::post(format!("{}/{verb}", path(id)))).await?;
+    if output.json {
+        return output.document(&answer.0);
+    }
+    let session: Session = answer.read()?;
+    match session.reason {
+        Some(reason) => {
+            output.line(format_args!("session {} has ended: {}", session.id, word(&reason)))
+        }
+        None => output
+            .line(format_args!("session {} ends as soon as its turn is cancelled", session.id)),
+    }
+}
+
+async fn pin(id: &str, verb: &str, client: &mut Client, output: Output) -> Result<(), Failure> {
+    let answer = client.ask(Ask::post(format!("{}/{verb}", path(id)))).await?;
+    if output.json {
+        return output.document(&answer.0);
+    }
+    let session: Session = answer.read()?;
+    let standing = if session.pinned { "pinned" } else { "not pinned" };
+    output.line(format_args!("session {} is {standing}", session.id))
+}
+
+async fn delete(id: &str, purge: bool, client: &mut Client, output: Output) -> Result<(), Failure> {
+    let ask = Ask::delete(path(id)).with("purge", purge.then_some(true));
+    let answer = client.ask(ask).await?;
+    if output.json {
+        return output.document(&answer.0);
+    }
+    let session: Session = answer.read()?;
+    let when = match session.open {
+        true => "its turn is cancelled and its end is told",
+        false => "its end is told",
+    };
+    let left = if session.discard == Some(Discard::Purge) { "nothing" } else { "its archive" };
+    output.line(format_args!("session {} goes as soon as {when}; {left} is left", session.id))
 }
 
 /// Prints what there is, page by page.

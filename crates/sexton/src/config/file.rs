@@ -12,6 +12,7 @@ use sexton_domain::event::EventType;
 use sexton_domain::hook::Subscription;
 use sexton_domain::key::SessionKind;
 use sexton_domain::name::{AgentName, JobKey};
+use sexton_domain::reset;
 use sexton_domain::retention::{Periods, Policies};
 use sexton_domain::retry::Backoff;
 use sexton_domain::schedule::Zone;
@@ -153,6 +154,22 @@ pub struct Reset {
     pub other: ResetRule,
 }
 
+impl Reset {
+    /// What the engine takes from it.
+    pub fn rules(&self) -> reset::Rules {
+        let Self { main, chat, job, subagent, boot, temporary, other } = self;
+        reset::Rules {
+            main: main.rule(),
+            chat: chat.rule(),
+            job: job.rule(),
+            subagent: subagent.rule(),
+            boot: boot.rule(),
+            temporary: temporary.rule(),
+            other: other.rule(),
+        }
+    }
+}
+
 /// When sessions of one kind are over.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -164,6 +181,16 @@ pub struct ResetRule {
     /// The zone of `daily`; UTC where there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tz: Option<Zone>,
+}
+
+impl ResetRule {
+    fn rule(&self) -> reset::Rule {
+        let zone = || self.tz.clone().unwrap_or(Zone::UTC);
+        reset::Rule {
+            idle: self.idle.on(),
+            daily: self.daily.on().map(|at| reset::Daily { at, zone: zone() }),
+        }
+    }
 }
 
 /// `[lease]`

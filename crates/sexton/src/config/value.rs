@@ -16,6 +16,16 @@ pub enum Switch<T> {
     On(T),
 }
 
+impl<T: Copy> Switch<T> {
+    /// The value, if there is one.
+    pub fn on(self) -> Option<T> {
+        match self {
+            Self::Off => None,
+            Self::On(value) => Some(value),
+        }
+    }
+}
+
 impl<T: Serialize> Serialize for Switch<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {

@@ -9,7 +9,7 @@ use sexton_domain::duration::{Duration, Keep};
 use sexton_domain::job::{
     MAX_PROMPT_BYTES, Misfire, OnInterrupt, Overlap, Retain, Retention, Spec, Target,
 };
-use sexton_domain::key::SessionKey;
+use sexton_domain::key::{SessionKey, SessionKind};
 use sexton_domain::retry::Backoff;
 use sexton_domain::schedule::{CronExpr, Schedule, Zone};
 use sexton_domain::when::{AtError, parse_at};
@@ -121,21 +121,20 @@ impl JobSpec {
 
     fn target(&self) -> Result<Target, FieldError> {
         let Some(session) = self.session.as_deref() else { return Ok(Target::Isolated) };
-        let target = match session {
+        let key: SessionKey = match session {
             "isolated" => return Ok(Target::Isolated),
-            "main" => Target::Main,
-            key => Target::Key(parse::<SessionKey>("session", key)?),
+            "main" => return Ok(Target::Main),
+            key => parse("session", key)?,
         };
-        let what = match target {
-            Target::Key(key) => format!("the persistent session {key}"),
-            _ => "the main session of an agent".to_owned(),
-        };
-        Err(refused(
-            "session",
-            session,
-            &format!("{what} cannot be the target of a job yet: only `isolated` is available"),
-            "write `isolated`, or leave it out",
-        ))
+        if key.kind() == SessionKind::Run {
+            return Err(refused(
+                "session",
+                session,
+                "it is the key of one run of a job, which has no next turn",
+                "write `isolated`, `main`, or the key of a conversation",
+            ));
+        }
+        Ok(Target::Key(key))
     }
 
     fn timeout(&self) -> Result<Option<Duration>, FieldError> {
@@ -282,7 +281,17 @@ fn bounded(
 }
 
 fn parse<T: FromStr<Err: Error>>(field: &'static str, text: &str) -> Result<T, FieldError> {
-    text.parse().map_err(|error| because(field, text, &error))
+    FieldError::parse(field, text)
+}
+
+impl FieldError {
+    /// Reads the text of a field.
+    pub(crate) fn parse<T: FromStr<Err: Error>>(
+        field: &'static str,
+        text: &str,
+    ) -> Result<T, Self> {
+        text.parse().map_err(|error| because(field, text, &error))
+    }
 }
 
 fn because(field: &'static str, value: &str, error: &dyn Error) -> FieldError {
