@@ -8,6 +8,7 @@ use sexton_domain::event::EventType;
 use sexton_domain::id::{JobId, RunId, SessionId};
 use sexton_domain::node::Epoch;
 use sexton_domain::plan::admission::{Admission, CatchUp, Conditions, Headroom, Limits};
+use sexton_domain::plan::turns;
 use sexton_domain::run::{Outcome, Reason, Run, State};
 use sexton_domain::session::{EndReason, Session};
 
@@ -77,7 +78,13 @@ pub(crate) fn p1_one_record(ledger: &Ledger, machine: &Machine, run: &Run) -> Ke
 fn one_record_with_session(machine: &Machine, run: &Run, session: &Session) -> Kept {
     let id = run.id;
     let no = |how: String| Err(Broken::new(Promise::P1, how));
-    if session.run != Some(id) || session.key != run.session_key || session.job != run.job {
+    if session.key != run.session_key {
+        return no(format!("{id} and its session {} have other keys", session.id));
+    }
+    if !run.is_isolated() {
+        return in_a_shared_session(run, session);
+    }
+    if session.run != Some(id) || session.job != run.job {
         return no(format!("{id} and its session {} do not name each other", session.id));
     }
     match (run.state, session.is_open()) {
@@ -105,6 +112,26 @@ fn one_record_with_session(machine: &Machine, run: &Run, session: &Session) -> K
         }
     }
     Ok(())
+}
+
+/// P1, P2: a turn runs in an open session of its own epoch, which outlives it; a crash ends both.
+fn in_a_shared_session(run: &Run, session: &Session) -> Kept {
+    let agree = session.run.is_none()
+        && match run.state {
+            State::Running { owner, .. } => session.is_open() && session.owner == owner,
+            State::Ended { at, outcome: Outcome::Interrupted, reason: Reason::Crash } => {
+                session.ended_at() == Some(at)
+            }
+            State::Ended { at, .. } => session.ended_at().is_none_or(|ended| ended >= at),
+            State::Queued | State::Waiting { .. } => false,
+        };
+    match agree {
+        true => Ok(()),
+        false => {
+            let how = format!("{} is {:?}, its session {:?}", run.id, run.state, session.state);
+            Err(Broken::new(Promise::P1, how))
+        }
+    }
 }
 
 /// P1: a transcript has no gaps, and its session knows how long it is.
@@ -332,7 +359,14 @@ pub(crate) fn work_conserving(ledger: &Ledger, limits: Limits, now: Timestamp) -
     queued.sort_by_key(|run| (run.turn, run.id));
     for run in queued {
         let since = ledger.told_of_run(run.id).last().map_or(run.queued_at, |event| event.fact.at);
-        if now.duration_since(since) > patience && admission.offer(run).is_ok() {
+        let on_key: Vec<Run> = (ledger.runs.values())
+            .filter(|other| other.session_key == run.session_key && other.is_active())
+            .cloned()
+            .collect();
+        if now.duration_since(since) > patience
+            && turns::is_next(run, &on_key)
+            && admission.offer(run).is_ok()
+        {
             let how = format!("{} is queued since {since} and could start", run.id);
             return Err(Broken::new(Promise::Progress, how));
         }

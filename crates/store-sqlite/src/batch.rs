@@ -13,6 +13,8 @@ const RUNNING: &str = "SELECT 1 FROM run INDEXED BY run_active_job \
      WHERE job = ? AND state = 'running' AND state <> 'ended' LIMIT 1";
 const BUSY: &str =
     "SELECT 1 FROM run INDEXED BY run_running_key WHERE session_key = ? AND state = 'running'";
+const QUEUED: &str = "SELECT count(*) FROM run INDEXED BY run_active_key \
+     WHERE session_key = ? AND state = 'queued' AND state <> 'ended'";
 
 const CONTINUED: &str = "SELECT 1 FROM session INDEXED BY session_continued \
      WHERE previous = ? AND open = 1 AND previous IS NOT NULL LIMIT 1";
@@ -44,6 +46,11 @@ fn require(db: &Connection, guard: &Guard) -> Result<(), Fail> {
         }
         Guard::NothingRunning(job) => !exists(RUNNING, &codec::id(job.uuid()))?,
         Guard::KeyIdle(key) => !exists(BUSY, &key.as_str())?,
+        Guard::QueueRoom(key, limit) => {
+            let queued: i64 =
+                db.prepare_cached(QUEUED)?.query_row([key.as_str()], |row| row.get(0))?;
+            usize::try_from(queued).is_ok_and(|queued| queued < *limit)
+        }
         Guard::NotContinued(session) => !exists(CONTINUED, &codec::id(session.uuid()))?,
     };
     if holds { Ok(()) } else { Err(Conflict::Guard(guard.clone()).into()) }

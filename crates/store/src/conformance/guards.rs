@@ -120,6 +120,25 @@ pub async fn a_guard_for_an_idle_key_notices_a_running_run(world: World) {
     assert!(holds(&world, idle).await);
 }
 
+/// P6: a queue stays bounded whoever adds to it at the same time.
+pub async fn a_guard_for_room_in_a_queue_counts_the_queued_runs_of_its_key(world: World) {
+    let room = Guard::QueueRoom("agent:main:main".parse().expect("it is a key"), 2);
+    let running = world.make.running("agent:main:main", 1);
+    let over = ended_run(world.make.run("agent:main:main"), Outcome::Cancelled);
+    let elsewhere = world.make.run("agent:main:other");
+    let queued = world.make.run("agent:main:main");
+    world
+        .store(vec![running.into(), over.into(), elsewhere.into(), queued.clone().into()])
+        .await;
+    assert!(holds(&world, room.clone()).await, "only queued runs of the key count");
+    world.put(world.make.run("agent:main:main")).await;
+    assert!(!holds(&world, room.clone()).await);
+    let mut cancelled = ended_run(queued, Outcome::Cancelled);
+    cancelled.version = Version(1);
+    world.put(cancelled).await;
+    assert!(holds(&world, room).await);
+}
+
 /// P6: a session that another continues stays, also when that one opens in the meantime.
 pub async fn a_guard_for_a_session_that_nobody_continues_notices_a_successor(world: World) {
     let before = ended_session(world.make.session("agent:main:main"), EndReason::Restart);

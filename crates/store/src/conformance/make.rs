@@ -382,5 +382,6 @@ fn input() -> Input {
         job_revision: Some(3),
         timeout: DEFAULT_TIMEOUT,
         idle_timeout: None,
+        fresh: true,
     }
 }
