@@ -149,6 +149,11 @@ impl Folder {
     pub(crate) fn report(&self) -> PathBuf {
         self.0.join("report.jsonl")
     }
+
+    /// `SEXTON_HISTORY`, for a turn of a conversation.
+    pub(crate) fn history(&self) -> PathBuf {
+        self.0.join("history.jsonl")
+    }
 }
 
 /// Reads a little more than counts of a file that somebody else may have replaced by anything.

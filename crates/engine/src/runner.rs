@@ -17,6 +17,7 @@ use tokio::sync::watch;
 
 use crate::env::Env;
 use crate::executor::{Execution, Exit, Progress, StartError, Work};
+use crate::history;
 use crate::output::Output;
 use crate::reconciler::Loaded;
 use crate::run_files::Folder;
@@ -157,6 +158,12 @@ impl Runner {
         let files = self.env.run_files.make(run.id).await.map_err(|source| {
             StartError::Resources { doing: "make the folder of the run's files", source }
         })?;
+        if let Some(files) = files.as_ref().filter(|_| !run.is_isolated()) {
+            history::write(&self.store, session, files.history()).await.map_err(|error| {
+                let source = std::io::Error::other(error);
+                StartError::Resources { doing: "tell the agent the conversation so far", source }
+            })?;
+        }
         let Settled::Process(command) = &agent.executor;
         let told = Told { run, session, files: files.as_ref(), pass: &command.env_pass };
         let work = Work {
@@ -192,6 +199,8 @@ impl Runner {
         set("SEXTON_SLOT", run.slot.map(|slot| slot.to_string()));
         set("SEXTON_PREVIOUS_SESSION_ID", session.previous.map(|id| id.to_string()));
         set("SEXTON_REPORT", files.and_then(|files| Some(files.report().to_str()?.to_owned())));
+        let history = files.filter(|_| !run.is_isolated());
+        set("SEXTON_HISTORY", history.and_then(|it| Some(it.history().to_str()?.to_owned())));
         if let State::Running { deadline, .. } = run.state {
             set("SEXTON_DEADLINE", Some(deadline.to_string()));
         }

@@ -127,9 +127,7 @@ pub async fn a_guard_for_room_in_a_queue_counts_the_queued_runs_of_its_key(world
     let over = ended_run(world.make.run("agent:main:main"), Outcome::Cancelled);
     let elsewhere = world.make.run("agent:main:other");
     let queued = world.make.run("agent:main:main");
-    world
-        .store(vec![running.into(), over.into(), elsewhere.into(), queued.clone().into()])
-        .await;
+    world.store(vec![running.into(), over.into(), elsewhere.into(), queued.clone().into()]).await;
     assert!(holds(&world, room.clone()).await, "only queued runs of the key count");
     world.put(world.make.run("agent:main:main")).await;
     assert!(!holds(&world, room.clone()).await);
