@@ -29,6 +29,7 @@ impl Handle {
     /// [`messages::Refused`], [`Error::UnknownAgent`], or when the store fails.
     pub async fn send(&self, message: &Message) -> Result<Turn, Error> {
         let online = self.writable()?;
+        self.has_room()?;
         let mut attempts = self.0.store.attempts("send a message");
         let mut tried = None;
         loop {

@@ -5,18 +5,24 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
+use jiff::Timestamp;
 use sexton_domain::agent::{Agent, Command, Executor};
 use sexton_domain::duration;
 use sexton_domain::event::{Event, EventType};
 use sexton_domain::id::RunId;
 use sexton_domain::job::Spec;
+use sexton_domain::key::SessionKey;
 use sexton_domain::name::HookName;
 use sexton_domain::node::{EndReason, ProcessId};
 use sexton_domain::plan::admission::Limits;
+use sexton_domain::plan::messages::{Message, Place};
 use sexton_domain::plan::reconcile::Fence;
+use sexton_domain::reset::Rules;
 use sexton_domain::retry::Backoff;
 use sexton_domain::run::Run;
 use sexton_domain::schedule::Schedule;
+use sexton_domain::session::Session;
 use sexton_engine::RunFiles;
 use sexton_engine::clock::{Clock, SystemClock};
 use sexton_engine::engine::{Engine, Start};
@@ -30,6 +36,7 @@ use sexton_engine::tasks::Tasks;
 use sexton_store::Store;
 use sexton_store_sqlite::{Faults, Options, SqliteDriver};
 use tempfile::TempDir;
+use tokio::sync::watch;
 
 use crate::mailbox::Mailbox;
 
@@ -43,9 +50,17 @@ pub struct World {
     pub hooks: BTreeMap<HookName, HookSettings>,
     pub mailbox: Mailbox,
     pub limits: Limits,
+    pub reset: Rules,
     pub faults: Faults,
     /// How much room the store keeps for ends; more than the disk has, and the disk counts as full.
     pub reserve_bytes: u64,
+    pub clock: Arc<Hands>,
+}
+
+/// The machine's clock, which can be put forward.
+pub struct Hands {
+    machine: Arc<SystemClock>,
+    ahead: watch::Sender<Duration>,
 }
 
 /// A node at work in a world.
@@ -59,8 +74,9 @@ impl World {
         let limits = Limits { runs: 8, runs_per_agent: 8 };
         let (dir, agents) = (tempfile::tempdir().unwrap(), BTreeMap::new());
         let (hooks, mailbox) = (BTreeMap::new(), Mailbox::default());
-        let faults = Faults::none();
-        Self { dir, agents, hooks, mailbox, limits, faults, reserve_bytes: 0 }
+        let clock = Hands { machine: SystemClock::new(), ahead: watch::Sender::default() };
+        let (reset, faults, clock) = (Rules::default(), Faults::none(), Arc::new(clock));
+        Self { dir, agents, hooks, mailbox, limits, reset, faults, reserve_bytes: 0, clock }
     }
 
     /// An agent that runs a script with `sh`.
@@ -80,7 +96,7 @@ impl World {
     }
 
     pub async fn start(&self) -> Node {
-        let clock = SystemClock::new();
+        let clock = Arc::clone(&self.clock);
         let monotonic = Arc::clone(&clock);
         let monotonic: sexton_store::Monotonic = Arc::new(move || monotonic.monotonic());
         let path = self.file("sexton.db");
@@ -112,7 +128,8 @@ impl World {
         let agents = agents.collect();
         let lease = duration::Duration::from_secs(20);
         let settings = Settings::new(self.limits, lease, self.dir.path().to_owned());
-        let settings = Settings { agents, hooks: self.hooks.clone(), ..settings };
+        let (hooks, reset) = (self.hooks.clone(), self.reset.clone());
+        let settings = Settings { agents, hooks, reset, ..settings };
         let store = Store::new(Arc::new(driver), monotonic);
         let fence = Fence::Exclusive;
         let engine =
@@ -122,7 +139,64 @@ impl World {
     }
 }
 
+impl Hands {
+    /// Lets so much time pass at once.
+    pub fn forward(&self, by: Duration) {
+        self.ahead.send_modify(|ahead| *ahead += by);
+    }
+}
+
+#[async_trait]
+impl Clock for Hands {
+    fn now(&self) -> Timestamp {
+        self.machine.now() + *self.ahead.borrow()
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.machine.monotonic() + *self.ahead.borrow()
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        let until = self.monotonic() + duration;
+        let mut ahead = self.ahead.subscribe();
+        while let Some(left) = until.checked_sub(self.monotonic()).filter(|left| !left.is_zero()) {
+            let _ = tokio::time::timeout(left, ahead.changed()).await;
+        }
+    }
+}
+
 impl Node {
+    /// Sends a message to a key of agent `a`.
+    pub async fn send(&self, key: &str, text: &str) -> Run {
+        self.handle.send(&message(key, text)).await.unwrap().run
+    }
+
+    /// Says something and waits for the answer.
+    pub async fn ask(&self, key: &str, text: &str) -> Run {
+        let run = self.send(key, text).await;
+        self.ended(run.id).await
+    }
+
+    pub async fn session_of(&self, run: &Run) -> Session {
+        self.handle.session(run.session.unwrap()).await.unwrap()
+    }
+
+    /// Waits until a session has ended.
+    pub async fn over(&self, session: &Session) -> Session {
+        let mut events = self.handle.watch_events();
+        let wait = async {
+            loop {
+                events.borrow_and_update();
+                let session = self.handle.session(session.id).await.unwrap();
+                if !session.is_open() {
+                    return session;
+                }
+                events.changed().await.unwrap();
+            }
+        };
+        tokio::time::timeout(PATIENCE, wait).await.expect("the session ends in time")
+    }
+
     /// Adds a job that never comes due by itself.
     pub async fn job(&self, key: &str, agent: &str, tune: impl FnOnce(&mut Spec)) -> JobRef {
         let mut spec = spec(agent);
@@ -206,6 +280,16 @@ impl Node {
     pub async fn stop(self, reason: EndReason) {
         self.handle.stop(reason);
         tokio::time::timeout(PATIENCE, self.engine.wait()).await.expect("a stop is bounded");
+    }
+}
+
+/// A message to a key of agent `a`.
+pub fn message(key: &str, text: &str) -> Message {
+    Message {
+        key: SessionKey::parse(&format!("agent:a:{key}")).unwrap(),
+        agent: None,
+        text: text.to_owned(),
+        place: Place::Conversation,
     }
 }
 

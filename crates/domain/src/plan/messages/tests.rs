@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::agent::DEFAULT_TIMEOUT;
 use crate::job::{Overlap, Spec, Target};
-use crate::plan::admission::{Admission, CatchUp, Limits};
+use crate::plan::admission::{Admission, CatchUp, Conditions, Headroom, Limits};
 use crate::plan::fixtures::{World, cron, every, message, ok, shared, span, spec};
 use crate::plan::jobs;
 use crate::plan::turns::{MAX_QUEUED, ahead, is_next};
@@ -191,8 +191,9 @@ proptest! {
         let mut sent: Vec<(u8, RunId)> = Vec::new();
         let mut answered: Vec<(u8, RunId)> = Vec::new();
         let limits = Limits { runs: places, runs_per_agent: places };
+        let open = Conditions { catch_up: CatchUp::Paced, headroom: Headroom::Kept };
         let mut look = |world: &mut World, sent: &[(u8, RunId)]| {
-            let mut admission = Admission::new(limits, CatchUp::Paced, &world.running());
+            let mut admission = Admission::new(limits, open, &world.running());
             for run in world.queued() {
                 if is_next(&run, &world.on_key(&run.session_key)) && admission.offer(&run).is_ok() {
                     world.start(run.id);
