@@ -8,10 +8,11 @@ use anyhow::{Context as _, ensure};
 use crate::crash::{self, Crash};
 use crate::demo::{self, Demo};
 use crate::paint::{Ink, paint};
-use crate::{Verdict, gateway};
+use crate::{Verdict, gateway, needs};
 
 /// Runs all of it.
 pub fn run() -> anyhow::Result<Verdict> {
+    needs::meet()?;
     step("format", &["fmt", "--all", "--check"])?;
     let lints = ["--all-targets", "--all-features", "--", "-D", "warnings"];
     step("lints", &[&["clippy", "--workspace"], &lints[..]].concat())?;

@@ -4,6 +4,7 @@ mod events;
 mod hooks;
 mod jobs;
 mod messages;
+mod metrics;
 mod runs;
 mod sessions;
 mod system;
@@ -22,6 +23,7 @@ pub(crate) fn all() -> Vec<Route> {
         events::routes(),
         usage::routes(),
         hooks::routes(),
+        metrics::routes(),
     ]
     .into_iter()
     .flatten()

@@ -248,11 +248,11 @@ impl<'a> Books<'a> {
 /// Records slots that are not executed and counts them. Slots that follow on those of the `newest`
 /// record, with the same fate, become part of it.
 fn record(job: &mut Job, newest: Option<&Run>, passed: Passed, moment: &mut Moment) -> Decision {
-    let Passed { range: SlotRange { from, to, count }, outcome, reason } = passed;
+    let Passed { range: SlotRange { from, to, count: new }, outcome, reason } = passed;
     match outcome {
-        Outcome::Skipped => job.counters.skipped += count,
-        Outcome::Coalesced => job.counters.coalesced += count,
-        _ => job.counters.missed += count,
+        Outcome::Skipped => job.counters.skipped += new,
+        Outcome::Coalesced => job.counters.coalesced += new,
+        _ => job.counters.missed += new,
     }
     let extends = |run: &&Run| {
         let end = run.range.map(|range| range.to).or(run.slot);
@@ -261,14 +261,16 @@ fn record(job: &mut Job, newest: Option<&Run>, passed: Passed, moment: &mut Mome
             && end.and_then(|end| job.spec.schedule.next(end)) == Some(from)
     };
     let (run, count) = match newest.filter(extends) {
-        Some(run) => (run.clone(), run.range.map_or(1, |range| range.count) + count),
-        None => (blank_run(job, Some(from), Cause::Schedule, moment), count),
+        Some(run) => (run.clone(), run.range.map_or(1, |range| range.count) + new),
+        None => (blank_run(job, Some(from), Cause::Schedule, moment), new),
     };
     let range = (count > 1).then_some(Range { to, count });
     let run = Run { state: State::Ended { at: moment.now, outcome, reason }, range, ..run };
     job.last_slot = Some(to);
     let mut decision = Decision::default();
-    decision.change(moment.tell().run_over(&run));
+    let mut told = moment.tell().run_over(&run);
+    told.data["new_slots"] = new.into();
+    decision.change(told);
     decision.change(run);
     decision
 }

@@ -1,0 +1,180 @@
+//! The scrape: what `/metrics` shows, read when somebody asks. It costs the same however many sessions
+//! there are.
+
+use jiff::Timestamp;
+use serde::Serialize;
+use sexton_domain::change::{Record, RecordId};
+use sexton_domain::duration::Duration;
+use sexton_domain::hook::Delivery;
+use sexton_domain::name::HookName;
+use sexton_domain::run::Outcome;
+use sexton_domain::sweep::Summary;
+use sexton_store::metrics::{Counts, Metrics, Try};
+use sexton_store::page::Tally;
+use sexton_store::{Error as StoreError, Stats};
+
+use super::{Error, Handle, Phase, Status};
+use crate::metrics::{self as names, Sheet};
+
+/// How far overdue sessions are counted.
+const OVERDUE_LIMIT: u32 = 1_000;
+
+/// What the store says besides a status.
+struct Read {
+    now: Timestamp,
+    overdue: u64,
+    swept: Option<Summary>,
+    /// The oldest pending delivery of each hook.
+    oldest: Vec<(HookName, Option<Delivery>)>,
+}
+
+impl Handle {
+    /// Every metric as of now.
+    ///
+    /// # Errors
+    ///
+    /// When the store fails.
+    pub async fn metrics(&self) -> Result<Sheet, Error> {
+        let status = self.status().await?;
+        let read = self.read_for_metrics().await?;
+        let mut sheet = Sheet::default();
+        node(&mut sheet, &status, read.now);
+        records(&mut sheet, &status, &read);
+        hooks(&mut sheet, &status.tally, &read);
+        let measured = self.0.store.metrics();
+        counted(&mut sheet, measured, &measured.counts());
+        store(&mut sheet, measured, &status.stats);
+        Ok(sheet)
+    }
+
+    async fn read_for_metrics(&self) -> Result<Read, StoreError> {
+        let (now, read) = (self.now(), self.0.store.read());
+        let sweep_every = self.settings().map_or(Duration::ZERO, |settings| settings.sweep_every);
+        // What came due since the last look is not late yet.
+        let late = sweep_every.saturating_add(sweep_every).before(now);
+        let mut oldest = Vec::new();
+        for hook in read.hooks().await? {
+            let first = read.oldest_deliveries(hook.name.clone(), 1).await?.pop();
+            oldest.push((hook.name, first));
+        }
+        let swept = match read.get(RecordId::Reaper).await? {
+            Some(Record::Reaper(reaper)) => reaper.last,
+            _ => None,
+        };
+        Ok(Read { now, overdue: read.overdue_sessions(late, OVERDUE_LIMIT).await?, swept, oldest })
+    }
+}
+
+fn node(sheet: &mut Sheet, status: &Status, now: Timestamp) {
+    let version = status.node.as_ref().map(|node| node.software.clone()).unwrap_or_default();
+    sheet.gauges(names::BUILD, [([version], 1.0)]);
+    sheet.gauge(names::READY, f64::from(u8::from(status.phase == Phase::Ready)));
+    let beat = status.node.as_ref().map(|node| node.heartbeat_at);
+    sheet.gauge(names::LEASE_AGE, age(beat, now));
+}
+
+fn records(sheet: &mut Sheet, status: &Status, read: &Read) {
+    let Status { tally, .. } = status;
+    sheet.gauge(names::JOBS, tally.jobs as f64);
+    sheet.gauge(names::TROUBLED, tally.troubled as f64);
+    let sessions = tally.sessions.iter().map(|((kind, open), count)| {
+        let state = if *open { "open" } else { "ended" };
+        ([word(kind), state.to_owned()], *count as f64)
+    });
+    sheet.gauges(names::SESSIONS, sessions);
+    let runs = tally.runs.iter().map(|((state, outcome), count)| {
+        ([state.name().to_owned(), outcome.map(|it| word(&it)).unwrap_or_default()], *count as f64)
+    });
+    sheet.gauges(names::RUNS, runs);
+    let started = status.running.iter().filter_map(|run| run.started_at).min();
+    sheet.gauge(names::OLDEST_RUNNING, age(started, read.now));
+    sheet.gauge(names::OWNERLESS, status.ownerless as f64);
+    sheet.gauge(names::OVERDUE, read.overdue as f64);
+    sheet.gauge(names::LAST_SWEEP_AGE, age(read.swept.map(|sweep| sweep.started_at), read.now));
+    let swept = read.swept.iter().flat_map(|sweep| {
+        [
+            ("archived", sweep.archived),
+            ("reaped", sweep.reaped),
+            ("held", sweep.held),
+            ("records", sweep.records),
+        ]
+    });
+    sheet.gauges(names::SWEPT, swept.map(|(what, count)| ([what.to_owned()], count as f64)));
+    sheet.gauge(names::ARCHIVES, tally.archives.0 as f64);
+    sheet.gauge(names::ARCHIVE_BYTES, tally.archives.1 as f64);
+    sheet.gauge(names::ALERTS, tally.alerts as f64);
+    let rows = rows(tally).map(|(kind, count)| ([kind.to_owned()], count as f64));
+    sheet.gauges(names::ROWS, rows);
+}
+
+fn rows(tally: &Tally) -> [(&'static str, u64); 6] {
+    [
+        ("job", tally.jobs),
+        ("run", tally.runs.values().sum()),
+        ("session", tally.sessions.values().sum()),
+        ("event", tally.events),
+        ("delivery", tally.deliveries.values().sum()),
+        ("archive", tally.archives.0),
+    ]
+}
+
+fn hooks(sheet: &mut Sheet, tally: &Tally, read: &Read) {
+    let stored = tally
+        .deliveries
+        .iter()
+        .map(|((hook, state), count)| ([hook.to_string(), state.name().to_owned()], *count as f64));
+    sheet.gauges(names::DELIVERIES, stored);
+    let oldest = read.oldest.iter().map(|(hook, first)| {
+        let since = first.as_ref().map(|delivery| delivery.created_at);
+        ([hook.to_string()], age(since, read.now))
+    });
+    sheet.gauges(names::OUTBOX_OLDEST, oldest);
+}
+
+fn counted(sheet: &mut Sheet, measured: &Metrics, counts: &Counts) {
+    let outcome = |(outcome, count): (&Outcome, &u64)| ([word(outcome)], *count as f64);
+    sheet.counters(names::ENDED, counts.ended.iter().map(outcome));
+    sheet.counters(names::PASSED, counts.passed.iter().map(outcome));
+    let events = counts.events.iter().map(|(kind, n)| ([kind.name().to_owned()], *n as f64));
+    sheet.counters(names::EVENTS, events);
+    let tries = counts.tries.iter().map(|((hook, result), count)| {
+        let result = match result {
+            Try::Delivered => "delivered",
+            Try::Failed => "failed",
+            Try::Dead => "dead",
+        };
+        ([hook.to_string(), result.to_owned()], *count as f64)
+    });
+    sheet.counters(names::TRIES, tries);
+    sheet.histogram(names::SCHEDULE_LAG, measured.schedule_lag_seconds.clone());
+    sheet.histogram(names::START_LAG, measured.start_lag_seconds.clone());
+    sheet.histogram(names::SWEEPS, measured.sweep_seconds.clone());
+}
+
+fn store(sheet: &mut Sheet, measured: &Metrics, stats: &Stats) {
+    sheet.histogram(names::COMMIT_SECONDS, measured.commit_seconds.clone());
+    sheet.counter(names::CONFLICTS, measured.conflicts.get() as f64);
+    sheet.counter(names::FAILURES, measured.failures.get() as f64);
+    sheet.counter(names::BATCHES, stats.commits as f64);
+    sheet.counter(names::TRANSACTIONS, stats.transactions as f64);
+    sheet.counter(names::TRANSACTION_SECONDS, stats.commit_time.as_secs_f64());
+    sheet.counter(names::SYNCS, stats.syncs as f64);
+    sheet.gauge(names::STORE_BYTES, stats.store_bytes as f64);
+    sheet.gauge(names::WAL_BYTES, stats.wal_bytes as f64);
+    if let Some(free) = stats.free_bytes {
+        sheet.gauge(names::FREE_BYTES, free as f64);
+    }
+}
+
+/// Seconds since then; none is zero.
+fn age(since: Option<Timestamp>, now: Timestamp) -> f64 {
+    since.map_or(0.0, |since| Duration::between(since, now).as_secs_f64())
+}
+
+/// The word of a value on the wire.
+fn word(value: &impl Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(word)) => word,
+        _ => String::new(),
+    }
+}
