@@ -27,6 +27,8 @@ mod hooks;
 mod job_edits;
 mod ledger;
 mod look;
+mod once;
+mod scrape;
 
 pub use conversations::Turn;
 pub use ledger::Ledger;

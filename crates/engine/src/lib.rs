@@ -14,6 +14,7 @@ pub mod handle;
 mod heartbeat;
 pub mod history;
 pub mod hooks;
+pub mod metrics;
 mod output;
 pub mod process;
 mod reconciler;
@@ -27,4 +28,4 @@ mod ticker;
 mod transcript;
 
 pub use run_files::RunFiles;
-pub use sexton_store::{Error as StoreError, Stats, page};
+pub use sexton_store::{Error as StoreError, Stats, once, page};

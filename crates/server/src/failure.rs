@@ -117,6 +117,9 @@ fn problem(error: &Error) -> Problem {
         Error::Store(StoreError::Closed) => {
             of(Code::NotReady).hint("the node has stopped: start it with `sexton serve`")
         }
+        Error::Store(StoreError::Repeated) => {
+            of(Code::AnswerLost).hint("read what it changed, or send a new key")
+        }
         Error::Store(StoreError::Unavailable { .. }) => of(Code::StoreUnavailable)
             .hint("try again; `sexton status` shows the state of the disk"),
     }

@@ -36,17 +36,6 @@ pub(crate) async fn guard(request: Request, next: Next) -> Response {
     response
 }
 
-/// Repeated answers are not kept: a caller that relies on them is told, not left in the dark.
-pub(crate) async fn no_idempotency_key(request: Request, next: Next) -> Response {
-    let Some(key) = request.headers().get("idempotency-key") else {
-        return next.run(request).await;
-    };
-    Problem::new(Code::InvalidHeader, "use header `idempotency-key`: answers are not kept yet")
-        .about("idempotency-key", key.to_str().unwrap_or("?"))
-        .hint("leave it out; `POST /v1/jobs` may be repeated without it: it changes nothing twice")
-        .into_response()
-}
-
 pub(crate) async fn no_route(uri: Uri) -> Problem {
     Problem::new(Code::NotFound, format!("find a route for {}", uri.path()))
         .about("path", uri.path())

@@ -16,6 +16,7 @@ mod body;
 mod cursor;
 mod failure;
 mod guard;
+mod once;
 mod openapi;
 mod query;
 mod route;
@@ -34,7 +35,7 @@ pub fn router(handle: Handle, access: Access) -> Router {
         .fallback(guard::no_route)
         .method_not_allowed_fallback(guard::wrong_method)
         .layer(DefaultBodyLimit::max(body::MAX_BODY_BYTES))
-        .layer(middleware::from_fn(guard::no_idempotency_key))
+        .layer(middleware::from_fn_with_state(handle.clone(), once::once))
         .layer(middleware::from_fn_with_state(access, auth::admit))
         .layer(middleware::from_fn(guard::guard))
         .with_state(handle)

@@ -3,6 +3,7 @@
 use sexton_domain::change::Change;
 
 use crate::driver::{CommitError, Committed, Conflict, Error};
+use crate::once::{Once, Standing};
 use crate::store::Store;
 
 /// Conflicts in a row after which an operation gives up.
@@ -36,13 +37,30 @@ impl<'a> Attempts<'a> {
     ///
     /// When the store fails, or after 32 conflicts in a row.
     pub async fn commit(&mut self, changes: Vec<Change>) -> Result<Option<Committed>, Error> {
-        let conflict = match self.store.commit(changes).await {
+        let conflict = match self.try_once(changes).await {
             Ok(committed) => return Ok(Some(committed)),
             Err(CommitError::Failed(error)) => return Err(error),
             Err(CommitError::Conflict(conflict)) => Some(conflict),
             Err(CommitError::AnswerLost) => None,
         };
         self.again(conflict).map(|()| None)
+    }
+
+    /// Commits; the first batch of a write that is made once carries the record of it, before all else,
+    /// so that a twin runs into it and into nothing else.
+    async fn try_once(&mut self, mut changes: Vec<Change>) -> Result<Committed, CommitError> {
+        let once = Once::current();
+        let record = once.as_ref().and_then(|once| once.record(&changes));
+        let Some((once, record)) = once.zip(record) else {
+            return self.store.commit(changes).await;
+        };
+        changes.insert(0, record);
+        let answer = self.store.commit(changes).await;
+        once.note(&answer);
+        match once.standing() {
+            Standing::Repeated => Err(Error::Repeated.into()),
+            Standing::Open | Standing::Made => answer,
+        }
     }
 
     fn again(&mut self, conflict: Option<Conflict>) -> Result<(), Error> {

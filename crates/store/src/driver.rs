@@ -398,6 +398,9 @@ pub enum Error {
         /// What is wrong with it.
         why: String,
     },
+    /// The write was made before, under the same key: see [`crate::once`].
+    #[error("make a write again: it was made before, under the same key")]
+    Repeated,
     /// The store was closed.
     #[error("use the store: it is closed")]
     Closed,

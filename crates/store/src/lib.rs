@@ -11,6 +11,7 @@ pub mod driver;
 pub mod limits;
 pub mod metrics;
 pub mod nudge;
+pub mod once;
 pub mod page;
 mod store;
 

@@ -18,7 +18,7 @@ use tracing::Instrument;
 
 use crate::attempt::Attempts;
 use crate::driver::{CommitError, Committed, Driver, Error, Monotonic};
-use crate::metrics::Metrics;
+use crate::metrics::{Facts, Metrics};
 use crate::nudge::{Nudges, Topic, Topics};
 
 /// A store, cheap to clone.
@@ -101,14 +101,14 @@ impl Store {
         changes: Vec<Change>,
     ) -> impl Future<Output = Result<Committed, CommitError>> + Send + use<> {
         let changes = self.0.with_deliveries(changes);
-        let topics = Topics::of(&changes);
+        let told = Told::of(&changes);
         let span = tracing::debug_span!("commit", changes = changes.len());
         let since = (self.0.monotonic)();
         let ticket = self.0.driver.commit(changes);
         let inner = Arc::clone(&self.0);
         let settled = async move {
             let answer = ticket.await;
-            inner.settle(&answer, since, &topics);
+            inner.settle(&answer, since, told);
             answer
         };
         settled.instrument(span)
@@ -127,12 +127,12 @@ impl Store {
     pub async fn claim(&self, claims: Vec<Vec<Change>>) -> Vec<Result<Committed, CommitError>> {
         let claims: Vec<_> =
             claims.into_iter().map(|claim| self.0.with_deliveries(claim)).collect();
-        let topics: Vec<Topics> = claims.iter().map(|claim| Topics::of(claim)).collect();
+        let told: Vec<Told> = claims.iter().map(|claim| Told::of(claim)).collect();
         let since = (self.0.monotonic)();
         let span = tracing::debug_span!("claim", runs = claims.len());
         let answers = self.0.driver.claim(claims).instrument(span).await;
-        for (answer, topics) in answers.iter().zip(topics) {
-            self.0.settle(answer, since, &topics);
+        for (answer, told) in answers.iter().zip(told) {
+            self.0.settle(answer, since, told);
         }
         answers
     }
@@ -210,6 +210,18 @@ impl Store {
     }
 }
 
+/// What a batch says, told from it before it is given to the driver.
+struct Told {
+    topics: Topics,
+    facts: Facts,
+}
+
+impl Told {
+    fn of(changes: &[Change]) -> Self {
+        Self { topics: Topics::of(changes), facts: Facts::of(changes) }
+    }
+}
+
 impl Inner {
     /// A batch in which every event is followed by its deliveries: the transactional outbox.
     fn with_deliveries(&self, changes: Vec<Change>) -> Vec<Change> {
@@ -233,13 +245,15 @@ impl Inner {
         &self,
         answer: &Result<Committed, CommitError>,
         since: std::time::Duration,
-        topics: &Topics,
+        told: Told,
     ) {
+        let Told { topics, facts } = told;
         let took = (self.monotonic)().saturating_sub(since);
         match answer {
             Ok(_) => {
                 self.metrics.commit_seconds.observe(took.as_secs_f64());
-                self.nudges.send_all(topics);
+                self.metrics.stored(facts);
+                self.nudges.send_all(&topics);
             }
             Err(CommitError::Conflict(conflict)) => {
                 self.metrics.conflicts.inc();
@@ -250,7 +264,7 @@ impl Inner {
                 tracing::debug!(%error, "commit failed");
                 if *error == CommitError::AnswerLost {
                     // It may be stored: then there is something to do.
-                    self.nudges.send_all(topics);
+                    self.nudges.send_all(&topics);
                 }
             }
         }

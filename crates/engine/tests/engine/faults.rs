@@ -6,11 +6,13 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use crate::support::{World, appears, starts_and_ends};
+use sexton_domain::access::IdempotencyKey;
 use sexton_domain::node::EndReason;
 use sexton_domain::plan::admission::Limits;
-use sexton_domain::run::{Outcome, State};
+use sexton_domain::run::{Outcome, Run, State};
 use sexton_domain::schedule::Schedule;
 use sexton_engine::handle::Error;
+use sexton_engine::once::{Once, Standing};
 use sexton_store_sqlite::{Faults, Point};
 
 /// P7: on a full disk the caller is told, the process stays up, and when there is room again the
@@ -105,4 +107,42 @@ async fn a_lost_answer_never_runs_or_ends_anything_twice() {
         assert_eq!(starts_and_ends(&events), (1, 1), "answer {nth}");
         node.stop(EndReason::Shutdown).await;
     }
+}
+
+/// P5: a write that is asked for under a key is made once, whichever answer of the store is lost, whoever
+/// repeats it; under the key of another caller it is another write.
+#[tokio::test]
+async fn a_write_under_a_key_is_made_once_whatever_is_lost() {
+    let lose = Arc::new(AtomicBool::new(false));
+    let loses = Arc::clone(&lose);
+    let mut world = World::new().agent("a", "true");
+    world.faults = Faults::when(move |point| {
+        point == Point::AfterCommit && loses.swap(false, Ordering::SeqCst)
+    });
+    let node = world.start().await;
+    let job = node.job("j", "a", |_| {}).await;
+    let ask = async |token: Option<u128>| {
+        let token = token.map(|token| uuid::Uuid::from_u128(token).into());
+        let id = IdempotencyKey { token, route: "POST x".to_owned(), key: "k".to_owned() };
+        let once = Once::new(id, "hash".to_owned(), node.handle.now());
+        (once.scope(node.handle.run_job(&job)).await, once.standing())
+    };
+    lose.store(true, Ordering::SeqCst);
+    // The handle finds what it made.
+    let made = ask(None).await.0.unwrap();
+    node.ended(made.id).await;
+    let repeated = |answer: &Result<Run, Error>| {
+        matches!(answer, Err(Error::Store(sexton_store::Error::Repeated)))
+    };
+    let (answer, standing) = ask(None).await;
+    assert!(repeated(&answer) && standing == Standing::Repeated, "{answer:?}");
+    assert_eq!(node.runs(&job).await.len(), 1);
+    for made in 2..4 {
+        let (answer, standing) = ask(Some(made)).await;
+        assert_eq!(standing, Standing::Made);
+        node.ended(answer.unwrap().id).await;
+        assert!(repeated(&ask(Some(made)).await.0));
+        assert_eq!(node.runs(&job).await.len() as u128, made);
+    }
+    node.stop(EndReason::Shutdown).await;
 }

@@ -79,11 +79,13 @@ codes! {
     DeliveryPending 409 "the delivery is still to go out";
     SessionIsolated 409 "the session belongs to one run alone";
     SessionPinned 409 "the session is pinned";
+    AnswerLost 409 "the change was made and its answer was lost";
     StaleRevision 412 "the job has changed since it was read";
     BodyTooLarge 413 "the body is too large";
     UnsupportedMediaType 415 "the body has the wrong content type";
     WrongHost 421 "the request was meant for another host";
     QueueFull 429 "as many turns wait on the session key as may";
+    IdempotencyKeyReused 422 "the key came with another request before";
     Internal 500 "a fault of Sexton itself";
     NotReady 503 "the daemon does not take this now";
     Offline 503 "the daemon is not running";

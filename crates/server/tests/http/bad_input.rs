@@ -227,12 +227,3 @@ async fn a_stop_names_its_reason() {
     world.post("/v1/stop", &unknown).await.problem(Code::UnknownField);
     world.get("/readyz").await.is::<Value>(200);
 }
-
-#[tokio::test]
-async fn a_promise_to_answer_a_repetition_alike_is_not_made() {
-    let world = World::new().await;
-    world.job("talk", "echo").await;
-    let call = world.call("POST", "/v1/jobs/talk/run").header("idempotency-key", "k1");
-    call.send().await.problem(Code::InvalidHeader);
-    assert!(world.get("/v1/runs").await.is::<Page<Value>>(200).items.is_empty());
-}
