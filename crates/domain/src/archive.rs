@@ -20,11 +20,11 @@ pub struct Archive {
     pub ended_at: Option<Timestamp>,
     /// The segment's file name, cut by expiry day.
     pub segment: String,
-    /// First byte of the frame.
+    /// First byte of its two frames: a skippable one with the manifest, and the transcript's.
     pub offset: u64,
-    /// Its length in bytes.
+    /// The length of both in bytes.
     pub length: u64,
-    /// SHA-256 of the frame, in lower-case hex.
+    /// SHA-256 of the first one, in lower-case hex; it holds the SHA-256 of the other.
     pub sha256: String,
     /// How many entries it holds.
     pub entries: u64,

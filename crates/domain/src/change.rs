@@ -48,6 +48,8 @@ pub enum Change {
     Delete(RecordId, Version),
     /// Appends to the transcript of an open session without touching its version.
     Append(Append),
+    /// Gives an ended session that is brought back more of its transcript.
+    Restore(Restore),
     /// Adds a fact to the event log; the driver numbers it.
     Emit(NewEvent),
 }
@@ -62,6 +64,16 @@ pub struct Append {
     pub session: SessionId,
     /// The epoch that owns it.
     pub epoch: Epoch,
+    /// At least one entry, numbered without gaps.
+    pub entries: Vec<Entry>,
+}
+
+/// Entries for the end of the transcript of a session that comes from elsewhere. Conflicts as an
+/// [`Append`] does, unless the session has ended and has exactly `first - 1` entries.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Restore {
+    /// The session.
+    pub session: SessionId,
     /// At least one entry, numbered without gaps.
     pub entries: Vec<Entry>,
 }

@@ -13,6 +13,8 @@
 //! | what becomes of the runs and sessions of a dead node | [`reconcile`] |
 //! | what an edit of a job changes | [`jobs`] |
 //! | what an answer makes of a delivery, and what becomes of a hook | [`deliveries`] |
+//! | what becomes of an ended session | [`sweep`] |
+//! | where archives go, and when they are over | [`archives`] |
 
 use jiff::Timestamp;
 
@@ -20,6 +22,7 @@ use crate::event::Teller;
 use crate::id::Ids;
 
 pub mod admission;
+pub mod archives;
 pub mod deliveries;
 pub mod ending;
 pub mod jobs;
@@ -28,6 +31,7 @@ pub mod reconcile;
 pub mod sessions;
 pub mod slots;
 pub mod succession;
+pub mod sweep;
 pub mod turns;
 
 /// The time of a decision and the source of the ids it needs.

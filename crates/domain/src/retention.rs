@@ -8,6 +8,10 @@ use crate::job::{Retain, Retention};
 use crate::key::SessionKind;
 use crate::session::{EndReason, Session, State};
 
+mod lines;
+
+pub use lines::{Kept, Line, MAX_RUNS_PER_JOB, kept};
+
 /// How long ended sessions of each kind are kept, counted from their end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policies {
@@ -92,7 +96,7 @@ impl Default for Periods {
     }
 }
 
-/// How many newer ended sessions its job has.
+/// How many newer ended sessions its job has, as far as a floor or a cap asks for it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Rank {
     /// Of all of them.
@@ -106,18 +110,20 @@ pub struct Rank {
 pub enum Verdict {
     /// It may go.
     Expired(Rule),
-    /// It stays; with a time, age alone will expire it then.
+    /// It stays; with a time, age alone would expire it then.
     Kept(Rule, Option<Timestamp>),
 }
 
 /// The rule that decided.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Rule {
     /// It has not ended.
     Open,
     /// It is pinned.
     Pinned,
+    /// It was deleted by hand.
+    Discarded,
     /// Its job keeps no more than `max_sessions`.
     MaxSessions,
     /// It is one of the job's newest.
@@ -132,9 +138,25 @@ pub enum Rule {
     Forever,
 }
 
+impl Rule {
+    /// Every rule, in the order in which they are asked.
+    pub const ALL: [Self; 9] = [
+        Self::Open,
+        Self::Pinned,
+        Self::Discarded,
+        Self::MaxSessions,
+        Self::KeepLast,
+        Self::KeepLastFailures,
+        Self::OnFailure,
+        Self::Age,
+        Self::Forever,
+    ];
+}
+
 /// Judges one session by the policies that hold now.
 ///
-/// Floors (`keep_last`, `keep_last_failures`) go before age, the cap (`max_sessions`) before both.
+/// A deletion by hand and the cap (`max_sessions`) go before the floors (`keep_last`,
+/// `keep_last_failures`), and those before age. A pin goes before everything.
 pub fn verdict(
     session: &Session,
     kinds: &Policies,
@@ -148,28 +170,40 @@ pub fn verdict(
     if session.pinned {
         return Verdict::Kept(Rule::Pinned, None);
     }
+    if session.discard.is_some() {
+        return Verdict::Expired(Rule::Discarded);
+    }
     if job.max_sessions.is_some_and(|max| rank.newer >= max) {
         return Verdict::Expired(Rule::MaxSessions);
     }
-    if job.keep_last.is_some_and(|floor| rank.newer < floor) {
-        return Verdict::Kept(Rule::KeepLast, None);
-    }
-    if reason.is_failure()
-        && job.keep_last_failures.is_some_and(|floor| rank.newer_failures < floor)
-    {
-        return Verdict::Kept(Rule::KeepLastFailures, None);
-    }
-    let keep = match job.retain {
-        Some(Retain::OnFailure) if reason == EndReason::Completed => {
-            return Verdict::Expired(Rule::OnFailure);
-        }
-        Some(Retain::Keep(keep)) => keep,
-        Some(Retain::OnFailure) | None => kinds.of(session.kind),
+    let (rule, until) = match job.retain {
+        Some(Retain::OnFailure) if reason == EndReason::Completed => (Rule::OnFailure, Some(at)),
+        Some(Retain::Keep(keep)) => by_age(keep, at),
+        Some(Retain::OnFailure) | None => by_age(kinds.of(session.kind), at),
     };
-    match keep {
-        Keep::Forever => Verdict::Kept(Rule::Forever, None),
-        Keep::For(age) if age.after(at) <= now => Verdict::Expired(Rule::Age),
-        Keep::For(age) => Verdict::Kept(Rule::Age, Some(age.after(at))),
+    match (floor(job, reason, rank), until) {
+        (Some(floor), until) => Verdict::Kept(floor, until),
+        (None, Some(until)) if until <= now => Verdict::Expired(rule),
+        (None, until) => Verdict::Kept(rule, until),
+    }
+}
+
+fn by_age(keep: Keep, ended_at: Timestamp) -> (Rule, Option<Timestamp>) {
+    match keep.until(ended_at) {
+        None => (Rule::Forever, None),
+        until => (Rule::Age, until),
+    }
+}
+
+/// The floor that keeps a session whatever its age.
+fn floor(job: &Retention, reason: EndReason, rank: Rank) -> Option<Rule> {
+    let among = |newer: u32, floor: Option<u32>| floor.is_some_and(|floor| newer < floor);
+    match () {
+        () if among(rank.newer, job.keep_last) => Some(Rule::KeepLast),
+        () if reason.is_failure() && among(rank.newer_failures, job.keep_last_failures) => {
+            Some(Rule::KeepLastFailures)
+        }
+        () => None,
     }
 }
 

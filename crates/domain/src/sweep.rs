@@ -19,6 +19,9 @@ pub struct Reaper {
     pub deletion_held_until: Option<Timestamp>,
     /// The last sweep that came to its end.
     pub last: Option<Summary>,
+    /// What is wrong with the archives, until a sweep finds it right again.
+    #[serde(default)]
+    pub faults: Vec<Fault>,
     /// For compare-and-swap.
     pub version: Version,
 }
@@ -30,6 +33,22 @@ pub struct Reindex {
     pub kind: SessionKind,
     /// The last session that was looked at, from the newest to the oldest; none at the beginning.
     pub after: Option<SessionId>,
+}
+
+impl Reindex {
+    /// All of a kind.
+    pub fn whole(kind: SessionKind) -> Self {
+        Self { kind, after: None }
+    }
+}
+
+/// Something that is wrong with the archives.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fault {
+    /// The segment's name; empty for the folder.
+    pub segment: String,
+    /// For people.
+    pub message: String,
 }
 
 /// What a sweep came to.

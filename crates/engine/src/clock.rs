@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use sexton_domain::duration;
+use sexton_domain::plan::reconcile::ClockJump;
 
 /// Wall time for records, monotonic time for deadlines and measuring.
 #[async_trait]
@@ -51,4 +53,34 @@ impl Clock for SystemClock {
 /// The instant without what is finer than a millisecond: records keep no more.
 pub fn whole_millis(at: Timestamp) -> Timestamp {
     Timestamp::from_millisecond(at.as_millisecond()).unwrap_or(at)
+}
+
+/// A difference between the two clocks that is a jump.
+const JUMP: Duration = Duration::from_secs(60);
+
+/// Watches the wall clock against the monotonic one.
+#[derive(Debug)]
+pub(crate) struct Drift {
+    /// Wall and monotonic time of the last look.
+    last: (Timestamp, Duration),
+}
+
+impl Drift {
+    /// Watches from now on.
+    pub fn new(clock: &dyn Clock) -> Self {
+        Self { last: (clock.now(), clock.monotonic()) }
+    }
+
+    /// What the wall clock did that the monotonic one did not, since the last look.
+    pub fn look(&mut self, clock: &dyn Clock) -> Option<ClockJump> {
+        let (now, monotonic) = (clock.now(), clock.monotonic());
+        let (last, last_monotonic) = std::mem::replace(&mut self.last, (now, monotonic));
+        let passed = duration::Duration::from_std(monotonic.saturating_sub(last_monotonic));
+        let expected = passed.after(last);
+        let by = duration::Duration::between(expected.min(now), expected.max(now));
+        (by.to_std() > JUMP).then_some(match now < expected {
+            true => ClockJump::Back { by },
+            false => ClockJump::Ahead { by },
+        })
+    }
 }

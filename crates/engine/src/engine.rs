@@ -12,15 +12,18 @@ use sexton_domain::node::{EndReason, Epoch, Node, NodeEnd, Owner};
 use sexton_domain::plan::admission::CatchUp;
 use sexton_domain::plan::jobs::{Declared, Empty};
 use sexton_domain::plan::reconcile::{self, BOOT_LOOP, Fence, STABLE_AFTER};
+use sexton_domain::plan::sweep;
 use sexton_store::nudge::Topic;
 use sexton_store::{Error as StoreError, Store};
 use tokio::sync::watch;
 
+use crate::clock::Drift;
 use crate::dispatcher::Dispatcher;
 use crate::env::Env;
 use crate::handle::{Error, Handle, Online, Phase};
 use crate::heartbeat::Heartbeat;
 use crate::hooks::{self, Hooks};
+use crate::reaper::{self, Bell, Reaper};
 use crate::reconciler::{FAILURE_PAUSE, Reconciler};
 use crate::runners::{Runners, Watch};
 use crate::scheduler::Scheduler;
@@ -109,10 +112,12 @@ impl Engine {
                 settings: settings.clone(),
                 runners: runners.clone(),
                 hooks: hooks.clone(),
+                bell: Arc::default(),
+                fence,
             },
         );
         early(handle.clone());
-        let beat = (env.clock.now(), env.clock.monotonic());
+        let (drift, bell) = (Drift::new(&*env.clock), handle.bell());
         let node = Parts { env, store, owner, fence, phase, runners, hooks };
         node.spawn(
             Heartbeat {
@@ -122,7 +127,8 @@ impl Engine {
                 lease,
                 runners: node.runners.clone(),
                 phase: node.phase.clone(),
-                last: beat,
+                drift,
+                jumped: false,
                 stored: None,
             },
             None,
@@ -138,7 +144,7 @@ impl Engine {
             node.phase.send_replace(Phase::Stopped);
             return Err(refused);
         }
-        node.go_to_work(reconciler, &settings, reconcile::catch_up(&earlier));
+        node.go_to_work(reconciler, &settings, bell, reconcile::catch_up(&earlier));
         let phase = node.phase.subscribe();
         Ok(Self { handle, phase })
     }
@@ -203,6 +209,7 @@ async fn join(
         if let Some(jump) = reconcile::clock_at_boot(last_heartbeat, moment.now) {
             tracing::warn!(?jump, "the wall clock does not follow on from the last heartbeat");
             decision.merge(jump.alert(node.epoch, &mut moment));
+            decision.change(sweep::distrusted(&reaper::memory(store).await?, moment.now));
         }
         if reconcile::catch_up(earlier) == CatchUp::Paused {
             decision.merge(reconcile::boot_loop_alert(node.epoch, &mut moment));
@@ -267,6 +274,7 @@ impl Parts {
         &self,
         reconciler: Reconciler,
         settings: &watch::Sender<Arc<Settings>>,
+        bell: Arc<Bell>,
         catch_up: CatchUp,
     ) {
         let scheduler = Scheduler {
@@ -298,6 +306,10 @@ impl Parts {
         self.spawn(Watch(self.runners.clone()), Some(self.store.subscribe(Topic::Cancels)));
         self.spawn(reconciler, None);
         self.hooks.go_to_work();
+        let nudges = bell.nudges();
+        let (env, store) = (self.env.clone(), self.store.clone());
+        let reaper = Reaper::new(env, store, settings.subscribe(), self.phase.subscribe(), bell);
+        self.spawn(reaper, Some(nudges));
         let node = self.clone();
         self.env.tasks.spawn(TaskKind::Drain, async move {
             if AssertUnwindSafe(drain(&node)).catch_unwind().await.is_err() {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use sexton_domain::node::ProcessId;
 use sexton_domain::plan::Moment;
 
+use crate::archive::files::Files;
 use crate::clock::Clock;
 use crate::courier::Courier;
 use crate::entropy::Entropy;
@@ -29,6 +30,8 @@ pub struct Env {
     pub run_files: RunFiles,
     /// How webhooks are posted.
     pub courier: Arc<dyn Courier>,
+    /// Where archives lie.
+    pub archives: Arc<dyn Files>,
     /// Where this is.
     pub host: Arc<Host>,
 }

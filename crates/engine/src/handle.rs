@@ -1,22 +1,27 @@
 //! The handle: everything that the outside may ask of a running engine.
 
+use std::fmt;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use sexton_domain::id::{DeliveryId, JobId, RunId};
+use sexton_domain::id::{DeliveryId, JobId, RunId, SessionId};
 use sexton_domain::job::Job;
 use sexton_domain::name::{AgentName, JobKey};
 use sexton_domain::node::{EndReason, Node, Owner};
 use sexton_domain::plan::admission::Headroom;
 use sexton_domain::plan::jobs::{self, Refused};
+use sexton_domain::plan::reconcile::Fence;
 use sexton_domain::plan::{ending, messages, sessions};
 use sexton_domain::run::Run;
+use sexton_domain::sweep::Reaper;
 use sexton_store::page::Tally;
 use sexton_store::{Stats, Store};
 use tokio::sync::watch;
 
+use crate::archive::files::Files;
 use crate::env::Env;
 use crate::hooks::Hooks;
+use crate::reaper::{self, Bell};
 use crate::runners::Runners;
 use crate::settings::Settings;
 
@@ -29,6 +34,7 @@ mod ledger;
 mod look;
 mod once;
 mod scrape;
+mod sweeps;
 
 pub use conversations::Turn;
 pub use ledger::Ledger;
@@ -85,6 +91,20 @@ pub enum Error {
     /// Not in this phase.
     #[error("change anything while {0:?}")]
     Unavailable(Phase),
+    /// A session that is to be restored has not gone.
+    #[error("restore session {0}: it is in the store")]
+    InStore(SessionId),
+    /// Only a stub of the archive is left.
+    #[error("read the archive of session {session}: it was deleted at {at}")]
+    ArchiveGone {
+        /// The session.
+        session: SessionId,
+        /// When.
+        at: Timestamp,
+    },
+    /// The archive cannot be read.
+    #[error("{0}")]
+    Damaged(String),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] sexton_store::Error),
@@ -114,6 +134,10 @@ pub struct Status {
     pub running: Vec<Run>,
     /// Running runs and open sessions without a live owner; must be none.
     pub ownerless: usize,
+    /// What the reaper remembers: the last sweep, what is held, what is wrong with the archives.
+    pub reaper: Reaper,
+    /// Sessions that are due although nothing keeps them; must be none. Counted up to ten thousand.
+    pub overdue: u64,
     /// What the store occupies.
     pub stats: Stats,
 }
@@ -133,20 +157,23 @@ pub enum Placed {
 #[derive(Debug, Clone)]
 pub struct Handle(Arc<Inner>);
 
-#[derive(Debug)]
 struct Inner {
     store: Store,
     mode: Mode,
 }
 
-#[derive(Debug)]
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle").field("store", &self.store).finish_non_exhaustive()
+    }
+}
+
 enum Mode {
-    Offline { now: Timestamp },
+    Offline { now: Timestamp, archives: Arc<dyn Files> },
     Online(Online),
 }
 
 /// What only a running engine has.
-#[derive(Debug)]
 pub(crate) struct Online {
     pub(crate) env: Env,
     pub(crate) owner: Owner,
@@ -154,12 +181,14 @@ pub(crate) struct Online {
     pub(crate) settings: watch::Sender<Arc<Settings>>,
     pub(crate) runners: Runners,
     pub(crate) hooks: Hooks,
+    pub(crate) bell: Arc<Bell>,
+    pub(crate) fence: Fence,
 }
 
 impl Handle {
     /// For reading a store whose engine is not running.
-    pub fn offline(store: Store, now: Timestamp) -> Self {
-        Self(Arc::new(Inner { store, mode: Mode::Offline { now } }))
+    pub fn offline(store: Store, archives: Arc<dyn Files>, now: Timestamp) -> Self {
+        Self(Arc::new(Inner { store, mode: Mode::Offline { now, archives } }))
     }
 
     pub(crate) fn online(store: Store, online: Online) -> Self {
@@ -169,7 +198,7 @@ impl Handle {
     /// Now, by the engine's clock.
     pub fn now(&self) -> Timestamp {
         match &self.0.mode {
-            Mode::Offline { now } => *now,
+            Mode::Offline { now, .. } => *now,
             Mode::Online(online) => online.env.clock.now(),
         }
     }
@@ -217,7 +246,16 @@ impl Handle {
         };
         let ownerless = read.orphan_runs(living.clone(), 100).await?.len()
             + read.orphan_sessions(living, 100).await?.len();
+        let reaper = reaper::memory(&self.0.store).await?;
+        let overdue = match self.settings() {
+            Some(settings) => {
+                reaper::overdue(&self.0.store, &settings, &reaper, self.now()).await?
+            }
+            None => 0,
+        };
         Ok(Status {
+            reaper,
+            overdue,
             phase: self.phase(),
             node,
             tally: read.tally().await?,

@@ -7,20 +7,20 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use sexton_domain::duration;
 use sexton_domain::node::{EndReason, Node, Owner};
-use sexton_domain::plan::reconcile::{ClockJump, STABLE_AFTER};
+use sexton_domain::plan::reconcile::STABLE_AFTER;
 use sexton_store::{CommitError, Error, Store};
 use tokio::sync::watch;
 
+use crate::clock::Drift;
 use crate::env::Env;
 use crate::handle::Phase;
+use crate::reaper;
 use crate::runners::Runners;
 use crate::tasks::TaskKind;
 use crate::ticker::{Loop, Pass};
 
 /// Heartbeats in one lease.
 const BEATS: u32 = 3;
-/// A difference between the two clocks that is a jump.
-const JUMP: Duration = Duration::from_secs(60);
 
 /// The heartbeat.
 #[derive(Debug)]
@@ -31,8 +31,9 @@ pub struct Heartbeat {
     pub(crate) lease: duration::Duration,
     pub(crate) runners: Runners,
     pub(crate) phase: watch::Sender<Phase>,
-    /// Wall and monotonic time of the last beat.
-    pub(crate) last: (Timestamp, Duration),
+    pub(crate) drift: Drift,
+    /// The wall clock jumped, and the store does not know it yet.
+    pub(crate) jumped: bool,
     /// This epoch's record as the last beat stored it: an idle node does not read it each time. None
     /// when it has to be read.
     pub(crate) stored: Option<Node>,
@@ -45,11 +46,16 @@ impl Loop for Heartbeat {
     }
 
     async fn run_once(&mut self, now: Timestamp) -> Result<Pass, Error> {
-        if let Some(jump) = self.clock_jump(now) {
+        if let Some(jump) = self.drift.look(&*self.env.clock) {
             tracing::warn!(?jump, "the wall clock jumped");
+            self.jumped = true;
             let alert = jump.alert(self.owner.epoch, &mut self.env.moment());
             // An alert that is not stored is in the log all the same.
             drop(self.store.commit_unawaited(alert.changes));
+        }
+        if self.jumped {
+            reaper::distrust(&self.store, &self.env).await?;
+            self.jumped = false;
         }
         let node = match self.stored.take() {
             Some(node) => node,
@@ -87,19 +93,6 @@ impl Heartbeat {
             stable_at: node.stable_at.or(stable.then_some(now)),
             ..node
         }
-    }
-
-    /// What the wall clock did that the monotonic one did not, since the last beat.
-    fn clock_jump(&mut self, now: Timestamp) -> Option<ClockJump> {
-        let monotonic = self.env.clock.monotonic();
-        let (last, last_monotonic) = std::mem::replace(&mut self.last, (now, monotonic));
-        let passed = duration::Duration::from_std(monotonic.saturating_sub(last_monotonic));
-        let expected = passed.after(last);
-        let by = duration::Duration::between(expected.min(now), expected.max(now));
-        (by.to_std() > JUMP).then_some(match now < expected {
-            true => ClockJump::Back { by },
-            false => ClockJump::Ahead { by },
-        })
     }
 
     /// This epoch is over by another's decision: nothing of it may act any more.

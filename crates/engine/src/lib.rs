@@ -3,6 +3,7 @@
 //! Knows no HTTP and no particular database. [`engine::Engine`] brings a node to work,
 //! [`handle::Handle`] is all that the outside may ask of it, [`tasks`] lists every long-lived task.
 
+pub mod archive;
 pub mod clock;
 pub mod courier;
 mod dispatcher;
@@ -17,6 +18,7 @@ pub mod hooks;
 pub mod metrics;
 mod output;
 pub mod process;
+pub mod reaper;
 mod reconciler;
 mod run_files;
 mod runner;

@@ -18,6 +18,8 @@ pub enum TaskKind {
     Runners,
     /// Ends what is dead.
     Reconciler,
+    /// Archives and deletes what is over.
+    Reaper,
     /// Renews the lease.
     Heartbeat,
     /// Takes one run from its claim to its end.
@@ -64,6 +66,7 @@ impl TaskKind {
             | Self::Dispatcher
             | Self::Runners
             | Self::Reconciler
+            | Self::Reaper
             | Self::Heartbeat
             | Self::Hooks
             | Self::Hook => OnFailure::LookAgain,
@@ -76,7 +79,9 @@ impl TaskKind {
     /// Until when it works while the node stops.
     pub const fn at_shutdown(self) -> AtShutdown {
         match self {
-            Self::Scheduler | Self::Dispatcher | Self::Reconciler => AtShutdown::EndsFirst,
+            Self::Scheduler | Self::Dispatcher | Self::Reconciler | Self::Reaper => {
+                AtShutdown::EndsFirst
+            }
             Self::Runners
             | Self::Heartbeat
             | Self::Hooks

@@ -84,9 +84,10 @@ fn problem(error: &Error) -> Problem {
     match error {
         Error::NotFound { what, id } => {
             let hint = match *what {
-                "session" => "`sexton session list --kind all` lists what there is".to_owned(),
                 "delivery" => "`sexton hook deliveries` lists what there is".to_owned(),
                 "event" => "its event is no longer kept: see `retention.events`".to_owned(),
+                "session" => "`sexton session list --kind all` lists what there is, `sexton archive list` what was".to_owned(),
+                "segment" => "`sexton archive verify` reads every segment there is".to_owned(),
                 what => format!("`sexton {what} list` lists what there is"),
             };
             of(Code::NotFound).about("id", id).hint(hint)
@@ -107,6 +108,14 @@ fn problem(error: &Error) -> Problem {
             of(Code::Offline).hint("start the daemon: `sexton serve`")
         }
         Error::Unavailable(_) => of(Code::NotReady).hint("try again; `sexton status` shows why"),
+        Error::InStore(session) => {
+            of(Code::Conflict).hint(format!("`sexton session show {session}` shows it"))
+        }
+        Error::ArchiveGone { .. } => of(Code::NotFound).hint(
+            "its time is over; `archive` under `[retention]` says how long archives are kept",
+        ),
+        Error::Damaged(_) => of(Code::ArchiveDamaged)
+            .hint("`sexton archive verify` names everything that is damaged"),
         Error::Store(StoreError::Corrupt { .. }) => {
             of(Code::Internal).hint("`sexton doctor` names what is broken")
         }

@@ -9,6 +9,7 @@ use sexton_domain::node::EndReason;
 use sexton_domain::plan::jobs::Empty;
 use sexton_domain::plan::reconcile::Fence;
 use sexton_engine::RunFiles;
+use sexton_engine::archive::files::Folder;
 use sexton_engine::clock::Clock as _;
 use sexton_engine::engine::{Declaration, Engine, Start};
 use sexton_engine::env::Env;
@@ -140,6 +141,7 @@ impl Prepared {
             executor: Arc::new(ProcessExecutor::new(shim)),
             run_files: RunFiles::within(self.dir.path()),
             courier: Arc::new(Webhooks::default()),
+            archives: Arc::new(Folder::new(self.dir.path())),
             host: Arc::new(host::here()),
         })
     }

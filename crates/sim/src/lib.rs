@@ -11,6 +11,7 @@
 //! | who runs next, and when the process dies | `crew` |
 //! | what goes wrong with the store | `slow`, `world` |
 //! | the processes | `machine`, `executor` |
+//! | the archives | `shelf` |
 //! | the promises | `promises`, `history`, over the `ledger` |
 
 mod courier;
@@ -28,6 +29,7 @@ mod promises;
 mod report;
 mod script;
 pub mod seeds;
+mod shelf;
 mod slow;
 mod story;
 mod time;

@@ -65,6 +65,7 @@ pub(crate) fn live(world: &mut World, fate: Fate) -> End {
         let order = world.die.fork();
         let time = Arc::clone(&world.time);
         let (machine, diary) = (world.machine.clone(), world.diary.clone());
+        let shelf = world.shelf.clone();
         diary.count("boot");
         diary.note("the gateway starts");
         let main = Life::main(world, clock, &crew, fate);
@@ -83,6 +84,7 @@ pub(crate) fn live(world: &mut World, fate: Fate) -> End {
             }
         };
         machine.gateway_died();
+        shelf.gateway_died();
         crew.dismiss();
         time.end_life();
         end
@@ -275,6 +277,7 @@ fn start(world: &World, clock: Arc<crate::time::LifeClock>, crew: &Crew) -> Star
             executor: world.executor(),
             run_files: RunFiles::in_memory(),
             courier: Arc::new(Acknowledging),
+            archives: Arc::new(world.shelf.clone()),
             host: Arc::new(host),
         },
         settings: world.nature.settings(&world.die),

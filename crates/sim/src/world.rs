@@ -18,6 +18,7 @@ use crate::ledger::Ledger;
 use crate::life::{End, Fate, live};
 use crate::machine::Machine;
 use crate::promises;
+use crate::shelf::Shelf;
 use crate::slow::Manners;
 use crate::time::Time;
 
@@ -34,6 +35,7 @@ pub(crate) struct World {
     pub(crate) diary: Diary,
     pub(crate) machine: Machine,
     pub(crate) disk: Disk,
+    pub(crate) shelf: Shelf,
     pub(crate) die: Arc<Die>,
     pub(crate) manners: Manners,
     /// Nothing goes wrong any more.
@@ -76,6 +78,7 @@ impl World {
             diary,
             machine,
             disk,
+            shelf: Shelf::new(die.fork()),
             die: Arc::new(die),
             manners,
             calm,

@@ -29,6 +29,7 @@ pub(crate) fn apply(db: &Connection, batch: &mut [Change]) -> Result<Committed, 
             Change::Put(record) => record::put(db, record)?,
             Change::Delete(id, version) => record::delete(db, id.clone(), *version)?,
             Change::Append(append) => record::entry::append(db, append)?,
+            Change::Restore(restore) => record::entry::restore(db, restore)?,
             Change::Emit(event) => last_seq = Some(record::event::insert(db, event)?),
         }
     }

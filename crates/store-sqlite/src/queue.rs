@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
-use sexton_domain::change::{Change, Record};
+use sexton_domain::change::{Append, Change, Record, Restore};
 use sexton_store::{Error, Ticket};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
@@ -184,7 +184,9 @@ impl Drop for Turn {
 /// Roughly what a change weighs.
 fn size(change: &Change) -> usize {
     let texts = match change {
-        Change::Append(append) => append.entries.iter().map(|entry| entry.content.len()).sum(),
+        Change::Append(Append { entries, .. }) | Change::Restore(Restore { entries, .. }) => {
+            entries.iter().map(|entry| entry.content.len()).sum()
+        }
         Change::Put(Record::Run(run)) => {
             let prompt = run.input.as_ref().map_or(0, |input| input.prompt.len());
             prompt + run.output.as_ref().map_or(0, String::len)

@@ -155,6 +155,7 @@ macro_rules! conformance {
                 a_put_does_not_move_the_entry_count,
                 an_append_by_another_epoch_is_refused,
                 an_append_to_an_ended_or_unknown_session_is_refused,
+                a_transcript_comes_back_to_an_ended_session_alone_and_without_gaps,
                 concurrent_appends_leave_no_gap_and_no_double,
                 entries_are_read_in_order_from_anywhere,
                 deleting_a_session_deletes_its_transcript_and_no_other,

@@ -1,6 +1,6 @@
 //! Limits: how large the parts of a record may be. Every driver holds the same ones.
 
-use sexton_domain::change::{Append, Change, Record};
+use sexton_domain::change::{Append, Change, Record, Restore};
 use sexton_domain::entry::MAX_ENTRY_BYTES;
 use sexton_domain::job::MAX_PROMPT_BYTES;
 use sexton_domain::run::{MAX_OUTPUT_BYTES, MAX_STDERR_BYTES, Run};
@@ -22,9 +22,11 @@ pub fn check(change: &Change) -> Result<(), Error> {
     match change {
         Change::Put(Record::Job(job)) => fits("a prompt", job.spec.prompt.len(), MAX_PROMPT_BYTES),
         Change::Put(Record::Run(run)) => check_run(run),
-        Change::Append(Append { entries, .. }) => entries
-            .iter()
-            .try_for_each(|entry| fits("an entry", entry.content.len(), MAX_ENTRY_BYTES)),
+        Change::Append(Append { entries, .. }) | Change::Restore(Restore { entries, .. }) => {
+            entries
+                .iter()
+                .try_for_each(|entry| fits("an entry", entry.content.len(), MAX_ENTRY_BYTES))
+        }
         _ => Ok(()),
     }
 }

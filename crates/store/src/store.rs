@@ -4,6 +4,7 @@
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use sexton_domain::archive::Archive;
 use sexton_domain::change::{Change, Record, RecordId};
 use sexton_domain::hook::{self, Delivery, Hook, Subscription};
 use sexton_domain::id::{DeliveryId, JobId, RunId, SessionId};
@@ -193,6 +194,18 @@ impl Store {
     pub async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>, Error> {
         Ok(match self.read().get(RecordId::Delivery(id)).await? {
             Some(Record::Delivery(delivery)) => Some(delivery),
+            _ => None,
+        })
+    }
+
+    /// An archive by its session.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::job`].
+    pub async fn archive(&self, session: SessionId) -> Result<Option<Archive>, Error> {
+        Ok(match self.read().get(RecordId::Archive(session)).await? {
+            Some(Record::Archive(archive)) => Some(archive),
             _ => None,
         })
     }

@@ -169,7 +169,8 @@ pub fn end_session(session: &Session, reason: EndReason, moment: &mut Moment) ->
     let mut decision = Decision::default();
     let event = session::Event::End { at: moment.now, reason };
     if let Ok(state) = session.state.next(event) {
-        let ended = Session { state, ..session.clone() };
+        // The reaper's first look sets the true time, by the policy of then.
+        let ended = Session { state, expires_at: Some(moment.now), ..session.clone() };
         decision.change(moment.tell().session(EventType::SessionEnded, &ended));
         decision.change(ended);
     }

@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
+
 use crate::change::{Decision, Version};
 use crate::event::EventType;
 use crate::id::{JobId, RunId};
@@ -139,6 +141,17 @@ pub fn edit(existing: Existing<'_>, spec: Spec, moment: &mut Moment) -> Result<D
 pub fn remove(existing: Existing<'_>, moment: &mut Moment) -> Result<Decision, Refused> {
     editable(existing.job)?;
     Ok(bury(existing, moment))
+}
+
+/// Removes a job made by command or over HTTP whose last slot was over before this instant; jobs of a
+/// config source stay as long as they are declared. Empty when there is nothing to do.
+pub fn remove_done(existing: Existing<'_>, before: Timestamp, moment: &mut Moment) -> Decision {
+    let Existing { job, active } = existing;
+    let over = job.done_at.is_some_and(|at| at < before) && active.is_empty();
+    match editable(job) {
+        Ok(()) if over => bury(existing, moment),
+        _ => Decision::default(),
+    }
 }
 
 /// Stops a job from running until it is resumed, whoever owns it. Queued and waiting runs are
@@ -364,6 +377,7 @@ fn respec(existing: Existing<'_>, key: &JobKey, spec: Spec, moment: &mut Moment)
     } else if rescheduled {
         decision.merge(slots::forgo(&mut job, Reason::Rescheduled, moment));
     }
+    job.reindex |= before.spec.retention != spec.retention;
     job.spec = spec;
     job.revision += 1;
     job.updated_at = moment.now;

@@ -149,7 +149,8 @@ fn floors_keep_the_newest_and_the_cap_takes_the_oldest_whatever_their_age() {
         max_sessions,
     };
     let (good, bad) = (EndReason::Completed, EndReason::Failed);
-    let kept = |rule| Verdict::Kept(rule, None);
+    // Age alone would have taken it.
+    let kept = |rule| Verdict::Kept(rule, Some(time("11:00")));
     let expired = Verdict::Expired;
     let cases = [
         (good, policy(Some(3), None, None), newer(2), kept(Rule::KeepLast)),
@@ -200,5 +201,21 @@ fn on_failure_takes_what_succeeded_at_once_and_nothing_else() {
     }
     let floor = Retention { keep_last: Some(1), ..job };
     let kept = judge(&session(EndReason::Completed), floor, newer(0), day_later());
-    assert_eq!(kept, Verdict::Kept(Rule::KeepLast, None));
+    assert_eq!(kept, Verdict::Kept(Rule::KeepLast, Some(time("10:00"))));
+}
+
+/// What a person has deleted goes, whatever the policies keep; a pin alone is stronger.
+#[test]
+fn what_was_deleted_by_hand_goes_at_once() {
+    use crate::session::Discard;
+    let keep = Retention {
+        retain: Some(Retain::Keep(Keep::Forever)),
+        keep_last: Some(9),
+        ..Retention::default()
+    };
+    let discarded = Session { discard: Some(Discard::Archive), ..session(EndReason::Deleted) };
+    let judge = |session: &Session| judge(session, keep, newer(0), time("10:00"));
+    assert_eq!(judge(&discarded), Verdict::Expired(Rule::Discarded));
+    let pinned = Session { pinned: true, ..discarded };
+    assert_eq!(judge(&pinned), Verdict::Kept(Rule::Pinned, None));
 }

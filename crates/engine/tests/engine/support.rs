@@ -24,6 +24,7 @@ use sexton_domain::run::Run;
 use sexton_domain::schedule::Schedule;
 use sexton_domain::session::Session;
 use sexton_engine::RunFiles;
+use sexton_engine::archive::files::Folder;
 use sexton_engine::clock::{Clock, SystemClock};
 use sexton_engine::engine::{Engine, Start};
 use sexton_engine::entropy::Entropy;
@@ -119,6 +120,7 @@ impl World {
             executor: Arc::new(executor),
             courier: Arc::new(self.mailbox.clone()),
             run_files: RunFiles::within(self.dir.path()),
+            archives: Arc::new(Folder::new(self.dir.path())),
             host: Arc::new(host),
         };
         let agents = self.agents.iter().map(|(name, agent)| {

@@ -87,6 +87,7 @@ codes! {
     QueueFull 429 "as many turns wait on the session key as may";
     IdempotencyKeyReused 422 "the key came with another request before";
     Internal 500 "a fault of Sexton itself";
+    ArchiveDamaged 500 "an archive cannot be read or written";
     NotReady 503 "the daemon does not take this now";
     Offline 503 "the daemon is not running";
     StoreUnavailable 503 "the store does not answer";

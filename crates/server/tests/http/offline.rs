@@ -1,7 +1,11 @@
 //! The router without a daemon: over a store that is open for reading, within one process.
 
+use std::path::Path;
+use std::sync::Arc;
+
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode};
+use sexton_engine::archive::files::Folder;
 use sexton_engine::handle::Handle;
 use sexton_server::api::{Code, Job, Page, Phase, Problem, Status};
 use sexton_server::{Access, router};
@@ -17,7 +21,8 @@ async fn ask(router: axum::Router, method: &str, path: &str) -> (StatusCode, Vec
 
 #[tokio::test]
 async fn reads_are_answered_without_a_token_and_writes_say_how_to_start_the_daemon() {
-    let handle = Handle::offline(store(), "2026-11-20T18:00:00Z".parse().unwrap());
+    let archives = Arc::new(Folder::new(Path::new("/nowhere")));
+    let handle = Handle::offline(store(), archives, "2026-11-20T18:00:00Z".parse().unwrap());
     let router = router(handle, Access::in_process());
     let (status, body) = ask(router.clone(), "GET", "/v1/status").await;
     assert_eq!(status, 200);

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use sexton_domain::node::{EndReason, ProcessId};
 use sexton_domain::plan::admission::Limits;
 use sexton_domain::plan::reconcile::Fence;
 use sexton_engine::RunFiles;
+use sexton_engine::archive::files::Folder;
 use sexton_engine::clock::{Clock, SystemClock};
 use sexton_engine::courier::{self, Courier, Post};
 use sexton_engine::engine::{Declaration, Engine, Start};
@@ -33,6 +35,7 @@ use sexton_server::api::{Job, Run, RunDetail, RunState};
 use sexton_server::{Access, router, serve, token_sha256};
 use sexton_store::Store;
 use sexton_store_sqlite::{Disk, Options, SqliteDriver};
+use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
@@ -51,6 +54,8 @@ pub struct World {
     pub engine: Engine,
     shutdown: oneshot::Sender<()>,
     server: JoinHandle<std::io::Result<()>>,
+    /// Where archives lie.
+    _dir: TempDir,
 }
 
 pub fn store() -> Store {
@@ -68,7 +73,8 @@ impl World {
     /// With jobs of a config source.
     pub async fn with(jobs: Option<Declaration>) -> Self {
         let store = store();
-        let (env, settings) = (env(), settings());
+        let dir = tempfile::tempdir().unwrap();
+        let (env, settings) = (env(dir.path()), settings());
         let fence = Fence::Exclusive;
         let start = Start { store: store.clone(), env, settings, jobs, fence };
         let engine = Engine::start(start).await.unwrap();
@@ -82,7 +88,7 @@ impl World {
             let _ = stopped.await;
         });
         let server = tokio::spawn(served);
-        Self { store, handle, address, engine, shutdown, server }
+        Self { store, handle, address, engine, shutdown, server, _dir: dir }
     }
 
     /// A request with the token.
@@ -157,7 +163,7 @@ impl World {
     }
 }
 
-fn env() -> Env {
+fn env(data_dir: &Path) -> Env {
     let host = Host {
         name: "here".to_owned(),
         process: ProcessId { pid: 4711, started: 1 },
@@ -171,6 +177,7 @@ fn env() -> Env {
         executor: Arc::new(Pretended),
         run_files: RunFiles::in_memory(),
         courier: Arc::new(Acknowledging),
+        archives: Arc::new(Folder::new(data_dir)),
         host: Arc::new(host),
     }
 }

@@ -1,5 +1,8 @@
 //! Without a daemon: the store, open for reading, behind the same routes.
 
+use std::sync::Arc;
+
+use sexton_engine::archive::files::Folder;
 use sexton_engine::clock::Clock as _;
 use sexton_engine::handle::Handle;
 use sexton_server::Access as Who;
@@ -35,5 +38,6 @@ pub async fn router(
     })?;
     let shown = config.database.display();
     output.note(format_args!("the daemon is not running; reading {shown} directly"));
-    Ok(sexton_server::router(Handle::offline(store, now), Who::in_process()))
+    let archives = Arc::new(Folder::new(dir.path()));
+    Ok(sexton_server::router(Handle::offline(store, archives, now), Who::in_process()))
 }

@@ -23,7 +23,7 @@ use sexton_domain::retry::Backoff;
 use sexton_domain::run::{Cause, Input, Outcome, Reason, Run, State};
 use sexton_domain::schedule::Schedule;
 use sexton_domain::session::{EndReason, OpenReason, Session};
-use sexton_domain::sweep::{Reaper, Reindex, Summary};
+use sexton_domain::sweep::{Fault, Reaper, Reindex, Summary};
 use sexton_domain::usage::{Tokens, Usage};
 use sexton_domain::{job, node, run, session};
 
@@ -315,6 +315,7 @@ impl Make {
             reindex: vec![Reindex { kind: SessionKind::Chat, after }],
             deletion_held_until: Some(at(3600)),
             last: Some(last),
+            faults: vec![Fault { segment: String::new(), message: "it is full".to_owned() }],
             version: Version::NEW,
         }
     }

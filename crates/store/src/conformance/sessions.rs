@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sexton_domain::change::{Append, Change, RecordId, Version};
+use sexton_domain::change::{Append, Change, RecordId, Restore, Version};
 use sexton_domain::session::{EndReason, Session, State};
 
 use super::World;
@@ -117,6 +117,29 @@ pub async fn an_append_by_another_epoch_is_refused(world: World) {
     world.put(taken.clone()).await;
     assert_eq!(world.conflict(vec![append(&session, 1, &["x"])]).await, refused(&session, 1));
     world.store(vec![append(&taken, 1, &["mine"])]).await;
+}
+
+/// P1: a restored transcript is as gap-free as any, and nothing but a restore reaches behind an end.
+pub async fn a_transcript_comes_back_to_an_ended_session_alone_and_without_gaps(world: World) {
+    let open = world.make.session("agent:main:main");
+    let give = |first: u64, texts: &[&str]| {
+        let entries = (first..).zip(texts).map(|(seq, text)| entry(seq, *text)).collect();
+        Change::Restore(Restore { session: open.id, entries })
+    };
+    assert_eq!(world.conflict(vec![give(1, &["x"])]).await, refused(&open, 1));
+    world.put(open.clone()).await;
+    assert_eq!(world.conflict(vec![give(1, &["x"])]).await, refused(&open, 1));
+    let over = ended_session(open.clone(), EndReason::Shutdown);
+    world.put(Session { version: Version(1), ..over.clone() }).await;
+    for first in [0, 2] {
+        assert_eq!(world.conflict(vec![give(first, &["x"])]).await, refused(&over, first));
+    }
+    world.store(vec![give(1, &["one", "two"])]).await;
+    world.store(vec![give(3, &["three"])]).await;
+    assert_eq!(world.conflict(vec![give(3, &["again"])]).await, refused(&over, 3));
+    let stored = world.session(over.id).await;
+    assert_eq!((stored.entry_count, stored.bytes, stored.version), (3, 11, Version(2)));
+    assert_eq!(world.entries(&over).await.len(), 3);
 }
 
 /// P2: nothing comes after the end.

@@ -1,0 +1,176 @@
+//! Which segment takes an archive, and what becomes of segments and archives whose time is over.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use crate::archive::{Archive, Segment};
+use crate::change::{Decision, Version};
+use crate::session::Session;
+
+/// A segment that has grown to this many bytes takes no more frames; its next part does.
+pub const MAX_SEGMENT_BYTES: u64 = 256 * 1024 * 1024;
+
+/// The segment for archives that may be deleted after an instant, or never: the open part of its day,
+/// or a new one. `unusable` are the names of files that are damaged, or that the store does not know.
+pub fn segment_for(
+    segments: &[Segment],
+    delete_after: Option<Timestamp>,
+    unusable: &BTreeSet<String>,
+    now: Timestamp,
+) -> Segment {
+    let day = day(delete_after);
+    let mut part = 1;
+    loop {
+        let name = format!("{day}.{part:03}.zst");
+        let known = segments.iter().find(|segment| segment.name == name);
+        match known {
+            _ if unusable.contains(&name) => {}
+            Some(segment) if segment.is_open() => return segment.clone(),
+            Some(_) => {}
+            None => return new_segment(name, now),
+        }
+        part += 1;
+    }
+}
+
+fn day(delete_after: Option<Timestamp>) -> String {
+    match delete_after {
+        Some(at) => at.to_zoned(TimeZone::UTC).date().to_string(),
+        None => "forever".to_owned(),
+    }
+}
+
+fn new_segment(name: String, now: Timestamp) -> Segment {
+    Segment {
+        name,
+        committed_bytes: 0,
+        frames: 0,
+        delete_after: None,
+        created_at: now,
+        deleted_at: None,
+        version: Version::NEW,
+    }
+}
+
+impl Segment {
+    /// Whether it takes more frames.
+    fn is_open(&self) -> bool {
+        self.deleted_at.is_none() && self.committed_bytes < MAX_SEGMENT_BYTES
+    }
+
+    /// Whether its file goes: the time of all its archives is over.
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        self.deleted_at.is_none() && self.delete_after.is_some_and(|at| at <= now)
+    }
+
+    /// The segment with more frames at its end.
+    pub fn grown(&self, frames: u64, bytes: u64, delete_after: Option<Timestamp>) -> Self {
+        Self {
+            committed_bytes: self.committed_bytes + bytes,
+            frames: self.frames + frames,
+            delete_after: self.delete_after.max(delete_after),
+            ..self.clone()
+        }
+    }
+
+    /// What is left of it once its file is gone.
+    pub fn deleted(&self, now: Timestamp) -> Self {
+        Self { deleted_at: Some(now), ..self.clone() }
+    }
+}
+
+impl Archive {
+    /// Whether its transcript can still be read.
+    pub fn is_there(&self) -> bool {
+        self.deleted_at.is_none()
+    }
+
+    /// What is left of it once its frame is gone.
+    pub fn stub(&self, now: Timestamp) -> Self {
+        Self { deleted_at: self.deleted_at.or(Some(now)), ..self.clone() }
+    }
+
+    /// What is left of it once its frame is erased because somebody wanted it gone: not even its key.
+    pub fn erased(&self, now: Timestamp) -> Self {
+        Self { key: None, ..self.stub(now) }
+    }
+}
+
+/// Turns archives whose segment is over into stubs; the file goes after that.
+pub fn bury(archives: &[Archive], now: Timestamp) -> Decision {
+    let mut decision = Decision::default();
+    for archive in archives.iter().filter(|archive| archive.is_there()) {
+        decision.change(archive.stub(now));
+    }
+    decision
+}
+
+/// A session as it comes back from its archive: ended as it was, without entries yet, and pinned, or
+/// the next sweep would take it again.
+pub fn restored(archived: &Session) -> Session {
+    Session {
+        entry_count: 0,
+        bytes: 0,
+        pinned: true,
+        hold: None,
+        closing: None,
+        discard: None,
+        // Without its pin it is looked at.
+        expires_at: archived.ended_at(),
+        version: Version::NEW,
+        ..archived.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::fixtures::time;
+
+    fn at(text: &str) -> Option<Timestamp> {
+        Some(text.parse().unwrap())
+    }
+
+    fn pick(segments: &[Segment], delete_after: Option<Timestamp>, unusable: &[&str]) -> String {
+        let unusable = unusable.iter().map(ToString::to_string).collect();
+        segment_for(segments, delete_after, &unusable, time("10:00")).name
+    }
+
+    /// P6: archives that expire on one day share a file, so that one unlink deletes them.
+    #[test]
+    fn archives_are_cut_by_the_day_on_which_they_expire() {
+        assert_eq!(pick(&[], at("2026-04-01T10:00:00Z"), &[]), "2026-04-01.001.zst");
+        assert_eq!(pick(&[], at("2026-04-01T23:59:59.999Z"), &[]), "2026-04-01.001.zst");
+        assert_eq!(pick(&[], at("2026-04-02T00:00:00Z"), &[]), "2026-04-02.001.zst");
+        assert_eq!(pick(&[], None, &[]), "forever.001.zst");
+    }
+
+    #[test]
+    fn a_part_that_is_full_or_gone_or_damaged_takes_no_more() {
+        let part = |name: &str| new_segment(name.to_owned(), time("09:00"));
+        let open = part("forever.001.zst");
+        assert_eq!(pick(std::slice::from_ref(&open), None, &[]), "forever.001.zst");
+        let full = Segment { committed_bytes: MAX_SEGMENT_BYTES, ..open.clone() };
+        assert_eq!(pick(&[full], None, &[]), "forever.002.zst");
+        let gone = open.deleted(time("09:30"));
+        assert_eq!(pick(&[gone.clone(), part("forever.002.zst")], None, &[]), "forever.002.zst");
+        assert_eq!(pick(&[open], None, &["forever.001.zst"]), "forever.002.zst");
+        let strangers = ["forever.001.zst", "forever.002.zst"];
+        assert_eq!(pick(&[], None, &strangers), "forever.003.zst");
+    }
+
+    /// P6: a file is deleted when the time of its last archive is over, not before.
+    #[test]
+    fn a_segment_is_over_with_the_last_of_its_archives() {
+        let segment = new_segment("2026-04-01.001.zst".to_owned(), time("09:00"));
+        let segment = segment.grown(2, 100, at("2026-04-01T10:00:00Z"));
+        let segment = segment.grown(1, 50, at("2026-04-01T09:00:00Z"));
+        assert_eq!((segment.frames, segment.committed_bytes), (3, 150));
+        assert!(!segment.is_over("2026-04-01T09:59:59Z".parse().unwrap()));
+        assert!(segment.is_over("2026-04-01T10:00:00Z".parse().unwrap()));
+        let forever = new_segment("forever.001.zst".to_owned(), time("09:00")).grown(1, 1, None);
+        assert!(!forever.is_over(Timestamp::MAX));
+    }
+}

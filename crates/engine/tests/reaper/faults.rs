@@ -1,0 +1,223 @@
+//! What goes wrong: folders, segments, bytes, clocks.
+
+use std::fs;
+use std::sync::atomic::Ordering;
+
+use sexton_domain::archive::Archive;
+use sexton_domain::key::SessionKind;
+use sexton_domain::session::{HoldReason, Session};
+use sexton_engine::handle::Error;
+
+use crate::make::ended;
+use crate::yard::{Keeper, Yard};
+
+async fn over(keeper: &Keeper, texts: &[&str]) -> Session {
+    let session = ended(SessionKind::Run, keeper.ago("2d"));
+    keeper.bury(&session, texts).await;
+    session
+}
+
+async fn archived(keeper: &Keeper, texts: &[&str]) -> Archive {
+    let session = over(keeper, texts).await;
+    assert_eq!(keeper.sweep().await.summary.archived, 1);
+    keeper.archive(session.id).await
+}
+
+/// A session that is held is looked at as if its hold were over.
+async fn retry(keeper: &Keeper, session: &Session) {
+    let stored = keeper.session(session.id).await.unwrap();
+    assert_eq!(stored.hold.as_ref().map(|hold| hold.reason), Some(HoldReason::ArchiveFailed));
+    assert!(stored.look_at().is_some_and(|at| keeper.now() < at), "it left the due index");
+    keeper.put(vec![Session { hold: None, ..stored }.into()]).await;
+}
+
+/// P6: where archives cannot be written, nothing is lost and everything else goes on.
+#[tokio::test]
+async fn a_folder_that_cannot_be_written_holds_sessions_and_nothing_else() {
+    let yard = Yard::new();
+    let keeper = yard.start().await;
+    let session = over(&keeper, &["precious"]).await;
+    let run = crate::make::run(keeper.ago("91d"));
+    keeper.put(vec![run.clone().into()]).await;
+    // Root may write into a folder without permissions, but nobody into a file that is no folder.
+    fs::write(yard.archives(), "not a folder").unwrap();
+    let report = keeper.sweep().await;
+    assert_eq!((report.summary.reaped, report.summary.records), (0, 1), "{report:?}");
+    assert_eq!(report.held, [(HoldReason::ArchiveFailed, 1)].into());
+    assert_eq!(report.faults.len(), 1, "{report:?}");
+    let status = keeper.handle.status().await.unwrap();
+    assert_eq!((status.reaper.faults.len(), status.overdue), (1, 0));
+    assert_eq!(keeper.transcript(session.id).await, ["precious"]);
+    fs::remove_file(yard.archives()).unwrap();
+    retry(&keeper, &session).await;
+    let report = keeper.sweep().await;
+    assert_eq!((report.summary.archived, report.faults.len()), (1, 0), "{report:?}");
+    assert_eq!(keeper.archived(session.id).await, ["precious"]);
+    keeper.stop().await;
+}
+
+/// P6: the disk of the archives is full.
+#[tokio::test]
+async fn a_full_disk_holds_what_is_to_be_archived() {
+    let yard = Yard::new();
+    let keeper = yard.start().await;
+    let before = archived(&keeper, &["before"]).await;
+    yard.files.full.store(true, Ordering::SeqCst);
+    let sessions = [over(&keeper, &["one"]).await, over(&keeper, &["two"]).await];
+    let report = keeper.sweep().await;
+    assert_eq!(report.held, [(HoldReason::ArchiveFailed, 2)].into());
+    assert!(report.faults[0].message.contains("no storage space"), "{report:?}");
+    yard.files.full.store(false, Ordering::SeqCst);
+    for session in &sessions {
+        retry(&keeper, session).await;
+    }
+    assert_eq!(keeper.sweep().await.summary.archived, 2);
+    assert_eq!(keeper.archived(before.session).await, ["before"]);
+    assert_eq!(keeper.archived(sessions[1].id).await, ["two"]);
+    keeper.stop().await;
+}
+
+/// P1: what was written and never committed is cut off, and nothing before it.
+#[tokio::test]
+async fn a_crash_between_the_archive_and_the_commit_leaves_nothing_and_loses_nothing() {
+    let yard = Yard::new();
+    let keeper = yard.start().await;
+    let first = archived(&keeper, &["first"]).await;
+    keeper.stop().await;
+    let path = yard.archives().join(&first.segment);
+    let committed = fs::read(&path).unwrap();
+    let half_written = [&committed[..], &committed[..committed.len() / 2]].concat();
+    fs::write(&path, half_written).unwrap();
+    let keeper = yard.start().await;
+    assert_eq!(fs::read(&path).unwrap(), committed, "the boot cut it off");
+    // And so does whoever opens it.
+    fs::write(&path, [&committed[..], b"more"].concat()).unwrap();
+    let second = archived(&keeper, &["second"]).await;
+    assert_eq!((&second.segment, second.offset), (&first.segment, committed.len() as u64));
+    assert_eq!(fs::read(&path).unwrap()[..committed.len()], committed);
+    let checkup = keeper.handle.check_segment(&first.segment).await.unwrap();
+    assert_eq!((checkup.sound, checkup.findings), (2, vec![]));
+    keeper.stop().await;
+}
+
+/// A segment that is lost or cut short is named; others are written and read.
+#[tokio::test]
+async fn a_lost_or_truncated_segment_is_named_and_not_written_to() {
+    let yard = Yard::new();
+    let keeper = yard.start().await;
+    let first = archived(&keeper, &["first"]).await;
+    let second = archived(&keeper, &["second"]).await;
+    assert_eq!(first.segment, second.segment);
+    let path = yard.archives().join(&first.segment);
+    let bytes = fs::read(&path).unwrap();
+    fs::write(&path, &bytes[..bytes.len() - 3]).unwrap();
+    let third = archived(&keeper, &["third"]).await;
+    assert_eq!(third.segment, first.segment.replace("001", "002"));
+    let faults = keeper.handle.status().await.unwrap().reaper.faults;
+    assert_eq!(faults.len(), 1);
+    assert_eq!(faults[0].segment, first.segment);
+    let checkup = keeper.handle.check_segment(&first.segment).await.unwrap();
+    assert_eq!(checkup.sound, 1);
+    let findings: Vec<_> = checkup.findings.iter().map(|finding| finding.session).collect();
+    assert_eq!(findings, [None, Some(second.session)]);
+    assert_eq!(keeper.archived(first.session).await, ["first"]);
+    fs::remove_file(&path).unwrap();
+    assert_eq!(keeper.sweep().await.faults[0].message, "its file is missing");
+    let lost = keeper.handle.archived_entries(first.session, 0, 10).await;
+    assert!(matches!(lost, Err(Error::Damaged(_))), "{lost:?}");
+    assert_eq!(keeper.archived(third.session).await, ["third"]);
+    keeper.stop().await;
+}
+
+/// Every single flipped byte is found, named with its session, and costs no other session.
+#[tokio::test]
+async fn a_flipped_byte_is_named_and_the_rest_stays_readable() {
+    let yard = Yard::new();
+    let keeper = yard.start().await;
+    let archives = [
+        archived(&keeper, &["first"]).await,
+        archived(&keeper, &["second", "with", "more"]).await,
+        archived(&keeper, &["third"]).await,
+    ];
+    let hit = &archives[1];
+    let path = yard.archives().join(&hit.segment);
+    let sound = fs::read(&path).unwrap();
+    for at in (hit.offset..hit.offset + hit.length).step_by(7) {
+        let mut bytes = sound.clone();
+        bytes[at as usize] ^= 0x10;
+        fs::write(&path, bytes).unwrap();
+        let checkup = keeper.handle.check_segment(&hit.segment).await.unwrap();
+        assert_eq!(checkup.sound, 2, "byte {at}");
+        assert_eq!(checkup.findings.len(), 1, "byte {at}: {checkup:?}");
+        assert_eq!(checkup.findings[0].session, Some(hit.session));
+        assert!(checkup.findings[0].what.contains(&hit.segment), "{checkup:?}");
+        assert_eq!(keeper.archived(archives[2].session).await, ["third"]);
+        let refused = keeper.handle.restore_session(hit.session).await;
+        assert!(matches!(refused, Err(Error::Damaged(_))), "{refused:?}");
+        assert!(!keeper.is_stored(hit.session).await, "what is damaged is not believed");
+    }
+    keeper.stop().await;
+}
+
+/// Files that are not ours are named and left alone.
+#[tokio::test]
+async fn unknown_files_are_named_and_never_touched() {
+    let yard = Yard::new();
+    let keeper = yard.start().await;
+    let first = archived(&keeper, &["first"]).await;
+    let stranger = yard.archives().join(first.segment.replace("001", "002"));
+    fs::write(&stranger, "somebody else's").unwrap();
+    let known = keeper.handle.segments().await.unwrap();
+    assert_eq!(known.strangers, [first.segment.replace("001", "002")]);
+    fs::remove_file(yard.archives().join(&first.segment)).unwrap();
+    let second = archived(&keeper, &["second"]).await;
+    assert_eq!(second.segment, first.segment.replace("001", "003"));
+    assert_eq!(fs::read(&stranger).unwrap(), b"somebody else's");
+    keeper.stop().await;
+}
+
+/// A transcript that cannot be read costs nobody else his archive.
+#[tokio::test]
+async fn a_transcript_with_a_gap_is_held_and_the_others_go() {
+    let yard = Yard::new();
+    let keeper = yard.start().await;
+    let broken = over(&keeper, &["one", "two", "three"]).await;
+    let whole = over(&keeper, &["whole"]).await;
+    keeper.stop().await;
+    let db = rusqlite::Connection::open(yard.dir.path().join("sexton.db")).unwrap();
+    assert_eq!(db.execute("DELETE FROM entry WHERE seq = 2", []).unwrap(), 1);
+    drop(db);
+    let keeper = yard.start().await;
+    assert!(!keeper.is_stored(whole.id).await);
+    let stored = keeper.session(broken.id).await.unwrap();
+    assert_eq!(stored.hold.map(|hold| hold.reason), Some(HoldReason::ArchiveFailed));
+    keeper.stop().await;
+}
+
+/// P6: a wall clock that jumps by years deletes nothing for an hour, whichever way it goes.
+#[tokio::test]
+async fn a_clock_that_jumps_deletes_nothing_for_an_hour() {
+    let yard = Yard::new();
+    let keeper = yard.start().await;
+    let young = ended(SessionKind::Run, keeper.ago("1h"));
+    keeper.bury(&young, &["x"]).await;
+    yard.clock.jump(3650);
+    let report = keeper.sweep().await;
+    assert_eq!(report.summary.reaped, 0);
+    let until = report.held_until.unwrap();
+    assert!(keeper.now() < until);
+    assert_eq!(keeper.handle.status().await.unwrap().overdue, 0, "the hold is the reason");
+    assert_eq!(keeper.sweep().await.held_until, Some(until), "still the same hour");
+    assert!(keeper.is_stored(young.id).await);
+    yard.clock.jump(-3650);
+    assert!(keeper.sweep().await.held_until.is_some());
+    keeper.stop().await;
+    // A boot notices as well: before its last heartbeat, or long after it.
+    for days in [-30, 60] {
+        yard.clock.jump(days);
+        let keeper = yard.start().await;
+        assert!(keeper.sweep().await.held_until.is_some(), "{days}");
+        assert!(keeper.is_stored(young.id).await);
+        keeper.stop().await;
+    }
+}

@@ -1,0 +1,9 @@
+//! The reaper of a whole engine on a real SQLite file, with archives in real files.
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests, too")]
+
+mod archives;
+mod faults;
+mod make;
+mod records;
+mod sessions;
+mod yard;
