@@ -8,7 +8,7 @@ use anyhow::{Context as _, ensure};
 use crate::crash::{self, Crash};
 use crate::demo::{self, Demo};
 use crate::paint::{Ink, paint};
-use crate::{Verdict, gateway, needs};
+use crate::{Verdict, gateway, needs, peers};
 
 /// Runs all of it.
 pub fn run() -> anyhow::Result<Verdict> {
@@ -16,6 +16,8 @@ pub fn run() -> anyhow::Result<Verdict> {
     step("format", &["fmt", "--all", "--check"])?;
     let lints = ["--all-targets", "--all-features", "--", "-D", "warnings"];
     step("lints", &[&["clippy", "--workspace"], &lints[..]].concat())?;
+    heading("what tests talk to");
+    answer("what tests talk to", peers::run()?)?;
     tests()?;
     step("examples in the documentation", &["test", "--doc", "--workspace", "--all-features"])?;
     documentation()?;

@@ -14,6 +14,7 @@ pub mod hooks;
 pub mod http;
 pub mod needs;
 pub mod paint;
+pub mod peers;
 pub mod process;
 pub mod signature;
 pub mod sim;

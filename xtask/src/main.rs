@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xtask::{Verdict, bench, check, crash, demo, sim};
+use xtask::{Verdict, bench, check, crash, demo, peers, sim};
 
 /// Developer commands of Sexton.
 #[derive(Debug, Parser)]
@@ -19,6 +19,8 @@ enum Command {
     Demo(demo::Demo),
     /// Run everything that CI runs, up to the first failure
     Test,
+    /// Install the programs of others that tests talk to, below target/
+    Peers,
     /// Run the engine on a virtual clock with faults from a seed
     Sim(sim::Sim),
     /// Kill the gateway in the middle of forty runs, again and again, and audit what it left
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
     let verdict = match Cli::parse().command {
         Command::Demo(demo) => demo::run(&demo),
         Command::Test => check::run(),
+        Command::Peers => peers::run(),
         Command::Sim(sim) => sim::run(&sim),
         Command::Crash(crash) => crash::run(&crash),
         Command::Bench(bench) => bench::run(&bench),

@@ -5,5 +5,7 @@
 mod commands;
 mod config;
 mod daemon;
+mod receiver;
 mod support;
 mod usage;
+mod webhooks;
