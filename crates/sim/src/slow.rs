@@ -232,7 +232,7 @@ impl<D: Driver> Driver for Slow<D> {
         due_deliveries(hook: HookName, now: Timestamp, limit: u32) -> Vec<(Delivery, Event)>;
         next_delivery(hook: HookName) -> Option<Timestamp>;
         oldest_deliveries(hook: HookName, limit: u32) -> Vec<Delivery>;
-        lane(hook: HookName, session: SessionId, limit: u32) -> Vec<Delivery>;
+        lanes(hook: HookName, sessions: Vec<SessionId>, limit: u32) -> Vec<Delivery>;
         deliveries(filter: DeliveryFilter, page: PageRequest<DeliveryId>) -> Page<Delivery, DeliveryId>;
         undelivered(sessions: Vec<SessionId>) -> Vec<SessionId>;
         continued(sessions: Vec<SessionId>) -> Vec<SessionId>;

@@ -255,14 +255,14 @@ impl Driver for SqliteDriver {
         .await
     }
 
-    async fn lane(
+    async fn lanes(
         &self,
         hook: HookName,
-        session: SessionId,
+        sessions: Vec<SessionId>,
         limit: u32,
     ) -> Result<Vec<Delivery>, Error> {
-        self.read("list the deliveries of a lane", move |view| {
-            read::deliveries::lane(view, &hook, session, limit)
+        self.read("list the first deliveries of lanes", move |view| {
+            read::deliveries::lanes(view, &hook, sessions, limit)
         })
         .await
     }

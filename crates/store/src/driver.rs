@@ -168,11 +168,12 @@ pub trait Driver: Send + Sync + 'static {
     /// Pending deliveries of a hook in the order of their events, the oldest first.
     async fn oldest_deliveries(&self, hook: HookName, limit: u32) -> Result<Vec<Delivery>, Error>;
 
-    /// All deliveries of one hook and session in the order of their events.
-    async fn lane(
+    /// The first deliveries of one hook and each of these sessions, at most `limit` a session, in the
+    /// order of their events.
+    async fn lanes(
         &self,
         hook: HookName,
-        session: SessionId,
+        sessions: Vec<SessionId>,
         limit: u32,
     ) -> Result<Vec<Delivery>, Error>;
 

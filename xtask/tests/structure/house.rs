@@ -73,3 +73,21 @@ fn every_dependency_takes_its_version_from_the_workspace() {
     }
     expect_none("versions stand in the root Cargo.toml alone:", &findings);
 }
+
+/// Events that are committed around the handle would be told to no hook.
+#[test]
+fn nobody_commits_around_the_handle_of_the_store() {
+    let around = [".read().commit(", ".read().claim("];
+    let mut findings = Vec::new();
+    for file in crate::workspace::files() {
+        let product = ["crates/engine/", "crates/server/", "crates/sexton/"];
+        if !product.iter().any(|crate_path| file.path.contains(crate_path)) {
+            continue;
+        }
+        let bare: String = file.text.split_whitespace().collect();
+        for call in around.iter().filter(|call| bare.contains(**call)) {
+            findings.push(format!("{}: {call}", file.path));
+        }
+    }
+    expect_none("commits go through `Store`, which adds the deliveries:", &findings);
+}

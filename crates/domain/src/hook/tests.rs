@@ -145,6 +145,20 @@ fn a_wait_is_the_backoff_give_or_take_a_fifth_and_always_the_same() {
     assert!(waits.len() > 100, "they do not come back all at once");
 }
 
+/// P3: a hook that fails for a day is told when it works again.
+#[test]
+fn the_default_tries_outlast_a_day_of_failures_and_end_before_a_week() {
+    let hook = Subscription { max_attempts: 20, ..told("h", &[]) };
+    let mut ids = Ids::new(time("10:00"), 3);
+    for _ in 0..50 {
+        let delivery = DeliveryId::of(ids.mint(), &hook.hook);
+        let waits =
+            (1..hook.max_attempts).map(|failures| hook.wait(delivery, failures).as_millis());
+        let hours = waits.sum::<u64>() / 3_600_000;
+        assert!((24..7 * 24).contains(&hours), "{hours}");
+    }
+}
+
 /// Interface §6, to the letter.
 #[test]
 fn the_envelope_has_the_fields_of_the_interface_in_their_order() {

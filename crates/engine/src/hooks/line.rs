@@ -30,6 +30,8 @@ const MAX_UNSETTLED: usize = 1024;
 const STREAK: u32 = 5;
 /// The longest time that a hook is left alone; then one try finds out.
 const MAX_REST: Duration = Duration::from_secs(60);
+/// The start of a session is among the first of its lane: its run's start may come before it.
+const LANE_BEGIN: u32 = 4;
 /// How soon a hook is looked at again some of whose due deliveries are on their way.
 const BUSY_PAUSE: Duration = Duration::from_secs(1);
 
@@ -142,10 +144,14 @@ impl Line {
             return Ok(starts);
         }
         let ends = due.iter().filter(|(_, event)| event.fact.kind == EventType::SessionEnded);
-        for session in ends.filter_map(|(delivery, _)| delivery.session) {
-            let lane = self.hooks.0.store.read().lane(self.name.clone(), session, PAGE).await?;
-            let start = |it: &Delivery| it.event_type == Some(EventType::SessionStarted);
-            starts.extend(lane.into_iter().find(start).map(|start| (session, start)));
+        let sessions: Vec<_> = ends.filter_map(|(delivery, _)| delivery.session).collect();
+        if !sessions.is_empty() {
+            let read = self.hooks.0.store.read();
+            for delivery in read.lanes(self.name.clone(), sessions, LANE_BEGIN).await? {
+                if delivery.event_type == Some(EventType::SessionStarted) {
+                    starts.extend(delivery.session.map(|session| (session, delivery)));
+                }
+            }
         }
         Ok(starts)
     }

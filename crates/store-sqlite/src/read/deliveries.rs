@@ -60,15 +60,19 @@ pub(crate) fn oldest(view: &View<'_>, hook: &HookName, limit: u32) -> Result<Vec
     view.list(OLDEST, vec![codec::text(hook.as_str())], at_most(limit))
 }
 
-/// See [`sexton_store::Driver::lane`].
-pub(crate) fn lane(
+/// See [`sexton_store::Driver::lanes`].
+pub(crate) fn lanes(
     view: &View<'_>,
     hook: &HookName,
-    session: SessionId,
+    sessions: Vec<SessionId>,
     limit: u32,
 ) -> Result<Vec<Delivery>, Fail> {
-    let values = vec![codec::id(session.uuid()), codec::text(hook.as_str())];
-    view.list(LANE, values, at_most(limit))
+    let mut lanes = Vec::new();
+    for session in sessions {
+        let values = vec![codec::id(session.uuid()), codec::text(hook.as_str())];
+        lanes.extend(view.list(LANE, values, at_most(limit))?);
+    }
+    Ok(lanes)
 }
 
 /// See [`sexton_store::Driver::undelivered`].

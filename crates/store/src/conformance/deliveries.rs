@@ -164,13 +164,14 @@ async fn agree(world: &World, model: &Model, hooks: &[HookName], sessions: &[Ses
         pending.sort_by_key(|(seq, _)| *seq);
         let oldest = driver.oldest_deliveries(name.clone(), 5).await.unwrap();
         assert!(oldest.iter().eq(pending.iter().take(5).map(|(_, delivery)| delivery)));
-        for session in sessions {
+        let lane = |session: &SessionId| {
             let mut lane: Vec<_> =
                 mine().filter(|(_, delivery)| delivery.session == Some(*session)).collect();
             lane.sort_by_key(|(seq, _)| *seq);
-            let read = driver.lane(name.clone(), *session, 7).await.unwrap();
-            assert!(read.iter().eq(lane.iter().take(7).map(|(_, delivery)| delivery)));
-        }
+            lane.into_iter().take(7).map(|(_, delivery)| delivery)
+        };
+        let read = driver.lanes(name.clone(), sessions.to_vec(), 7).await.unwrap();
+        assert!(read.iter().eq(sessions.iter().flat_map(lane)));
     }
     let waiting: BTreeSet<_> = model
         .iter()

@@ -1,0 +1,76 @@
+//! The outbox of the handle: no event reaches the disk without its deliveries, whichever way it is
+//! committed, and no delivery without its event.
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests, too")]
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use sexton_domain::change::{Change, Guard};
+use sexton_domain::duration;
+use sexton_domain::event::{EventType, NewEvent, Subject};
+use sexton_domain::hook::{Delivery, Subscription};
+use sexton_domain::id::{DeliveryId, Ids};
+use sexton_domain::node::Epoch;
+use sexton_store::Store;
+use sexton_store::page::{DeliveryFilter, PageRequest};
+use sexton_store_sqlite::{Options, SqliteDriver};
+
+fn told(hook: &str, on: EventType) -> Subscription {
+    Subscription {
+        hook: hook.parse().unwrap(),
+        on: BTreeSet::from([on]),
+        agents: BTreeSet::new(),
+        jobs: BTreeSet::new(),
+        kinds: BTreeSet::new(),
+        max_attempts: 3,
+        max_age: duration::Duration::from_secs(60),
+        backoff: Subscription::default_backoff(),
+    }
+}
+
+async fn deliveries(store: &Store) -> Vec<Delivery> {
+    let page = PageRequest::first(100);
+    store.read().deliveries(DeliveryFilter::default(), page).await.unwrap().items
+}
+
+/// P1, P3: commit, commit without waiting, and claim all carry the deliveries in their own batch.
+#[tokio::test]
+async fn an_end_without_its_delivery_is_impossible_through_the_handle() {
+    let dir = tempfile::tempdir().unwrap();
+    let now = Timestamp::UNIX_EPOCH;
+    let options = Options::new(dir.path().join("a.db"), uuid::Uuid::from_u128(1), now);
+    let driver = Arc::new(SqliteDriver::open(options).unwrap());
+    let store = Store::new(driver, Arc::new(|| Duration::ZERO));
+    store.tell(vec![told("a", EventType::SessionEnded), told("b", EventType::SessionStarted)]);
+    let mut nudged = store.subscribe_hook(&"a".parse().unwrap());
+    let mut ids = Ids::new(now, 1);
+    let mut end = || NewEvent {
+        id: ids.mint(),
+        kind: EventType::SessionEnded,
+        at: now,
+        subject: Subject::default(),
+        data: serde_json::json!({}),
+    };
+    let ends = [end(), end(), end(), end()];
+    let emit = |n: usize| Change::Emit(ends[n].clone());
+    store.commit(vec![emit(0)]).await.unwrap();
+    assert!(nudged.has_changed().unwrap(), "the hook's line is told to look");
+    nudged.borrow_and_update();
+    store.commit_unawaited(vec![emit(1)]).await.unwrap();
+    store.claim(vec![vec![emit(2)]]).await.remove(0).unwrap();
+    // All or nothing: what conflicts leaves neither.
+    let refused = vec![emit(3), Change::Require(Guard::Alive(Epoch::new(1, 9)))];
+    store.commit(refused).await.unwrap_err();
+    let mut stored: Vec<_> = deliveries(&store).await;
+    stored.sort_by_key(|delivery| delivery.id);
+    let mut expected: Vec<DeliveryId> =
+        ends[..3].iter().map(|end| DeliveryId::of(end.id, &"a".parse().unwrap())).collect();
+    expected.sort();
+    assert!(stored.iter().map(|delivery| delivery.id).eq(expected), "{stored:#?}");
+    // Who is told is decided when it is committed.
+    store.tell(Vec::new());
+    store.commit(vec![emit(3)]).await.unwrap();
+    assert_eq!(deliveries(&store).await.len(), 3);
+}
