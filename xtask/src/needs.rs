@@ -19,11 +19,18 @@ pub struct Need {
 }
 
 /// Everything that is needed.
-pub const NEEDS: &[Need] = &[Need {
-    probe: &["promtool", "--version"],
-    package: "prometheus",
-    why: "to check what `/metrics` says",
-}];
+pub const NEEDS: &[Need] = &[
+    Need {
+        probe: &["promtool", "--version"],
+        package: "prometheus",
+        why: "to check what `/metrics` says",
+    },
+    Need {
+        probe: &["python3", "-c", "import ensurepip, venv"],
+        package: "python3-venv",
+        why: "to verify signatures of webhooks with the library that receivers use",
+    },
+];
 
 /// Sees to it that everything is there.
 ///

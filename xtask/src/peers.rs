@@ -30,7 +30,8 @@ fn verifier() -> anyhow::Result<()> {
     let venv = Command::new("python3").args(["-m", "venv"]).arg(&home).status();
     ensure!(
         venv.is_ok_and(|status| status.success()),
-        "`python3 -m venv` does not work; on Debian and Ubuntu: apt-get install python3-venv"
+        "`python3 -m venv {}` does not work; on Debian: apt-get install python3-venv",
+        home.display()
     );
     install(home.join("bin/python"))?;
     fs::write(&done, "").context("note that the verifier is installed")
