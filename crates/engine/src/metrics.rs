@@ -65,7 +65,7 @@ metrics! {
     RUNS = Gauge "sexton_runs" ["state", "outcome"] "Runs that are stored; outcome is empty while there is none";
     OLDEST_RUNNING = Gauge "sexton_oldest_running_seconds" [] "Age of the run that runs longest; 0 when none does";
     OWNERLESS = Gauge "sexton_ownerless" [] "Running runs and open sessions without a live owner, counted up to 200; must be 0";
-    OVERDUE = Gauge "sexton_overdue_rows" [] "Sessions that are due for the reaper and stay without a reason, counted up to 1000; must be 0";
+    OVERDUE = Gauge "sexton_overdue_rows" [] "Sessions that are due for the reaper and stay without a reason, counted up to 10,000; must be 0";
 
     ENDED = Counter "sexton_runs_ended" ["outcome"] "Runs that ended after they were started";
     PASSED = Counter "sexton_slots_passed" ["outcome"] "Slots that were not run: skipped, missed or coalesced";
@@ -80,8 +80,10 @@ metrics! {
     SWEEPS = Histogram "sexton_sweep_seconds" [] "How long sweeps took";
     LAST_SWEEP_AGE = Gauge "sexton_last_sweep_age_seconds" [] "Time since the last sweep began that came to its end";
     SWEPT = Gauge "sexton_last_sweep" ["what"] "What the last sweep came to: archived, reaped, held (sessions), records";
+    DELETION_HELD = Gauge "sexton_deletion_held_seconds" [] "For how long nothing is deleted yet, because the wall clock jumped";
     ARCHIVES = Gauge "sexton_archives" [] "Archives that are not deleted";
     ARCHIVE_BYTES = Gauge "sexton_archive_bytes" [] "Bytes of the archives that are not deleted";
+    ARCHIVE_FAULTS = Gauge "sexton_archive_faults" [] "Things that are wrong with the archives: a folder, or segments";
     ALERTS = Gauge "sexton_alerts" [] "Alerts that are active";
 
     COMMIT_SECONDS = Histogram "sexton_store_commit_seconds" [] "From a commit to its acknowledgement";

@@ -13,11 +13,14 @@ use sexton_engine::handle::{Handle, JobRef};
 use sexton_engine::once::{Once, Standing};
 use sha2::{Digest, Sha256};
 
-use crate::api::{Code, Job, Problem, Run, Session};
+use crate::api::{Code, Job, Problem, Run, Session, Turn};
 use crate::body::MAX_BODY_BYTES;
 use crate::failure::{Failure, Result};
+use crate::query::Param;
 
-const HEADER: &str = "idempotency-key";
+/// The header, for the document and for errors.
+pub(crate) const KEY: Param =
+    Param::header("idempotency-key", "1 to 255 visible ASCII characters, for instance a UUID");
 /// The longest key.
 const MAX_KEY_BYTES: usize = 255;
 /// The headers that are part of an answer.
@@ -32,8 +35,8 @@ struct Answer {
 
 /// Makes writes that come with a key once.
 pub(crate) async fn once(State(handle): State<Handle>, request: Request, next: Next) -> Response {
-    let reads = [Method::GET, Method::HEAD, Method::OPTIONS].contains(request.method());
-    let Some(key) = request.headers().get(HEADER).filter(|_| !reads) else {
+    let writes = writes(request.method());
+    let Some(key) = request.headers().get(KEY.name).filter(|_| writes) else {
         return next.run(request).await;
     };
     let key = match read_key(key) {
@@ -41,6 +44,11 @@ pub(crate) async fn once(State(handle): State<Handle>, request: Request, next: N
         Err(failure) => return failure.into_response(),
     };
     make(&handle, key, request, next).await.unwrap_or_else(IntoResponse::into_response)
+}
+
+/// Whether calls of this method take a key.
+pub(crate) fn writes(method: &Method) -> bool {
+    ![Method::GET, Method::HEAD, Method::OPTIONS].contains(method)
 }
 
 async fn make(handle: &Handle, key: String, request: Request, next: Next) -> Result<Response> {
@@ -73,11 +81,7 @@ fn read_key(key: &HeaderValue) -> Result<String> {
     {
         return Ok(text.to_owned());
     }
-    let detail = format!("use header `{HEADER}`: it is empty, too long, or has odd characters");
-    Err(Problem::new(Code::InvalidHeader, detail)
-        .about(HEADER, text)
-        .hint(format!("send 1 to {MAX_KEY_BYTES} visible ASCII characters, for instance a UUID"))
-        .into())
+    Err(KEY.refuse(text, "it is empty, too long, or has odd characters"))
 }
 
 fn too_large() -> Failure {
@@ -113,7 +117,7 @@ async fn repeat(handle: &Handle, earlier: &Idempotency, sha256: &str) -> Result<
         let detail =
             format!("use key {:?} again: it came with another request before", earlier.id.key);
         return Err(Problem::new(Code::IdempotencyKeyReused, detail)
-            .about(HEADER, &earlier.id.key)
+            .about(KEY.name, &earlier.id.key)
             .hint("send a new key with a new request")
             .into());
     }
@@ -145,6 +149,9 @@ async fn unanswered(handle: &Handle, earlier: &Idempotency) -> Result<Response> 
         _ => "",
     };
     match (wanted, made(wanted)) {
+        ("run", Some(id)) if path == "/v1/messages" => {
+            Ok(json(&Turn::from(&handle.turn(parse(&id)?).await?)))
+        }
         ("run", Some(id)) => Ok(json(&Run::from(&handle.run(parse(&id)?).await?))),
         ("job", Some(id)) => Ok(json(&Job::from(&handle.job(&JobRef::Id(parse(&id)?)).await?))),
         ("session", Some(id)) => Ok(json(&Session::from(&handle.session(parse(&id)?).await?))),
@@ -152,7 +159,7 @@ async fn unanswered(handle: &Handle, earlier: &Idempotency) -> Result<Response> 
             Code::AnswerLost,
             "repeat the answer: it was lost, the change was made",
         )
-        .about(HEADER, &earlier.id.key)
+        .about(KEY.name, &earlier.id.key)
         .hint("read what it changed")
         .into()),
     }

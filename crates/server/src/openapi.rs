@@ -7,6 +7,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use crate::api::Problem;
+use crate::once;
 use crate::query::{Param, Place};
 use crate::route::{Answer, Content, Route};
 use crate::routes;
@@ -44,7 +45,9 @@ fn write(routes: &[Route]) -> Value {
 }
 
 fn operation(route: &Route, schemas: &mut SchemaGenerator) -> Value {
-    let parameters = segments(route.path).chain(route.params.iter().map(parameter));
+    let key = once::writes(&route.method).then(|| parameter(&once::KEY));
+    let params = route.params.iter().map(parameter).chain(key);
+    let parameters = segments(route.path).chain(params);
     let mut operation = json!({
         "summary": route.summary,
         "parameters": parameters.collect::<Vec<Value>>(),

@@ -60,7 +60,12 @@ impl Handle {
         }
     }
 
-    async fn turn(&self, id: RunId) -> Result<Turn, Error> {
+    /// The turn that a message has become.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`], or when the store fails.
+    pub async fn turn(&self, id: RunId) -> Result<Turn, Error> {
         let run = self.run(id).await?;
         let on_key = self.0.store.read().active_on(run.session_key.clone()).await?;
         Ok(Turn { ahead: turns::ahead(&run, &on_key), run })

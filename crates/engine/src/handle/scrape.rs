@@ -3,30 +3,15 @@
 
 use jiff::Timestamp;
 use serde::Serialize;
-use sexton_domain::change::{Record, RecordId};
 use sexton_domain::duration::Duration;
-use sexton_domain::hook::Delivery;
 use sexton_domain::name::HookName;
 use sexton_domain::run::Outcome;
-use sexton_domain::sweep::Summary;
 use sexton_store::metrics::{Counts, Metrics, Try};
 use sexton_store::page::Tally;
 use sexton_store::{Error as StoreError, Stats};
 
 use super::{Error, Handle, Phase, Status};
 use crate::metrics::{self as names, Sheet};
-
-/// How far overdue sessions are counted.
-const OVERDUE_LIMIT: u32 = 1_000;
-
-/// What the store says besides a status.
-struct Read {
-    now: Timestamp,
-    overdue: u64,
-    swept: Option<Summary>,
-    /// The oldest pending delivery of each hook.
-    oldest: Vec<(HookName, Option<Delivery>)>,
-}
 
 impl Handle {
     /// Every metric as of now.
@@ -35,33 +20,32 @@ impl Handle {
     ///
     /// When the store fails.
     pub async fn metrics(&self) -> Result<Sheet, Error> {
-        let status = self.status().await?;
-        let read = self.read_for_metrics().await?;
+        let (now, status) = (self.now(), self.status().await?);
+        let oldest = self.oldest_deliveries().await?;
         let mut sheet = Sheet::default();
-        node(&mut sheet, &status, read.now);
-        records(&mut sheet, &status, &read);
-        hooks(&mut sheet, &status.tally, &read);
+        node(&mut sheet, &status, now);
+        records(&mut sheet, &status, now);
+        reaper(&mut sheet, &status, now);
+        hooks(
+            &mut sheet,
+            &status.tally,
+            oldest.iter().map(|(hook, at)| ([hook.to_string()], age(*at, now))),
+        );
         let measured = self.0.store.metrics();
         counted(&mut sheet, measured, &measured.counts());
         store(&mut sheet, measured, &status.stats);
         Ok(sheet)
     }
 
-    async fn read_for_metrics(&self) -> Result<Read, StoreError> {
-        let (now, read) = (self.now(), self.0.store.read());
-        let sweep_every = self.settings().map_or(Duration::ZERO, |settings| settings.sweep_every);
-        // What came due since the last look is not late yet.
-        let late = sweep_every.saturating_add(sweep_every).before(now);
+    /// Since when the oldest pending delivery of each hook waits.
+    async fn oldest_deliveries(&self) -> Result<Vec<(HookName, Option<Timestamp>)>, StoreError> {
+        let read = self.0.store.read();
         let mut oldest = Vec::new();
         for hook in read.hooks().await? {
             let first = read.oldest_deliveries(hook.name.clone(), 1).await?.pop();
-            oldest.push((hook.name, first));
+            oldest.push((hook.name, first.map(|delivery| delivery.created_at)));
         }
-        let swept = match read.get(RecordId::Reaper).await? {
-            Some(Record::Reaper(reaper)) => reaper.last,
-            _ => None,
-        };
-        Ok(Read { now, overdue: read.overdue_sessions(late, OVERDUE_LIMIT).await?, swept, oldest })
+        Ok(oldest)
     }
 }
 
@@ -73,7 +57,7 @@ fn node(sheet: &mut Sheet, status: &Status, now: Timestamp) {
     sheet.gauge(names::LEASE_AGE, age(beat, now));
 }
 
-fn records(sheet: &mut Sheet, status: &Status, read: &Read) {
+fn records(sheet: &mut Sheet, status: &Status, now: Timestamp) {
     let Status { tally, .. } = status;
     sheet.gauge(names::JOBS, tally.jobs as f64);
     sheet.gauge(names::TROUBLED, tally.troubled as f64);
@@ -87,11 +71,21 @@ fn records(sheet: &mut Sheet, status: &Status, read: &Read) {
     });
     sheet.gauges(names::RUNS, runs);
     let started = status.running.iter().filter_map(|run| run.started_at).min();
-    sheet.gauge(names::OLDEST_RUNNING, age(started, read.now));
+    sheet.gauge(names::OLDEST_RUNNING, age(started, now));
     sheet.gauge(names::OWNERLESS, status.ownerless as f64);
-    sheet.gauge(names::OVERDUE, read.overdue as f64);
-    sheet.gauge(names::LAST_SWEEP_AGE, age(read.swept.map(|sweep| sweep.started_at), read.now));
-    let swept = read.swept.iter().flat_map(|sweep| {
+    sheet.gauge(names::ALERTS, tally.alerts as f64);
+    let rows = rows(tally).map(|(kind, count)| ([kind.to_owned()], count as f64));
+    sheet.gauges(names::ROWS, rows);
+}
+
+fn reaper(sheet: &mut Sheet, status: &Status, now: Timestamp) {
+    let Status { tally, reaper, .. } = status;
+    sheet.gauge(names::OVERDUE, status.overdue as f64);
+    let held_for =
+        reaper.deletion_held_until.map_or(Duration::ZERO, |until| Duration::between(now, until));
+    sheet.gauge(names::DELETION_HELD, held_for.as_secs_f64());
+    sheet.gauge(names::LAST_SWEEP_AGE, age(reaper.last.map(|sweep| sweep.started_at), now));
+    let swept = reaper.last.iter().flat_map(|sweep| {
         [
             ("archived", sweep.archived),
             ("reaped", sweep.reaped),
@@ -102,9 +96,7 @@ fn records(sheet: &mut Sheet, status: &Status, read: &Read) {
     sheet.gauges(names::SWEPT, swept.map(|(what, count)| ([what.to_owned()], count as f64)));
     sheet.gauge(names::ARCHIVES, tally.archives.0 as f64);
     sheet.gauge(names::ARCHIVE_BYTES, tally.archives.1 as f64);
-    sheet.gauge(names::ALERTS, tally.alerts as f64);
-    let rows = rows(tally).map(|(kind, count)| ([kind.to_owned()], count as f64));
-    sheet.gauges(names::ROWS, rows);
+    sheet.gauge(names::ARCHIVE_FAULTS, reaper.faults.len() as f64);
 }
 
 fn rows(tally: &Tally) -> [(&'static str, u64); 6] {
@@ -118,16 +110,12 @@ fn rows(tally: &Tally) -> [(&'static str, u64); 6] {
     ]
 }
 
-fn hooks(sheet: &mut Sheet, tally: &Tally, read: &Read) {
+fn hooks(sheet: &mut Sheet, tally: &Tally, oldest: impl Iterator<Item = ([String; 1], f64)>) {
     let stored = tally
         .deliveries
         .iter()
         .map(|((hook, state), count)| ([hook.to_string(), state.name().to_owned()], *count as f64));
     sheet.gauges(names::DELIVERIES, stored);
-    let oldest = read.oldest.iter().map(|(hook, first)| {
-        let since = first.as_ref().map(|delivery| delivery.created_at);
-        ([hook.to_string()], age(since, read.now))
-    });
     sheet.gauges(names::OUTBOX_OLDEST, oldest);
 }
 

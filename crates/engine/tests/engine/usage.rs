@@ -3,9 +3,11 @@
 use crate::support::{Node, World};
 use jiff::civil::Date;
 use sexton_domain::duration::Duration;
+use sexton_domain::job::Retain;
 use sexton_domain::node::EndReason;
 use sexton_domain::run::{Outcome, Reason, Run};
 use sexton_domain::usage::{By, Group, Tokens};
+use sexton_engine::handle::Error;
 
 /// A script that appends lines to the report, then does something else.
 fn reports(lines: &[&str], then: &str) -> String {
@@ -148,5 +150,33 @@ async fn stale_folders_of_runs_are_removed_at_a_start() {
     let left: Vec<_> = std::fs::read_dir(world.file("runs")).unwrap().flatten().collect();
     assert_eq!(left.iter().map(|entry| entry.file_name()).collect::<Vec<_>>(), ["notes"]);
     assert_eq!(ledger(&node).await, []);
+    node.stop(EndReason::Shutdown).await;
+}
+
+/// P12: the sums stay when sessions are swept, jobs removed and gateways restarted.
+#[tokio::test]
+async fn no_sweep_removal_or_restart_changes_a_sum() {
+    let lines = [r#"{"usage": {"model": "m", "input_tokens": 3, "cost_usd": 0.000007}}"#];
+    let world = World::new().agent("a", &reports(&lines, "exit 0"));
+    let node = world.start().await;
+    let job = node.job("j", "a", |spec| spec.retention.retain = Some(Retain::OnFailure)).await;
+    let runs = [node.run(&job).await, node.run(&job).await];
+    let tokens = Tokens { input: 6, output: 0, cached: 0, cost_micro_usd: 14 };
+    let sums = [("m".to_owned(), 2, tokens)];
+    assert_eq!(ledger(&node).await, sums);
+    node.handle.remove_job(&job, None).await.unwrap();
+    for run in &runs {
+        let session = run.session.unwrap();
+        let mut sweeps = 0;
+        while !matches!(node.handle.session(session).await, Err(Error::NotFound { .. })) {
+            node.handle.sweep().await.unwrap();
+            sweeps += 1;
+            assert!(sweeps < 100, "the session is not swept");
+        }
+    }
+    assert_eq!(ledger(&node).await, sums);
+    node.stop(EndReason::Shutdown).await;
+    let node = world.start().await;
+    assert_eq!(ledger(&node).await, sums);
     node.stop(EndReason::Shutdown).await;
 }

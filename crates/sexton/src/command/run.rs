@@ -10,6 +10,7 @@ use crate::args::list;
 use crate::client::{Ask, Client, encoded};
 use crate::clock::{Pace, now};
 use crate::command::page;
+use crate::command::usage::spent;
 use crate::failure::{Exit, Failure};
 use crate::output::{Output, instant, relative, rough, rough_ms, word};
 
@@ -88,10 +89,6 @@ fn show(detail: &RunDetail, output: Output) -> Result<(), Failure> {
     let (run, now) = (&detail.run, now());
     let text = |value: Option<String>| value.unwrap_or_default();
     let error = run.error.as_ref().map(|error| format!("{}: {}", error.class, error.message));
-    let usage = run.usage.map(|usage| {
-        let (read, written) = (usage.input_tokens, usage.output_tokens);
-        format!("{read} tokens in, {written} out, ${:.4}", usage.cost_usd)
-    });
     let slots = run.range.map(|range| format!("{} slots up to {}", range.count, range.to));
     output.fields(&[
         ("run", run.id.to_string()),
@@ -111,7 +108,7 @@ fn show(detail: &RunDetail, output: Output) -> Result<(), Failure> {
         ("session", text(run.session_id.map(|id| id.to_string()))),
         ("session key", run.session_key.to_string()),
         ("retry of", text(run.retry_of.map(|id| id.to_string()))),
-        ("usage", text(usage)),
+        ("usage", text(run.usage.as_ref().map(spent))),
     ])?;
     timeline(detail, output)?;
     for (title, body) in [("output", &detail.output), ("stderr", &detail.stderr)] {

@@ -11,6 +11,7 @@ use crate::args::list;
 use crate::client::{Ask, Client, encoded};
 use crate::clock::{Pace, now};
 use crate::command::page;
+use crate::command::usage::spent;
 use crate::failure::{Exit, Failure};
 use crate::output::{Output, bytes, instant, relative, rough_ms, word};
 
@@ -118,6 +119,7 @@ async fn show(id: &str, client: &mut Client, output: Output) -> Result<(), Failu
         ("ended", text(session.ended_at.map(|at| instant(at, now)))),
         ("took", text(session.duration_ms.map(|_| rough_ms(session.duration_ms)))),
         ("entries", format!("{} of {}", session.entry_count, bytes(session.bytes))),
+        ("usage", text(session.usage.as_ref().map(spent))),
         ("expires", text(session.expires_at.map(|at| instant(at, now)))),
         ("held", text(hold.map(|hold| format!("{} until {}", word(&hold.reason), hold.until)))),
         ("pinned", if session.pinned { "yes".to_owned() } else { String::new() }),

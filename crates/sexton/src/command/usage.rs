@@ -1,6 +1,6 @@
 //! `usage`: what model calls took, from the ledger.
 
-use sexton_server::api::{UsageSum, UsageSums};
+use sexton_server::api::{Usage, UsageSum, UsageSums};
 
 use crate::args;
 use crate::client::{Ask, Client};
@@ -31,6 +31,12 @@ pub async fn main(
     };
     output.table(&header, named.chain(total).collect(), &none)?;
     Ok(Exit::Ok)
+}
+
+/// What a run or a session took, on one line.
+pub fn spent(usage: &Usage) -> String {
+    let (read, written) = (usage.input_tokens, usage.output_tokens);
+    format!("{read} tokens in, {written} out, ${:.4}", usage.cost_usd)
 }
 
 fn row(name: String, sum: &UsageSum) -> Vec<String> {
