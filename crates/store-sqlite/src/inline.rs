@@ -35,6 +35,7 @@ impl Inline {
             (Some(writer), Access::ReadWrite) => {
                 let answers = writer.apply(&mut batches);
                 writer.tidy();
+                writer.vacuum();
                 return answers;
             }
         };

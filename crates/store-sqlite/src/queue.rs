@@ -106,6 +106,10 @@ impl Queue {
         group
     }
 
+    fn is_empty(&self) -> bool {
+        lock(&self.state).waiting.is_empty()
+    }
+
     /// After a panic, which cost the group that it happened in its answers: the others go on.
     fn resume(self: &Arc<Self>) {
         let mut state = lock(&self.state);
@@ -166,6 +170,9 @@ impl Turn {
                 let _ = waiting.answer.send(answer);
             }
             writer.tidy();
+            if queue.is_empty() {
+                writer.vacuum();
+            }
         }
     }
 }

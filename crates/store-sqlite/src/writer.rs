@@ -32,6 +32,13 @@ const CHECKPOINT_PAGES: u32 = 1000;
 /// not for long, because everybody waits for the writer.
 const MAX_LOG_PAGES: u32 = 4 * CHECKPOINT_PAGES;
 const PATIENCE: Duration = Duration::from_millis(50);
+const MAX_PATIENCE_STEPS: u32 = 3;
+/// Free pages that the file keeps at least, and as a share of all: what churns is not given back and
+/// taken again.
+const KEPT_FREE_PAGES: u32 = 2048;
+const KEPT_FREE_SHARE: u32 = 8;
+/// So many free pages are given back to the disk at once: a few milliseconds.
+const VACUUM_PAGES: u32 = 128;
 
 /// The only connection that writes.
 pub(crate) struct Writer {
@@ -42,6 +49,8 @@ pub(crate) struct Writer {
     moved_at: Cell<u32>,
     /// The disk was found full since this was last looked at.
     full: Cell<bool>,
+    /// Free pages are being given back, until few are left.
+    shrinking: Cell<bool>,
     tools: Tools,
     /// Let go of after the connection, for whoever opens the store next.
     _lock: Option<Lock>,
@@ -76,8 +85,8 @@ impl Writer {
             seen.store(u32::try_from(pages).unwrap_or(0), Ordering::Relaxed);
             Ok(())
         }))?;
-        let (moved_at, full) = (Cell::new(0), Cell::new(false));
-        Ok(Self { db, log_pages, moved_at, full, tools, _lock: lock })
+        let (moved_at, full, shrinking) = (Cell::new(0), Cell::new(false), Cell::new(false));
+        Ok(Self { db, log_pages, moved_at, full, shrinking, tools, _lock: lock })
     }
 
     /// For reads on the task that writes.
@@ -243,10 +252,44 @@ impl Writer {
         if pages < MAX_LOG_PAGES {
             self.checkpoint("PASSIVE");
         } else {
-            let _ = self.db.busy_timeout(PATIENCE);
+            // Four times the patience for each step that the log grows: slow readers do not let it grow
+            // for ever.
+            let steps = ((pages - MAX_LOG_PAGES) / CHECKPOINT_PAGES).min(MAX_PATIENCE_STEPS);
+            let _ = self.db.busy_timeout(PATIENCE * 4_u32.pow(steps));
             self.checkpoint("RESTART");
             let _ = self.db.busy_timeout(connect::BUSY);
         }
+    }
+
+    /// Gives a slice of what was deleted back to the disk, unless it is little. To be called when
+    /// nothing waits. Without effect on a file that was not made by Sexton's own hand: `auto_vacuum` is
+    /// set when a store is made, in every version, or never.
+    pub(crate) fn vacuum(&self) {
+        if let Err(error) = self.try_vacuum() {
+            tracing::debug!(%error, "free pages were not given back");
+        }
+    }
+
+    fn try_vacuum(&self) -> rusqlite::Result<()> {
+        let count = |pragma: &str| -> rusqlite::Result<u32> {
+            self.db.prepare_cached(&format!("PRAGMA {pragma}"))?.query_row([], |row| row.get(0))
+        };
+        let kept = KEPT_FREE_PAGES.max(count("page_count")? / KEPT_FREE_SHARE);
+        let free = count("freelist_count")?;
+        if free <= kept && self.shrinking.replace(false) {
+            // The file itself becomes shorter when the log is moved into it.
+            self.checkpoint("PASSIVE");
+        }
+        if free <= if self.shrinking.get() { kept } else { 2 * kept } {
+            return Ok(());
+        }
+        self.shrinking.set(true);
+        let mut slice =
+            self.db.prepare_cached(&format!("PRAGMA incremental_vacuum({VACUUM_PAGES})"))?;
+        let mut steps = slice.query([])?;
+        while steps.next()?.is_some() {}
+        self.tools.counters.checkpointed(1);
+        Ok(())
     }
 
     /// Moves the whole log into the database and lets go of its space.

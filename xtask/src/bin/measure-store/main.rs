@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+mod ends;
 mod fill;
+mod look;
 mod outbox;
 mod receive;
 mod sample;
@@ -51,6 +53,18 @@ enum Command {
         /// How many sessions it has
         large_sessions: u64,
     },
+    /// Measure the end of so many open sessions in one commit
+    Ends {
+        /// The database file
+        file: PathBuf,
+        /// How many
+        sessions: u64,
+    },
+    /// Measure a look of the reaper at a store in which nothing is due
+    Look {
+        /// The database file
+        file: PathBuf,
+    },
 }
 
 fn main() -> anyhow::Result<()> {
@@ -66,8 +80,16 @@ fn main() -> anyhow::Result<()> {
             let small = writes::Filled { file: small, sessions: small_sessions };
             let large = writes::Filled { file: large, sessions: large_sessions };
             let figures = runtime.block_on(writes::measure(&small, &large))?;
-            println!("{}", serde_json::to_string(&figures)?);
-            Ok(())
+            print(&figures)
         }
+        Command::Ends { file, sessions } => {
+            print(&runtime.block_on(ends::measure(&file, sessions))?)
+        }
+        Command::Look { file } => print(&runtime.block_on(look::measure(&file))?),
     }
+}
+
+fn print(figures: &impl serde::Serialize) -> anyhow::Result<()> {
+    println!("{}", serde_json::to_string(figures)?);
+    Ok(())
 }

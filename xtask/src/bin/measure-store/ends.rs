@@ -1,0 +1,111 @@
+//! The end of everything that is open, as a drain does it: one batch, however much that is.
+
+use std::path::Path;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use sexton_domain::change::{Change, Version};
+use sexton_domain::event::{EventType, Teller};
+use sexton_domain::hook::{Delivery, DeliveryState};
+use sexton_domain::id::Ids;
+use sexton_domain::name::HookName;
+use sexton_domain::session::Session;
+use sexton_store::Driver as _;
+use sexton_store_sqlite::Mode;
+use xtask::{clock, process};
+
+use crate::sample;
+
+/// Each end is told to so many hooks.
+const HOOKS: [&str; 2] = ["audit", "metrics"];
+/// Rounds; what is printed is their median.
+const ROUNDS: u64 = 3;
+
+/// What was measured.
+#[derive(Debug, Serialize)]
+pub struct Figures {
+    sessions: u64,
+    deliveries: u64,
+    rounds: u64,
+    commit_ms: f64,
+    /// By how much the process grew while the batch was on its way, and stayed so.
+    growth_bytes: u64,
+    wal_bytes: u64,
+}
+
+/// Ends so many open sessions in one batch, in a store that has others already.
+pub async fn measure(file: &Path, sessions: u64) -> anyhow::Result<Figures> {
+    let driver = sample::open(file, Mode::Pool)?;
+    let hooks = HOOKS.map(|name| name.parse::<HookName>());
+    let (mut times, mut growth_bytes) = (Vec::new(), 0);
+    for round in 0..ROUNDS {
+        let first = 10_000_000 + round * sessions;
+        let mut open = Vec::new();
+        for number in first..first + sessions {
+            open.push(sample::session(number)?);
+        }
+        for part in open.chunks(500) {
+            driver.commit(part.iter().cloned().map(Change::from).collect()).await?;
+        }
+        let now = clock::now();
+        let mut ids = Ids::new(now, u128::from(first));
+        let mut batch = Vec::new();
+        for session in &open {
+            end(session, now, &mut ids, &mut batch);
+            for hook in hooks.iter().flatten() {
+                deliver(&mut batch, hook, &mut ids);
+            }
+        }
+        let before = process::resident_bytes(std::process::id()).unwrap_or_default();
+        let start = clock::monotonic();
+        driver.commit(batch).await?;
+        times.push(start.elapsed().as_secs_f64() * 1e3);
+        let after = process::resident_bytes(std::process::id()).unwrap_or_default();
+        growth_bytes = growth_bytes.max(after.saturating_sub(before));
+    }
+    let wal_bytes = driver.stats().wal_bytes;
+    driver.close().await;
+    times.sort_by(f64::total_cmp);
+    Ok(Figures {
+        sessions,
+        deliveries: sessions * HOOKS.len() as u64,
+        rounds: ROUNDS,
+        commit_ms: times.get(times.len() / 2).copied().unwrap_or(f64::NAN),
+        growth_bytes,
+        wal_bytes,
+    })
+}
+
+fn end(session: &Session, now: Timestamp, ids: &mut Ids, batch: &mut Vec<Change>) {
+    let mut ended = sample::ended(session);
+    ended.version = Version::NEW.next();
+    ended.expires_at = Some(now);
+    let fact = Teller { now, ids }.session(EventType::SessionEnded, &ended);
+    batch.push(fact.into());
+    batch.push(ended.into());
+}
+
+/// A delivery of the batch's last event.
+fn deliver(batch: &mut Vec<Change>, hook: &HookName, ids: &mut Ids) {
+    let fact = batch.iter().rev().find_map(|change| match change {
+        Change::Emit(fact) => Some(fact.clone()),
+        _ => None,
+    });
+    let Some(fact) = fact else { return };
+    batch.push(
+        Delivery {
+            id: ids.mint(),
+            event: fact.id,
+            event_type: Some(fact.kind),
+            hook: hook.clone(),
+            session: fact.subject.session,
+            state: DeliveryState::Pending { next_at: fact.at },
+            by_hand: false,
+            attempts: 0,
+            last_error: None,
+            created_at: fact.at,
+            version: Version::NEW,
+        }
+        .into(),
+    );
+}

@@ -1,0 +1,67 @@
+//! A look of the reaper at a store in which nothing is due: every read that it begins with.
+
+use std::path::Path;
+
+use serde::Serialize;
+use sexton_store::Driver;
+use sexton_store::page::Expired;
+use sexton_store_sqlite::Mode;
+use xtask::clock;
+
+use crate::sample;
+
+/// Looks.
+const ROUNDS: usize = 200;
+/// What one read takes at most.
+const PAGE: u32 = 500;
+
+/// What was measured.
+#[derive(Debug, Serialize)]
+pub struct Figures {
+    looks: usize,
+    p50_ms: f64,
+    p99_ms: f64,
+}
+
+/// Looks at a store that was filled.
+pub async fn measure(file: &Path) -> anyhow::Result<Figures> {
+    let driver = sample::open(file, Mode::Pool)?;
+    let mut times = Vec::new();
+    for _ in 0..ROUNDS {
+        let start = clock::monotonic();
+        look(&driver).await?;
+        times.push(start.elapsed().as_secs_f64() * 1e3);
+    }
+    driver.close().await;
+    times.sort_by(f64::total_cmp);
+    let at = |share: usize| times.get(times.len() * share / 100).copied().unwrap_or(f64::NAN);
+    Ok(Figures { looks: ROUNDS, p50_ms: at(50), p99_ms: at(99) })
+}
+
+async fn look(driver: &impl Driver) -> anyhow::Result<()> {
+    let long_ago = jiff::Timestamp::UNIX_EPOCH;
+    driver.due_sessions(long_ago, PAGE).await?;
+    driver.next_due_session().await?;
+    driver.overdue_sessions(long_ago, PAGE).await?;
+    driver.capped_jobs(None, PAGE).await?;
+    driver.jobs_to_reindex(PAGE).await?;
+    driver.jobs_over(u64::MAX, PAGE).await?;
+    driver.segments().await?;
+    for what in [
+        Expired::Nodes(long_ago),
+        Expired::Tombstones(long_ago),
+        Expired::DoneJobs(long_ago),
+        Expired::Runs(long_ago),
+        Expired::Events(long_ago),
+        Expired::Delivered(long_ago),
+        Expired::Dead(long_ago),
+        Expired::Usage(long_ago),
+        Expired::Stubs(long_ago),
+        Expired::Segments(long_ago),
+        Expired::Idempotency(long_ago),
+        Expired::Alerts(long_ago),
+    ] {
+        driver.expired(what, PAGE).await?;
+    }
+    Ok(())
+}
