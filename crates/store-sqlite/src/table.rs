@@ -82,6 +82,10 @@ pub(crate) fn put<R: Row>(db: &Connection, record: &mut R, id: RecordId) -> Resu
     }
 }
 
+// `OR FAIL`: a statement that breaks a rule is not undone by itself, for which SQLite would copy every
+// page that it changes first. The batch is undone as a whole, and a rule is checked before its row is
+// written.
+
 /// Inserts; nothing to say but yes, because an existing identity breaks a uniqueness rule.
 fn insert<R: Row>(db: &Connection, record: &R, head: [Value; 2]) -> Result<bool, Fail> {
     let Table { name, id, columns, .. } = R::TABLE;
@@ -91,7 +95,8 @@ fn insert<R: Row>(db: &Connection, record: &R, head: [Value; 2]) -> Result<bool,
         list.push_str(&format!(", {column}"));
         marks.push_str(&format!(", {value}"));
     }
-    let sql = format!("INSERT INTO {name} ({id}, version, body{list}) VALUES (?, ?, ?{marks})");
+    let sql =
+        format!("INSERT OR FAIL INTO {name} ({id}, version, body{list}) VALUES (?, ?, ?{marks})");
     let values = [record.id()].into_iter().chain(head).chain(record.columns());
     db.prepare_cached(&sql)?.execute(params_from_iter(values))?;
     Ok(true)
@@ -115,7 +120,7 @@ fn update<R: Row>(
         return Ok(false);
     }
     let rowid: i64 = row.get(0)?;
-    let mut sql = format!("UPDATE {name} SET version = ?, body = ?");
+    let mut sql = format!("UPDATE OR FAIL {name} SET version = ?, body = ?");
     let mut values: Vec<Value> = head.into();
     for (index, (column, new)) in columns.iter().zip(record.columns()).enumerate() {
         if row.get::<_, Value>(index + 2)? != new {

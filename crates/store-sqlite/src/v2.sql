@@ -39,6 +39,42 @@ CREATE TABLE job_runs (
 
 CREATE INDEX job_runs_most ON job_runs (n, job);
 
+-- The triggers of version 1 that count with an upsert. An upsert in a trigger makes SQLite keep a copy
+-- of every page that the statement changes, to undo that one statement; batches are undone as a whole.
+DROP TRIGGER session_added;
+DROP TRIGGER session_moved;
+DROP TRIGGER run_added;
+DROP TRIGGER run_moved;
+
+CREATE TRIGGER session_added AFTER INSERT ON session BEGIN
+    INSERT INTO counter SELECT 'session', new.kind, CAST(new.open AS TEXT), 0 WHERE NOT EXISTS (
+        SELECT 1 FROM counter WHERE what = 'session' AND a = new.kind AND b = CAST(new.open AS TEXT));
+    UPDATE counter SET n = n + 1 WHERE what = 'session' AND a = new.kind AND b = CAST(new.open AS TEXT);
+END;
+
+CREATE TRIGGER session_moved AFTER UPDATE OF kind, open ON session
+WHEN old.kind <> new.kind OR old.open <> new.open BEGIN
+    UPDATE counter SET n = n - 1 WHERE what = 'session' AND a = old.kind AND b = CAST(old.open AS TEXT);
+    INSERT INTO counter SELECT 'session', new.kind, CAST(new.open AS TEXT), 0 WHERE NOT EXISTS (
+        SELECT 1 FROM counter WHERE what = 'session' AND a = new.kind AND b = CAST(new.open AS TEXT));
+    UPDATE counter SET n = n + 1 WHERE what = 'session' AND a = new.kind AND b = CAST(new.open AS TEXT);
+END;
+
+CREATE TRIGGER run_added AFTER INSERT ON run BEGIN
+    INSERT INTO counter SELECT 'run', new.state, ifnull(new.outcome, ''), 0 WHERE NOT EXISTS (
+        SELECT 1 FROM counter WHERE what = 'run' AND a = new.state AND b = ifnull(new.outcome, ''));
+    UPDATE counter SET n = n + 1 WHERE what = 'run' AND a = new.state AND b = ifnull(new.outcome, '');
+END;
+
+CREATE TRIGGER run_moved AFTER UPDATE OF state, outcome ON run
+WHEN old.state <> new.state OR old.outcome IS NOT new.outcome BEGIN
+    UPDATE counter SET n = n - 1
+    WHERE what = 'run' AND a = old.state AND b = ifnull(old.outcome, '');
+    INSERT INTO counter SELECT 'run', new.state, ifnull(new.outcome, ''), 0 WHERE NOT EXISTS (
+        SELECT 1 FROM counter WHERE what = 'run' AND a = new.state AND b = ifnull(new.outcome, ''));
+    UPDATE counter SET n = n + 1 WHERE what = 'run' AND a = new.state AND b = ifnull(new.outcome, '');
+END;
+
 -- More kinds of counts: delivery: hook, state; archive, archive_bytes, troubled, alert: '', ''.
 INSERT INTO counter VALUES
     ('archive', '', '', 0), ('archive_bytes', '', '', 0), ('troubled', '', '', 0), ('alert', '', '', 0);
@@ -104,13 +140,16 @@ CREATE INDEX run_active_key ON run (session_key, turn, id) WHERE state <> 'ended
 INSERT INTO job_runs SELECT job, count(*) FROM run WHERE job IS NOT NULL GROUP BY job;
 
 CREATE TRIGGER run_added_to_job AFTER INSERT ON run WHEN new.job IS NOT NULL BEGIN
-    INSERT INTO job_runs VALUES (new.job, 1) ON CONFLICT DO UPDATE SET n = n + 1;
+    INSERT INTO job_runs SELECT new.job, 0
+    WHERE NOT EXISTS (SELECT 1 FROM job_runs WHERE job = new.job);
+    UPDATE job_runs SET n = n + 1 WHERE job = new.job;
 END;
 
 CREATE TRIGGER run_moved_to_job AFTER UPDATE OF job ON run WHEN old.job IS NOT new.job BEGIN
     UPDATE job_runs SET n = n - 1 WHERE job = old.job;
-    INSERT INTO job_runs SELECT new.job, 1 WHERE new.job IS NOT NULL
-    ON CONFLICT DO UPDATE SET n = n + 1;
+    INSERT INTO job_runs SELECT new.job, 0
+    WHERE new.job IS NOT NULL AND NOT EXISTS (SELECT 1 FROM job_runs WHERE job = new.job);
+    UPDATE job_runs SET n = n + 1 WHERE job = new.job;
     DELETE FROM job_runs WHERE job = old.job AND n = 0;
 END;
 
@@ -236,14 +275,16 @@ END;
 INSERT INTO counter SELECT 'delivery', hook, state, count(*) FROM delivery GROUP BY hook, state;
 
 CREATE TRIGGER delivery_added AFTER INSERT ON delivery BEGIN
-    INSERT INTO counter VALUES ('delivery', new.hook, new.state, 1)
-    ON CONFLICT DO UPDATE SET n = n + 1;
+    INSERT INTO counter SELECT 'delivery', new.hook, new.state, 0 WHERE NOT EXISTS (
+        SELECT 1 FROM counter WHERE what = 'delivery' AND a = new.hook AND b = new.state);
+    UPDATE counter SET n = n + 1 WHERE what = 'delivery' AND a = new.hook AND b = new.state;
 END;
 
 CREATE TRIGGER delivery_settled AFTER UPDATE OF state ON delivery WHEN old.state <> new.state BEGIN
     UPDATE counter SET n = n - 1 WHERE what = 'delivery' AND a = old.hook AND b = old.state;
-    INSERT INTO counter VALUES ('delivery', new.hook, new.state, 1)
-    ON CONFLICT DO UPDATE SET n = n + 1;
+    INSERT INTO counter SELECT 'delivery', new.hook, new.state, 0 WHERE NOT EXISTS (
+        SELECT 1 FROM counter WHERE what = 'delivery' AND a = new.hook AND b = new.state);
+    UPDATE counter SET n = n + 1 WHERE what = 'delivery' AND a = new.hook AND b = new.state;
 END;
 
 CREATE TRIGGER delivery_gone AFTER DELETE ON delivery BEGIN

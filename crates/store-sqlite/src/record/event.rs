@@ -14,7 +14,8 @@ use crate::record::found;
 pub(crate) fn insert(db: &Connection, event: &NewEvent) -> Result<u64, Fail> {
     let body = codec::body(event)?;
     limits::fits("an event", body.len(), MAX_EVENT_BYTES)?;
-    let mut statement = db.prepare_cached("INSERT INTO event (id, at, body) VALUES (?, ?, ?)")?;
+    let mut statement =
+        db.prepare_cached("INSERT OR FAIL INTO event (id, at, body) VALUES (?, ?, ?)")?;
     match statement.insert(params![codec::id(event.id.uuid()), codec::time(event.at), body]) {
         Ok(seq) => Ok(codec::unsigned(seq)),
         Err(error) if broken_rule(&error).is_some() => {
