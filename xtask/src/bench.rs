@@ -35,6 +35,8 @@ pub struct Bench {
 pub enum Name {
     /// Commits: group commit, and what the size of the store does to one of them
     Writes,
+    /// A look of the reaper, what a sweep costs others, and the end of everything open
+    Sweep,
     /// From start to ready, by the size of the store
     Start,
     /// Resident memory at rest, by the size of the store
@@ -85,6 +87,9 @@ pub fn run(bench: &Bench) -> anyhow::Result<Verdict> {
     }
     if wanted(Name::Writes) {
         figures.extend(told(store::writes(&lab)?));
+    }
+    if wanted(Name::Sweep) {
+        figures.extend(told(store::sweeps(&lab)?));
     }
     if wanted(Name::Memory) {
         figures.extend(told(daemon::memory(&lab)?));

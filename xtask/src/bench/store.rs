@@ -77,3 +77,100 @@ pub fn writes(lab: &Lab) -> anyhow::Result<Vec<Figure>> {
         },
     ])
 }
+
+/// What `measure-store ends` prints.
+#[derive(Debug, Deserialize)]
+struct Ends {
+    sessions: u64,
+    deliveries: u64,
+    rounds: u64,
+    commit_ms: f64,
+    growth_bytes: u64,
+}
+
+/// What `measure-store look` prints.
+#[derive(Debug, Deserialize)]
+struct Look {
+    looks: usize,
+    p50_ms: f64,
+    p99_ms: f64,
+}
+
+/// What `measure-store sweep` prints.
+#[derive(Debug, Deserialize)]
+struct Sweep {
+    sessions: u64,
+    sweep_ms: f64,
+    quiet: Latency,
+    during: Latency,
+    ratio_p99: f64,
+}
+
+#[derive(Debug, Deserialize)]
+struct Latency {
+    commits: usize,
+    p50_ms: f64,
+    p99_ms: f64,
+}
+
+/// What the reaper and a drain ask of a large store.
+pub fn sweeps(lab: &Lab) -> anyhow::Result<Vec<Figure>> {
+    const EXPIRED: &str = "10000";
+    let large = lab.filled(LARGE)?;
+    let measure = |what: &str, more: &[&str]| -> anyhow::Result<String> {
+        lab.measure_store(&[&[what, path(&large)?], more].concat())
+    };
+    let read = "read what was measured";
+    let look: Look = serde_json::from_str(&measure("look", &[])?).context(read)?;
+    let ends: Ends = serde_json::from_str(&measure("ends", &[EXPIRED])?).context(read)?;
+    let sweep: Sweep = serde_json::from_str(&measure("sweep", &[EXPIRED])?).context(read)?;
+    Ok(vec![
+        Figure {
+            what: format!("a look of the reaper with nothing due at {LARGE} sessions"),
+            value: format!("{:.2} ms (p99 {:.2} ms)", look.p50_ms, look.p99_ms),
+            goal: "<= 10 ms".into(),
+            is_met: look.p50_ms <= 10.0,
+            conditions: format!(
+                "every read of a look, for every kind of record; {} looks",
+                look.looks
+            ),
+        },
+        Figure {
+            what: format!(
+                "p99 of a foreground commit while {} expired of {LARGE} sessions are archived and deleted, \
+                 against without",
+                sweep.sessions
+            ),
+            value: format!(
+                "{:.1}x (p99 {:.2} ms against {:.2} ms, p50 {:.2} against {:.2})",
+                sweep.ratio_p99,
+                sweep.during.p99_ms,
+                sweep.quiet.p99_ms,
+                sweep.during.p50_ms,
+                sweep.quiet.p50_ms
+            ),
+            goal: "<= 5x".into(),
+            is_met: sweep.ratio_p99 <= 5.0,
+            conditions: format!(
+                "the engine's own reaper, transcripts of 10 entries of 400 bytes; one writer, one commit after \
+                 the other: {} during the sweep, which took {:.1} s, and {} before",
+                sweep.during.commits,
+                sweep.sweep_ms / 1e3,
+                sweep.quiet.commits
+            ),
+        },
+        Figure {
+            what: format!("the commit that ends {} open sessions", ends.sessions),
+            value: format!("{:.0} ms", ends.commit_ms),
+            goal: "<= 1000 ms".into(),
+            is_met: ends.commit_ms <= 1000.0,
+            conditions: format!(
+                "with an event for each and {} deliveries, in a store of {LARGE} sessions; median of {} rounds; the \
+                 process grows by {} MiB",
+                ends.deliveries,
+                ends.rounds,
+                ends.growth_bytes >> 20
+            ),
+        },
+    ])
+}

@@ -2,13 +2,11 @@
 
 use std::path::Path;
 
-use jiff::Timestamp;
 use serde::Serialize;
 use sexton_domain::change::{Change, Version};
 use sexton_domain::event::{EventType, Teller};
-use sexton_domain::hook::{Delivery, DeliveryState};
+use sexton_domain::hook::{self, Subscription};
 use sexton_domain::id::Ids;
-use sexton_domain::name::HookName;
 use sexton_domain::session::Session;
 use sexton_store::Driver as _;
 use sexton_store_sqlite::Mode;
@@ -36,7 +34,7 @@ pub struct Figures {
 /// Ends so many open sessions in one batch, in a store that has others already.
 pub async fn measure(file: &Path, sessions: u64) -> anyhow::Result<Figures> {
     let driver = sample::open(file, Mode::Pool)?;
-    let hooks = HOOKS.map(|name| name.parse::<HookName>());
+    let hooks = HOOKS.map(sample::subscription).into_iter().collect::<Result<Vec<_>, _>>()?;
     let (mut times, mut growth_bytes) = (Vec::new(), 0);
     for round in 0..ROUNDS {
         let first = 10_000_000 + round * sessions;
@@ -51,10 +49,7 @@ pub async fn measure(file: &Path, sessions: u64) -> anyhow::Result<Figures> {
         let mut ids = Ids::new(now, u128::from(first));
         let mut batch = Vec::new();
         for session in &open {
-            end(session, now, &mut ids, &mut batch);
-            for hook in hooks.iter().flatten() {
-                deliver(&mut batch, hook, &mut ids);
-            }
+            end(session, &mut Teller { now, ids: &mut ids }, &hooks, &mut batch);
         }
         let before = process::resident_bytes(std::process::id()).unwrap_or_default();
         let start = clock::monotonic();
@@ -76,36 +71,18 @@ pub async fn measure(file: &Path, sessions: u64) -> anyhow::Result<Figures> {
     })
 }
 
-fn end(session: &Session, now: Timestamp, ids: &mut Ids, batch: &mut Vec<Change>) {
+/// What a drain commits for one session: its end, the event, and a delivery of that to each hook.
+fn end(
+    session: &Session,
+    teller: &mut Teller<'_>,
+    hooks: &[Subscription],
+    batch: &mut Vec<Change>,
+) {
     let mut ended = sample::ended(session);
     ended.version = Version::NEW.next();
-    ended.expires_at = Some(now);
-    let fact = Teller { now, ids }.session(EventType::SessionEnded, &ended);
-    batch.push(fact.into());
-    batch.push(ended.into());
-}
-
-/// A delivery of the batch's last event.
-fn deliver(batch: &mut Vec<Change>, hook: &HookName, ids: &mut Ids) {
-    let fact = batch.iter().rev().find_map(|change| match change {
-        Change::Emit(fact) => Some(fact.clone()),
-        _ => None,
-    });
-    let Some(fact) = fact else { return };
-    batch.push(
-        Delivery {
-            id: ids.mint(),
-            event: fact.id,
-            event_type: Some(fact.kind),
-            hook: hook.clone(),
-            session: fact.subject.session,
-            state: DeliveryState::Pending { next_at: fact.at },
-            by_hand: false,
-            attempts: 0,
-            last_error: None,
-            created_at: fact.at,
-            version: Version::NEW,
-        }
-        .into(),
-    );
+    ended.expires_at = Some(teller.now);
+    let fact = teller.session(EventType::SessionEnded, &ended);
+    let deliveries: Vec<_> = hook::outbox(&fact, hooks).map(Change::from).collect();
+    batch.extend([ended.into(), fact.into()]);
+    batch.extend(deliveries);
 }

@@ -10,6 +10,7 @@ mod look;
 mod outbox;
 mod receive;
 mod sample;
+mod sweep;
 mod writes;
 
 /// Fills and measures stores.
@@ -60,6 +61,13 @@ enum Command {
         /// How many
         sessions: u64,
     },
+    /// Measure what a sweep of so many expired sessions costs whoever writes meanwhile
+    Sweep {
+        /// The database file
+        file: PathBuf,
+        /// How many
+        sessions: u64,
+    },
     /// Measure a look of the reaper at a store in which nothing is due
     Look {
         /// The database file
@@ -84,6 +92,9 @@ fn main() -> anyhow::Result<()> {
         }
         Command::Ends { file, sessions } => {
             print(&runtime.block_on(ends::measure(&file, sessions))?)
+        }
+        Command::Sweep { file, sessions } => {
+            print(&runtime.block_on(sweep::measure(&file, sessions))?)
         }
         Command::Look { file } => print(&runtime.block_on(look::measure(&file))?),
     }

@@ -3,9 +3,8 @@
 use std::path::Path;
 
 use sexton_domain::change::{Change, Version};
-use sexton_domain::duration::Duration;
 use sexton_domain::event::{EventType, Teller};
-use sexton_domain::hook::{self, Subscription};
+use sexton_domain::hook;
 use sexton_domain::id::Ids;
 use sexton_store::Driver as _;
 use sexton_store_sqlite::Mode;
@@ -18,16 +17,7 @@ const BATCH: u64 = 250;
 
 /// Fills the store in `file` for the hook of this name.
 pub async fn fill(file: &Path, sessions: u64, hook: &str) -> anyhow::Result<()> {
-    let hooks = [Subscription {
-        hook: hook.parse()?,
-        on: [EventType::SessionStarted, EventType::SessionEnded].into(),
-        agents: [].into(),
-        jobs: [].into(),
-        kinds: [].into(),
-        max_attempts: 20,
-        max_age: Duration::from_secs(7 * 86_400),
-        backoff: Subscription::default_backoff(),
-    }];
+    let hooks = [sample::subscription(hook)?];
     let store = sample::open(file, Mode::Pool)?;
     let now = clock::now();
     let mut ids = Ids::new(now, 7);

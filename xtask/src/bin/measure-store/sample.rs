@@ -7,6 +7,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use sexton_domain::change::{Append, Change, Version};
 use sexton_domain::entry::{Entry, Role};
+use sexton_domain::event::EventType;
+use sexton_domain::hook::Subscription;
 use sexton_domain::id::{Ids, RunId};
 use sexton_domain::key::SessionKey;
 use sexton_domain::name::{AgentName, JobKey};
@@ -73,6 +75,20 @@ pub fn append(session: &Session, seq: u64) -> Change {
     let content = "x".repeat(ENTRY_BYTES);
     let entry = Entry { seq, at: session.opened_at, role: Role::Assistant, content };
     Change::Append(Append { session: session.id, epoch: epoch(), entries: vec![entry] })
+}
+
+/// A hook that is told every start and end.
+pub fn subscription(hook: &str) -> anyhow::Result<Subscription> {
+    Ok(Subscription {
+        hook: hook.parse()?,
+        on: [EventType::SessionStarted, EventType::SessionEnded].into(),
+        agents: [].into(),
+        jobs: [].into(),
+        kinds: [].into(),
+        max_attempts: 20,
+        max_age: sexton_domain::duration::Duration::from_secs(7 * 86_400),
+        backoff: Subscription::default_backoff(),
+    })
 }
 
 /// Opens the store in this file.
