@@ -136,7 +136,7 @@ impl Engine {
         let mut reconciler = node.reconciler(lease, settings.subscribe());
         clear_up(&node.env, &mut reconciler).await?;
         node.env.run_files.clear(&node.store).await;
-        hooks::bury(&node.store, &node.env).await?;
+        hooks::bury(&node.store, &node.env).await;
         if let Some(Declaration { source, jobs, empty }) = jobs
             && let Err(refused) = handle.bring_in_line(&source, &jobs, empty).await
         {

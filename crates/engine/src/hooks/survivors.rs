@@ -13,7 +13,13 @@ use crate::env::Env;
 /// then all of them are left over.
 ///
 /// In two passes, because who lives is known to the executor and what is ours to the store.
-pub(crate) async fn bury(store: &Store, env: &Env) -> Result<(), Error> {
+pub(crate) async fn bury(store: &Store, env: &Env) {
+    if let Err(error) = try_bury(store, env).await {
+        tracing::error!(%error, "survivors of hook commands could not be looked for");
+    }
+}
+
+async fn try_bury(store: &Store, env: &Env) -> Result<(), Error> {
     let seen = Mutex::new(BTreeSet::new());
     let look = |id: Uuid| {
         seen.lock().unwrap_or_else(PoisonError::into_inner).insert(id);

@@ -105,5 +105,5 @@ async fn beginning(mut response: Response) -> String {
     }
     let text = String::from_utf8_lossy(&bytes);
     let words: Vec<&str> = text.split_whitespace().collect();
-    words.join(" ").replace(char::is_control, "")
+    words.join(" ").replace(char::is_control, "").trim().to_owned()
 }

@@ -20,10 +20,6 @@ impl Request {
         found.map_or("", |(_, value)| value)
     }
 
-    pub fn json(&self) -> Value {
-        serde_json::from_str(&self.body).unwrap()
-    }
-
     /// For a verifier in another language.
     pub fn document(&self) -> Value {
         let headers: serde_json::Map<String, Value> =
