@@ -263,11 +263,9 @@ fn the_template_passes_the_check_with_its_comments_taken_away() {
     place.write(&lines.collect::<Vec<_>>().join("\n"));
     let said = place.ok(&["config", "check"]);
     assert!(said.contains("1 agent, 1 job, 1 hook"), "{said}");
-    for section in ["retention", "reset", "drain"] {
-        assert!(said.contains(&format!("[{section}] is checked, but")), "{said}");
-    }
     let document = place.json(&["config", "check"]);
-    assert_eq!(document["not_acted_upon"].as_array().unwrap().len(), 3);
+    let dormant = document["not_acted_upon"].as_array().unwrap();
+    assert_eq!(said.matches("] is checked, but").count(), dormant.len(), "{said}");
 }
 
 #[test]
