@@ -3,6 +3,7 @@
 //! Names are those of `job add` in snake case and of the event payloads. Times are RFC 3339 in UTC,
 //! durations are texts such as `1h30m`, and fields that end in `_ms` are whole milliseconds.
 
+mod archive;
 mod event;
 mod hook;
 mod job;
@@ -14,10 +15,12 @@ mod schema;
 mod session;
 mod spec;
 mod status;
+mod sweep;
 mod usage;
 
 pub(crate) use schema::word;
 
+pub use archive::{Archive, Checkup, Finding, Segment, Segments};
 pub use event::{Event, EventPage, Gap, Lagged};
 pub use hook::{Delivery, Hook, HookAnswer, HookSpec, HookTest};
 pub use job::{Counters, Job, JobPreview, Placed, Slot, Slots, Suspension};
@@ -30,6 +33,9 @@ pub use spec::{Backoff, Context, FieldError, JobSpec, Misfire, Past, Setting, Wi
 pub use status::{
     Health, NextSlot, Phase, RunCount, SessionCount, Status, Stop, StopReason, Stopping,
     StoreStatus,
+};
+pub use sweep::{
+    ArchiveFault, Judgement, ReaperStatus, Reconciled, Sweep, SweepReport, SweepSummary, Swept,
 };
 pub use usage::{Usage, UsageSum, UsageSums};
 

@@ -41,12 +41,16 @@ pub(crate) fn write<I: Cursor>(id: I) -> String {
 
 /// The item that the request's cursor stands for.
 pub(crate) fn read<I: Cursor>(query: &Query) -> Result<Option<I>> {
-    let Some(text) = query.text(&CURSOR) else { return Ok(None) };
+    query.text(&CURSOR).map(parse).transpose()
+}
+
+/// The item that a cursor stands for.
+pub(crate) fn parse<I: Cursor>(text: &str) -> Result<I> {
     let mut rest = text.chars();
     let known = rest.next() == Some(VERSION) && rest.next() == Some(I::LIST);
     let id = Some(rest.as_str()).filter(|id| known && id.len() == 32);
     match id.and_then(|id| id.parse().ok()) {
-        Some(id) => Ok(Some(id)),
+        Some(id) => Ok(id),
         None => {
             let detail = "use parameter `cursor`: this list did not give it out";
             let hint = "send the `next` of the page before, or leave it out for the first page";

@@ -17,7 +17,7 @@ use crate::failure::{Failure, Result};
 use crate::suggest::did_you_mean;
 
 /// How many items a page has unless the caller says otherwise.
-const DEFAULT_PAGE: u32 = 50;
+pub(crate) const DEFAULT_PAGE: u32 = 50;
 
 /// A parameter of a query, or a header, that a route knows.
 #[derive(Debug)]

@@ -1,5 +1,6 @@
 //! Every route there is.
 
+mod archives;
 mod events;
 mod hooks;
 mod jobs;
@@ -7,6 +8,7 @@ mod messages;
 mod metrics;
 mod runs;
 mod sessions;
+mod sweeps;
 mod system;
 mod usage;
 
@@ -23,6 +25,8 @@ pub(crate) fn all() -> Vec<Route> {
         events::routes(),
         usage::routes(),
         hooks::routes(),
+        sweeps::routes(),
+        archives::routes(),
         metrics::routes(),
     ]
     .into_iter()

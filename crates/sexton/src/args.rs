@@ -89,6 +89,11 @@ pub enum Command {
     /// Look at sessions and their transcripts, end, reset, keep and delete them
     #[command(subcommand)]
     Session(Session),
+    /// Archive and delete what is over, now
+    Sweep(Sweep),
+    /// Look at archives, check them, and bring sessions back
+    #[command(subcommand)]
+    Archive(Archive),
     /// Sum up what model calls took
     Usage(Usage),
     /// Look at hooks, try them out, switch them, and send dead letters again
@@ -195,6 +200,41 @@ pub enum Session {
         /// Leave no archive either
         #[arg(long)]
         purge: bool,
+    },
+}
+
+/// `sweep`
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "With --explain it says for every ended session why it goes or stays.")]
+pub struct Sweep {
+    /// Delete nothing; say what would go
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Say for every ended session why it goes or stays, and until when
+    #[arg(long)]
+    pub explain: bool,
+}
+
+/// `archive …`
+#[derive(Debug, Subcommand)]
+pub enum Archive {
+    /// List archives, newest session first
+    List(list::Page),
+    /// Print the transcript of an archived session; JSON lines with --json
+    Show {
+        /// The session's id
+        id: String,
+        /// Begin after this entry
+        #[arg(long, value_name = "SEQ", default_value_t = 0)]
+        after: u64,
+    },
+    /// Read every archive and name what is damaged or missing
+    #[command(after_help = "Exit code 1 when something is damaged or missing.")]
+    Verify,
+    /// Bring an archived session back, ended and pinned
+    Restore {
+        /// The session's id
+        id: String,
     },
 }
 

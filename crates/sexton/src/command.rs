@@ -1,5 +1,6 @@
 //! The commands, one file for each word that follows `sexton`.
 
+pub mod archive;
 pub mod config;
 pub mod hook;
 pub mod init;
@@ -9,6 +10,7 @@ pub mod send;
 pub mod session;
 pub mod status;
 pub mod stop;
+pub mod sweep;
 pub mod usage;
 
 mod page;

@@ -52,7 +52,7 @@ const SECTIONS: [&str; 10] = [
 ];
 
 /// Sections that are checked and that nothing acts on yet.
-const DORMANT: [&str; 2] = ["retention", "drain"];
+const DORMANT: [&str; 1] = ["drain"];
 
 /// A config that is right.
 #[derive(Debug, Clone, Default)]

@@ -82,6 +82,8 @@ async fn talk(command: Command, mut client: Client, output: Output) -> Result<Ex
         Command::Hook(command) => command::hook::main(command, client, output).await,
         Command::Send(send) => command::send::main(send, client, output).await,
         Command::Session(command) => command::session::main(command, client, output).await,
+        Command::Sweep(asked) => command::sweep::main(asked, client, output).await,
+        Command::Archive(command) => command::archive::main(command, client, output).await,
         Command::Usage(asked) => command::usage::main(asked, client, output).await,
         Command::Init { .. } | Command::Config(_) | Command::Serve(_) => {
             Err(Failure::new(Exit::Bug, "this command does not ask the daemon"))

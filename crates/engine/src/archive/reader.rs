@@ -19,6 +19,9 @@ const BITE_BYTES: usize = 1024;
 /// No line is longer: an entry with every byte escaped, and its frame.
 const MAX_LINE_BYTES: usize = 6 * MAX_ENTRY_BYTES + 4096;
 
+/// A page of entries is cut when it has this many bytes.
+const MAX_PAGE_BYTES: usize = 4 * 1024 * 1024;
+
 /// What is wrong with an archive.
 #[derive(Debug, thiserror::Error)]
 pub enum Damage {
@@ -129,12 +132,15 @@ impl Transcript {
         }
     }
 
-    /// Up to `limit` entries after a number, or fewer at the end.
+    /// Up to `limit` entries after a number, or fewer at the end, or where they are large.
     pub async fn page(&mut self, after: u64, limit: usize) -> Result<Vec<Entry>, Damage> {
-        let mut page = Vec::new();
-        while page.len() < limit {
+        let (mut page, mut bytes) = (Vec::new(), 0);
+        while page.len() < limit && bytes < MAX_PAGE_BYTES {
             match self.next().await? {
-                Some(entry) if entry.seq > after => page.push(entry),
+                Some(entry) if entry.seq > after => {
+                    bytes += entry.content.len();
+                    page.push(entry);
+                }
                 Some(_) => {}
                 None => break,
             }

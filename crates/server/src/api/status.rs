@@ -10,7 +10,7 @@ use sexton_domain::node::EndReason;
 use sexton_domain::run::Outcome;
 
 use super::schema::{Id, KindWord, OutcomeWord};
-use super::{Node, Run, RunState};
+use super::{Node, ReaperStatus, Run, RunState};
 
 /// Everything a status screen shows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -35,6 +35,8 @@ pub struct Status {
     pub next: Vec<NextSlot>,
     /// Running runs, the oldest first.
     pub running: Vec<Run>,
+    /// How the reaper stands, and how much it has archived.
+    pub reaper: ReaperStatus,
     /// What the store has done since it was opened, and what it occupies.
     pub store: StoreStatus,
 }

@@ -28,7 +28,7 @@ const OPEN: Param = Param::query("open", "`true` or `false`");
 const REASON: Param = Param::query("reason", "why it ended: `completed`, `failed`, `timed_out`, …");
 const SINCE: Param = Param::query("since", "RFC 3339, or a duration before now such as `24h`");
 const PURGE: Param = Param::query("purge", "`true` to leave no archive either, or `false`");
-const AFTER: Param = Param::query("after", "the number of an entry; 0 by default");
+pub(super) const AFTER: Param = Param::query("after", "the number of an entry; 0 by default");
 
 /// How many bytes of entries a page of a transcript may have before it is cut.
 const PAGE_BYTES: usize = 4 * 1024 * 1024;

@@ -12,8 +12,8 @@ use sexton_engine::page::Tally;
 use sexton_engine::{Stats, page};
 
 use crate::api::{
-    Code, Health, NextSlot, Node, Page, Phase, Problem, Run, RunCount, RunState, SessionCount,
-    Status, Stop, Stopping, StoreStatus,
+    Code, Health, NextSlot, Node, Page, Phase, Problem, ReaperStatus, Run, RunCount, RunState,
+    SessionCount, Status, Stop, Stopping, StoreStatus,
 };
 use crate::body::Json;
 use crate::failure::Result;
@@ -76,6 +76,12 @@ async fn status(State(handle): State<Handle>) -> Result<Reply<Status>> {
         ownerless: status.ownerless,
         next: status.upcoming.iter().filter_map(next).collect(),
         running: status.running.iter().map(Run::from).collect(),
+        reaper: ReaperStatus::new(
+            &status.reaper,
+            status.overdue,
+            status.tally.archives,
+            handle.now(),
+        ),
         store: store(status.stats),
     }))
 }

@@ -12,4 +12,5 @@ mod offline;
 mod once;
 mod reading;
 mod serving;
+mod sweeps;
 mod world;

@@ -30,7 +30,7 @@ pub async fn main(
         args::Session::List(filter) => list(filter, client, output).await?,
         args::Session::Show { id } => show(&id, client, output).await?,
         args::Session::Transcript { id, follow: false, after } => {
-            transcript(&id, after, client, output).await?;
+            transcript(&path(&id), after, client, output).await?;
         }
         args::Session::Transcript { id, follow: true, after } => {
             follow(&id, after, client, output).await?;
@@ -169,14 +169,15 @@ async fn delete(id: &str, purge: bool, client: &mut Client, output: Output) -> R
 }
 
 /// Prints what there is, page by page.
-async fn transcript(
-    id: &str,
+/// Prints the transcript of what is at a path: a session, or an archive.
+pub(super) async fn transcript(
+    path: &str,
     mut after: u64,
     client: &mut Client,
     output: Output,
 ) -> Result<u64, Failure> {
     loop {
-        let ask = Ask::get(format!("{}/transcript", path(id)))
+        let ask = Ask::get(format!("{path}/transcript"))
             .with("after", Some(after))
             .with("limit", Some(ENTRIES));
         let page: Page<Entry> = client.fetch(ask).await?;
@@ -202,7 +203,7 @@ async fn follow(
         // Looked at first: entries that arrive before the end are then all seen.
         let session: Session = client.fetch(Ask::get(path(id))).await?;
         let before = after;
-        after = transcript(id, after, client, output).await?;
+        after = transcript(&path(id), after, client, output).await?;
         if !session.open {
             return Ok(());
         }

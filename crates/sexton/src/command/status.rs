@@ -31,6 +31,7 @@ fn screen(status: &Status, output: Output) -> Result<(), Failure> {
         ("sessions", sessions(status)),
         ("runs", runs(status)),
         ("events", status.events.to_string()),
+        ("reaper", reaper(status)),
         ("store", store(status)),
     ])?;
     let now = status.now;
@@ -68,6 +69,19 @@ fn alerts(status: &Status) -> Vec<String> {
         };
         alerts.push(format!("{what} without a live owner: {cure}"));
     }
+    if status.reaper.overdue > 0 {
+        let what = count(status.reaper.overdue, "ended session");
+        alerts
+            .push(format!("{what} overdue for no reason: `sexton sweep --explain` looks at them"));
+    }
+    if let Some(until) = status.reaper.held_until {
+        let until = relative(until, status.now);
+        alerts.push(format!("the wall clock jumped; nothing is deleted until {until}"));
+    }
+    for fault in &status.reaper.faults {
+        let segment = fault.segment.as_ref().map(|name| format!(" {name}")).unwrap_or_default();
+        alerts.push(format!("archives{segment}: {}", fault.message));
+    }
     let overdue =
         status.running.iter().filter(|run| run.deadline.is_some_and(|at| at < status.now));
     for run in overdue {
@@ -77,6 +91,20 @@ fn alerts(status: &Status) -> Vec<String> {
         alerts.push(format!("only {} free on the disk of the store", bytes(free)));
     }
     alerts
+}
+
+fn reaper(status: &Status) -> String {
+    let reaper = &status.reaper;
+    let archives =
+        format!("{}, {}", count(reaper.archives, "archive"), bytes(reaper.archive_bytes));
+    match &reaper.last {
+        None => format!("has not swept yet; {archives}"),
+        Some(last) => {
+            let when = relative(last.started_at, status.now);
+            let (archived, reaped, held) = (last.archived, last.reaped, last.held);
+            format!("swept {when}: {archived} archived, {reaped} deleted, {held} held; {archives}")
+        }
+    }
 }
 
 fn node(status: &Status) -> String {

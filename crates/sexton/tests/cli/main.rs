@@ -7,5 +7,6 @@ mod config;
 mod daemon;
 mod receiver;
 mod support;
+mod sweeps;
 mod usage;
 mod webhooks;
