@@ -122,7 +122,7 @@ pub struct Send {
     /// The session key, for example agent:main:main
     pub key: String,
     /// What to say
-    #[arg(value_name = "MESSAGE|@FILE|-", allow_hyphen_values = true)]
+    #[arg(value_name = "MESSAGE|@FILE|-")]
     pub message: String,
     /// Who answers [default: who has the conversation, else the agent that the key names]
     #[arg(long)]
@@ -175,27 +175,27 @@ pub enum Session {
     },
     /// End a session; a turn in flight is cancelled first
     End {
-        /// The session's id
+        /// The session's id, or its key for the open one
         id: String,
     },
     /// End a session so that the next turn on its key begins a fresh one
     Reset {
-        /// The session's id
+        /// The session's id, or its key for the open one
         id: String,
     },
     /// Keep a session whatever its age
     Pin {
-        /// The session's id
+        /// The session's id, or its key for the open one
         id: String,
     },
     /// Let a session go again when its time is over
     Unpin {
-        /// The session's id
+        /// The session's id, or its key for the open one
         id: String,
     },
     /// Delete a session as soon as its end is told; its archive stays
     Delete {
-        /// The session's id
+        /// The session's id, or its key for the open one
         id: String,
         /// Leave no archive either
         #[arg(long)]

@@ -4,6 +4,7 @@
 mod access;
 mod bad_input;
 mod client;
+mod conversations;
 mod document;
 mod events;
 mod jobs;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use sexton_domain::entry::Role;
+use sexton_domain::id::SessionId;
 use sexton_domain::session::Discard;
 use sexton_server::api::{Entry, Page, Session};
 
@@ -128,8 +129,24 @@ async fn show(id: &str, client: &mut Client, output: Output) -> Result<(), Failu
     ])
 }
 
+/// The path of a session by its id, or of the open one behind a key.
+async fn found(session: &str, client: &mut Client) -> Result<String, Failure> {
+    if session.parse::<SessionId>().is_ok() || !session.contains(':') {
+        return Ok(path(session));
+    }
+    let ask = Ask::get("/v1/sessions").with("key", Some(session)).with("open", Some(true));
+    let open: Page<Session> = client.fetch(ask).await?;
+    let Some(open) = open.items.first() else {
+        let message = format!("failed to find an open session behind the key {session}");
+        let hint = "`sexton session list --kind all` lists what there is";
+        return Err(Failure::new(Exit::NotFound, message).hint(hint));
+    };
+    Ok(path(&open.id.to_string()))
+}
+
 async fn close(id: &str, verb: &str, client: &mut Client, output: Output) -> Result<(), Failure> {
-    let answer = client.ask(Ask::post(format!("{}/{verb}", path(id)))).await?;
+    let path = found(id, client).await?;
+    let answer = client.ask(Ask::post(format!("{path}/{verb}"))).await?;
     if output.json {
         return output.document(&answer.0);
     }
@@ -144,7 +161,8 @@ async fn close(id: &str, verb: &str, client: &mut Client, output: Output) -> Res
 }
 
 async fn pin(id: &str, verb: &str, client: &mut Client, output: Output) -> Result<(), Failure> {
-    let answer = client.ask(Ask::post(format!("{}/{verb}", path(id)))).await?;
+    let path = found(id, client).await?;
+    let answer = client.ask(Ask::post(format!("{path}/{verb}"))).await?;
     if output.json {
         return output.document(&answer.0);
     }
@@ -154,7 +172,8 @@ async fn pin(id: &str, verb: &str, client: &mut Client, output: Output) -> Resul
 }
 
 async fn delete(id: &str, purge: bool, client: &mut Client, output: Output) -> Result<(), Failure> {
-    let ask = Ask::delete(path(id)).with("purge", purge.then_some(true));
+    let path = found(id, client).await?;
+    let ask = Ask::delete(path).with("purge", purge.then_some(true));
     let answer = client.ask(ask).await?;
     if output.json {
         return output.document(&answer.0);

@@ -173,7 +173,7 @@ overlap = "skpi"
 on_interrupt = "maybe"
 misfire = { within = "2x" }
 retain = 0
-session = "main"
+session = "agent:a:cron:b:run:1"
 key = "other"
 promt = "hello"
 [jobs.file]

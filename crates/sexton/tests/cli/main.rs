@@ -4,6 +4,7 @@
 
 mod commands;
 mod config;
+mod conversations;
 mod daemon;
 mod receiver;
 mod support;
