@@ -12,7 +12,7 @@ use crate::hook::{DeadReason, Delivery, Hook};
 use crate::id::{EventId, Ids, JobId, RunId, SessionId};
 use crate::job::Job;
 use crate::name::HookName;
-use crate::node::{Epoch, Node};
+use crate::node::{EndReason, Epoch, Node};
 use crate::run::{Outcome, Run};
 use crate::session::Session;
 use crate::usage::Tokens;
@@ -269,6 +269,7 @@ impl Teller<'_> {
             "started_at": node.started_at,
             "heartbeat_at": node.heartbeat_at,
             "reason": node.end.map(|end| end.reason),
+            "drained": node.drained,
         });
         self.fact(kind, Subject { epoch: Some(node.epoch), ..Subject::default() }, data)
     }
@@ -303,6 +304,20 @@ impl Teller<'_> {
     pub fn dead_letters(&mut self, hook: &HookName, count: usize) -> NewEvent {
         let data = json!({ "hook": hook, "why": DeadReason::HookRemoved, "count": count });
         self.fact(EventType::HookDeadLettered, Subject::default(), data)
+    }
+
+    /// A node refuses new work, and stops after at most this long.
+    pub fn draining(&mut self, node: &Node, reason: EndReason, at_most: Duration) -> NewEvent {
+        let data = json!({
+            "node_id": node.id,
+            "epoch": node.epoch.to_string(),
+            "host": node.host,
+            "pid": node.process.pid,
+            "reason": reason,
+            "at_most_ms": at_most.as_millis(),
+        });
+        let subject = Subject { epoch: Some(node.epoch), ..Subject::default() };
+        self.fact(EventType::NodeDraining, subject, data)
     }
 
     /// An alert: `code` is a stable word, `message` is for people.

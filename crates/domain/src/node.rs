@@ -96,6 +96,41 @@ pub struct NodeEnd {
     pub reason: EndReason,
 }
 
+/// What a drain came to: from the moment the node refused new work until its end was recorded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drained {
+    /// How long that took, in milliseconds.
+    pub took_ms: u64,
+    /// What became of the runs that were running.
+    pub runs: DrainedRuns,
+    /// How many sessions ended.
+    pub sessions_ended: u64,
+    /// What became of the deliveries.
+    pub deliveries: DrainedDeliveries,
+}
+
+/// What became of the runs that were running when a drain began.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrainedRuns {
+    /// Ended by themselves, well or badly.
+    pub finished: u64,
+    /// Were cut off.
+    pub interrupted: u64,
+    /// Were cut off and have not been proven dead: the next start does that and ends them.
+    pub unproven: u64,
+}
+
+/// What became of deliveries while a drain gave them time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrainedDeliveries {
+    /// Acknowledged.
+    pub delivered: u64,
+    /// Tries that failed.
+    pub failed: u64,
+    /// Still to be delivered: the next start goes on with them.
+    pub pending: u64,
+}
+
 /// One life of one Sexton process. Kept for 30 days after its end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Node {
@@ -119,6 +154,9 @@ pub struct Node {
     pub stable_at: Option<Timestamp>,
     /// Present once the epoch is over.
     pub end: Option<NodeEnd>,
+    /// What became of its work, where it came to rest by itself.
+    #[serde(default)]
+    pub drained: Option<Drained>,
     /// For compare-and-swap.
     pub version: Version,
 }

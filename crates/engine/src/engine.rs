@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::FutureExt;
 use sexton_domain::change::Decision;
 use sexton_domain::event::EventType;
-use sexton_domain::node::{EndReason, Epoch, Node, NodeEnd, Owner};
+use sexton_domain::node::{EndReason, Epoch, Node, Owner};
 use sexton_domain::plan::admission::CatchUp;
 use sexton_domain::plan::jobs::{Declared, Empty};
 use sexton_domain::plan::reconcile::{self, BOOT_LOOP, Fence, STABLE_AFTER};
@@ -19,6 +18,7 @@ use tokio::sync::watch;
 
 use crate::clock::Drift;
 use crate::dispatcher::Dispatcher;
+use crate::drain::Drain;
 use crate::env::Env;
 use crate::handle::{Error, Handle, Online, Phase};
 use crate::heartbeat::Heartbeat;
@@ -30,13 +30,6 @@ use crate::scheduler::Scheduler;
 use crate::settings::Settings;
 use crate::tasks::TaskKind;
 use crate::ticker::{self, Loop};
-
-/// What a stop adds to the longest grace before it goes on without the last runs; what they leave
-/// is found by the next boot.
-const STOP_MARGIN: Duration = Duration::from_secs(15);
-
-/// How long a stop waits for the store to take the end of the epoch, and again to close.
-const STORE_BOUND: Duration = Duration::from_secs(10);
 
 /// How often a start tries to end the runs of dead epochs.
 const CLEAR_UPS: u32 = 5;
@@ -97,12 +90,25 @@ impl Engine {
         let earlier = store.read().nodes(BOOT_LOOP as u32).await?;
         // Before the first event: it is told like any other.
         hooks::bring_in_line(&store, &env, &settings).await?;
-        let owner = join(&store, &env, &settings, &earlier).await?;
+        let record = join(&store, &env, &settings, &earlier).await?;
+        let owner = record.owner();
         let phase = watch::Sender::new(Phase::Reconciling);
         let settings = watch::Sender::new(Arc::new(settings));
         let runners = Runners::new(env.clone(), store.clone(), owner, settings.subscribe());
         let told = settings.subscribe();
         let hooks = Hooks::new(env.clone(), store.clone(), owner.epoch, told, phase.subscribe());
+        let (wish, progress) = (watch::Sender::new(None), watch::Sender::new(None));
+        let drain = Drain {
+            env: env.clone(),
+            store: store.clone(),
+            node: record,
+            settings: settings.subscribe(),
+            runners: runners.clone(),
+            hooks: hooks.clone(),
+            phase: phase.subscribe(),
+            wish: wish.subscribe(),
+            progress: progress.clone(),
+        };
         let handle = Handle::online(
             store.clone(),
             Online {
@@ -114,6 +120,8 @@ impl Engine {
                 hooks: hooks.clone(),
                 bell: Arc::default(),
                 fence,
+                wish,
+                progress,
             },
         );
         early(handle.clone());
@@ -133,20 +141,27 @@ impl Engine {
             },
             None,
         );
+        node.spawn_drain(drain);
+        let engine = Self { handle, phase: node.phase.subscribe() };
         let mut reconciler = node.reconciler(lease, settings.subscribe());
-        clear_up(&node.env, &mut reconciler).await?;
-        node.env.run_files.clear(&node.store).await;
-        hooks::bury(&node.store, &node.env).await;
-        if let Some(Declaration { source, jobs, empty }) = jobs
-            && let Err(refused) = handle.bring_in_line(&source, &jobs, empty).await
-        {
-            leave(&node, EndReason::Shutdown).await?;
-            node.phase.send_replace(Phase::Stopped);
-            return Err(refused);
+        let mut asked = node.phase.subscribe();
+        let prepared = tokio::select! {
+            biased;
+            // Asked to stop: what is left is left to the next start.
+            _ = asked.wait_for(|phase| *phase != Phase::Reconciling) => return Ok(engine),
+            prepared = prepare(&engine.handle, &node, &mut reconciler, jobs) => prepared,
+        };
+        match prepared {
+            Ok(()) => {
+                node.go_to_work(reconciler, &settings, bell, reconcile::catch_up(&earlier));
+                Ok(engine)
+            }
+            Err(error) => {
+                engine.handle.stop(EndReason::Shutdown);
+                engine.wait().await;
+                Err(error)
+            }
         }
-        node.go_to_work(reconciler, &settings, bell, reconcile::catch_up(&earlier));
-        let phase = node.phase.subscribe();
-        Ok(Self { handle, phase })
     }
 
     /// What the outside may ask for.
@@ -159,6 +174,22 @@ impl Engine {
         // The sender outlives the node's tasks; if it is gone, so is the node.
         let _ = self.phase.wait_for(|phase| *phase == Phase::Stopped).await;
     }
+}
+
+/// What has to be done before anything is scheduled.
+async fn prepare(
+    handle: &Handle,
+    Parts { env, store, .. }: &Parts,
+    reconciler: &mut Reconciler,
+    jobs: Option<Declaration>,
+) -> Result<(), Error> {
+    clear_up(env, reconciler).await?;
+    env.run_files.clear(store).await;
+    hooks::bury(store, env).await;
+    if let Some(Declaration { source, jobs, empty }) = jobs {
+        handle.bring_in_line(&source, &jobs, empty).await?;
+    }
+    Ok(())
 }
 
 /// Ends what earlier epochs left behind before anything is scheduled. A store that fails for a moment
@@ -183,7 +214,7 @@ async fn join(
     env: &Env,
     settings: &Settings,
     earlier: &[Node],
-) -> Result<Owner, StoreError> {
+) -> Result<Node, StoreError> {
     let mut attempts = store.attempts("take an epoch");
     loop {
         let meta = store.read().meta().await?;
@@ -201,6 +232,7 @@ async fn join(
             lease_until: settings.lease.after(moment.now),
             stable_at: None,
             end: None,
+            drained: None,
             version: Default::default(),
         };
         let mut decision = Decision::default();
@@ -216,7 +248,7 @@ async fn join(
         }
         decision.change(node.clone());
         if attempts.commit(decision.changes).await?.is_some() {
-            return Ok(node.owner());
+            return Ok(node);
         }
     }
 }
@@ -260,16 +292,18 @@ impl Parts {
         }
     }
 
-    /// What comes of something that may not take longer than `bound`.
-    async fn within<T>(&self, bound: Duration, work: impl Future<Output = T>) -> Option<T> {
-        tokio::select! {
-            biased;
-            done = work => Some(done),
-            () = self.env.clock.sleep(bound) => None,
-        }
+    /// Starts the task that takes the node to rest.
+    fn spawn_drain(&self, mut drain: Drain) {
+        let phase = self.phase.clone();
+        self.env.tasks.spawn(TaskKind::Drain, async move {
+            if AssertUnwindSafe(drain.run()).catch_unwind().await.is_err() {
+                tracing::error!("the way to rest panicked; the next start ends what is left");
+            }
+            phase.send_replace(Phase::Stopped);
+        });
     }
 
-    /// Starts the loops, and the task that takes the node to rest.
+    /// Starts the loops, unless the node was asked to stop meanwhile.
     fn go_to_work(
         &self,
         reconciler: Reconciler,
@@ -294,13 +328,16 @@ impl Parts {
                 .then(|| self.env.clock.monotonic() + STABLE_AFTER.to_std()),
             missed: BTreeMap::new(),
         };
-        self.phase.send_if_modified(|phase| {
+        let at_work = self.phase.send_if_modified(|phase| {
             let reconciled = *phase == Phase::Reconciling;
             if reconciled {
                 *phase = Phase::Ready;
             }
             reconciled
         });
+        if !at_work {
+            return;
+        }
         self.spawn(scheduler, Some(self.store.subscribe(Topic::Jobs)));
         self.spawn(dispatcher, Some(self.store.subscribe(Topic::Queue)));
         self.spawn(Watch(self.runners.clone()), Some(self.store.subscribe(Topic::Cancels)));
@@ -310,77 +347,5 @@ impl Parts {
         let (env, store) = (self.env.clone(), self.store.clone());
         let reaper = Reaper::new(env, store, settings.subscribe(), self.phase.subscribe(), bell);
         self.spawn(reaper, Some(nudges));
-        let node = self.clone();
-        self.env.tasks.spawn(TaskKind::Drain, async move {
-            if AssertUnwindSafe(drain(&node)).catch_unwind().await.is_err() {
-                tracing::error!("the way to rest panicked; the next start ends what is left");
-            }
-            node.phase.send_replace(Phase::Stopped);
-        });
-    }
-}
-
-impl Clone for Parts {
-    fn clone(&self) -> Self {
-        Self {
-            env: self.env.clone(),
-            store: self.store.clone(),
-            phase: self.phase.clone(),
-            runners: self.runners.clone(),
-            hooks: self.hooks.clone(),
-            ..*self
-        }
-    }
-}
-
-/// Waits until the node is asked to stop, and takes it to rest: no new work, runs stopped and proven
-/// dead, the epoch ended, the store closed.
-async fn drain(node: &Parts) {
-    let mut phase = node.phase.subscribe();
-    let asked = phase.wait_for(|phase| matches!(phase, Phase::Draining(_) | Phase::Stopped)).await;
-    let asked = asked.map(|phase| *phase);
-    if let Ok(Phase::Draining(reason)) = asked {
-        tracing::info!(?reason, "stopping");
-        node.runners.stop_all(reason);
-        let bound = node.runners.longest_grace() + STOP_MARGIN;
-        if node.within(bound, node.runners.idle()).await.is_none() {
-            tracing::error!("some runs could not be proven dead in time; the next start ends them");
-        }
-        match node.within(STORE_BOUND, leave(node, reason)).await {
-            Some(Ok(())) => {}
-            Some(Err(error)) => {
-                tracing::error!(%error, "the end of this epoch could not be recorded");
-            }
-            None => tracing::error!("the end of this epoch could not be recorded in time"),
-        }
-        let bound = node.hooks.budget();
-        if node.within(bound, node.hooks.flushed()).await.is_none() {
-            tracing::warn!(
-                "not everything could be told in time; the rest goes out at the next start"
-            );
-        }
-        if node.within(STOP_MARGIN, node.hooks.close()).await.is_none() {
-            tracing::error!("a hook's command could not be proven dead in time");
-        }
-    }
-    if node.within(STORE_BOUND, node.store.read().close()).await.is_none() {
-        tracing::error!("the store did not close in time");
-    }
-}
-
-/// Records the end of this epoch.
-async fn leave(node: &Parts, reason: EndReason) -> Result<(), StoreError> {
-    let mut attempts = node.store.attempts("end this epoch");
-    loop {
-        let record = node.store.node(node.owner.epoch).await?.filter(|node| node.end.is_none());
-        let Some(record) = record else { return Ok(()) };
-        let mut moment = node.env.moment();
-        let ended = Node { end: Some(NodeEnd { at: moment.now, reason }), ..record };
-        let mut decision = Decision::default();
-        decision.change(moment.tell().node(EventType::NodeStopped, &ended));
-        decision.change(ended);
-        if attempts.commit(decision.changes).await?.is_some() {
-            return Ok(());
-        }
     }
 }

@@ -7,8 +7,9 @@ use jiff::Timestamp;
 use sexton_domain::id::{DeliveryId, JobId, RunId, SessionId};
 use sexton_domain::job::Job;
 use sexton_domain::name::{AgentName, JobKey};
-use sexton_domain::node::{EndReason, Node, Owner};
+use sexton_domain::node::{EndReason, Epoch, Node, Owner};
 use sexton_domain::plan::admission::Headroom;
+use sexton_domain::plan::drain::Patience;
 use sexton_domain::plan::jobs::{self, Refused};
 use sexton_domain::plan::reconcile::Fence;
 use sexton_domain::plan::{ending, messages, sessions};
@@ -19,6 +20,7 @@ use sexton_store::{Stats, Store};
 use tokio::sync::watch;
 
 use crate::archive::files::Files;
+use crate::drain::{Progress, Wish};
 use crate::env::Env;
 use crate::hooks::Hooks;
 use crate::reaper::{self, Bell};
@@ -183,6 +185,8 @@ pub(crate) struct Online {
     pub(crate) hooks: Hooks,
     pub(crate) bell: Arc<Bell>,
     pub(crate) fence: Fence,
+    pub(crate) wish: watch::Sender<Option<Wish>>,
+    pub(crate) progress: watch::Sender<Option<Progress>>,
 }
 
 impl Handle {
@@ -211,6 +215,14 @@ impl Handle {
         }
     }
 
+    /// This life of the node; none when offline.
+    pub fn epoch(&self) -> Option<Epoch> {
+        match &self.0.mode {
+            Mode::Offline { .. } => None,
+            Mode::Online(online) => Some(online.owner.epoch),
+        }
+    }
+
     /// The settings in force; none when offline.
     pub fn settings(&self) -> Option<Arc<Settings>> {
         match &self.0.mode {
@@ -219,16 +231,44 @@ impl Handle {
         }
     }
 
-    /// Asks the engine to stop; [`crate::engine::Engine::wait`] tells when it has.
+    /// Asks the engine to stop within its budget; [`crate::engine::Engine::wait`] tells when it has.
     pub fn stop(&self, reason: EndReason) {
-        if let Mode::Online(online) = &self.0.mode {
-            online.phase.send_if_modified(|phase| {
-                let stopping = matches!(phase, Phase::Draining(_) | Phase::Stopped);
-                if !stopping {
-                    *phase = Phase::Draining(reason);
-                }
-                !stopping
-            });
+        self.drain(reason, Patience::Budget);
+    }
+
+    /// As [`Handle::stop`], with more or less patience for running runs. Asking again can only make it
+    /// less; the first reason stays.
+    pub fn drain(&self, reason: EndReason, patience: Patience) {
+        let Mode::Online(online) = &self.0.mode else { return };
+        online.wish.send_if_modified(|wish| {
+            let less = wish.is_none_or(|wish| patience < wish.patience);
+            if less {
+                *wish = Some(Wish { patience, since: online.env.clock.monotonic() });
+            }
+            less
+        });
+        online.phase.send_if_modified(|phase| {
+            let stopping = matches!(phase, Phase::Draining(_) | Phase::Stopped);
+            if !stopping {
+                *phase = Phase::Draining(reason);
+            }
+            !stopping
+        });
+    }
+
+    /// How far a drain has come: none before it begins, and when offline.
+    pub fn progress(&self) -> Option<Progress> {
+        match &self.0.mode {
+            Mode::Offline { .. } => None,
+            Mode::Online(online) => *online.progress.borrow(),
+        }
+    }
+
+    /// Changes whenever a drain comes a step further; none when offline.
+    pub fn watch_progress(&self) -> Option<watch::Receiver<Option<Progress>>> {
+        match &self.0.mode {
+            Mode::Offline { .. } => None,
+            Mode::Online(online) => Some(online.progress.subscribe()),
         }
     }
 
@@ -266,13 +306,17 @@ impl Handle {
         })
     }
 
-    /// Cancels a run. One that is running ends a little later, when its processes are proven dead.
+    /// Cancels a run. One that is running ends a little later, when its processes are proven dead. That
+    /// is no new work: a node that drains does it too.
     ///
     /// # Errors
     ///
     /// [`Refused::RunEnded`], or when the store fails.
     pub async fn cancel_run(&self, id: RunId) -> Result<Run, Error> {
-        let online = self.writable()?;
+        let online = match (&self.0.mode, self.phase()) {
+            (Mode::Online(online), Phase::Draining(_)) => online,
+            _ => self.writable()?,
+        };
         let mut attempts = self.0.store.attempts("cancel a run");
         loop {
             let run = self.run(id).await?;

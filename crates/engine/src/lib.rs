@@ -7,6 +7,7 @@ pub mod archive;
 pub mod clock;
 pub mod courier;
 mod dispatcher;
+pub mod drain;
 pub mod engine;
 pub mod entropy;
 pub mod env;

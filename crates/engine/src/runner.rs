@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use sexton_domain::agent::{DEFAULT_OUTPUT_LIMIT_BYTES, DEFAULT_TIMEOUT, Executor as Settled};
-use sexton_domain::change::Change;
+use sexton_domain::change::{Change, Record};
 use sexton_domain::entry::{MAX_ENTRY_BYTES, Role};
+use sexton_domain::event::EventType;
 use sexton_domain::node::{EndReason, Owner};
 use sexton_domain::plan::ending::{self, Ending, RetryWish};
 use sexton_domain::run::{Outcome, Reason, Run, RunError, State};
@@ -21,7 +22,7 @@ use crate::history;
 use crate::output::Output;
 use crate::reconciler::Loaded;
 use crate::run_files::Folder;
-use crate::runners::Stop;
+use crate::runners::{Ended, Stop};
 use crate::settings::Settings;
 use crate::transcript::{self, NotOurs, Transcript};
 
@@ -53,21 +54,21 @@ struct Told<'a> {
 
 impl Runner {
     /// From claim to end. A panic on the way ends the run as interrupted, after its processes are
-    /// proven dead.
-    pub(crate) async fn carry(mut self, run: Run, session: Session) {
+    /// proven dead. Returns the end that was stored for it.
+    pub(crate) async fn carry(mut self, run: Run, session: Session) -> Option<Ended> {
         let life = AssertUnwindSafe(self.live(&run, &session)).catch_unwind();
-        if life.await.is_ok() {
-            return;
+        if let Ok(ended) = life.await {
+            return ended;
         }
         tracing::error!(run.id = %run.id, "a runner panicked; its run is ended");
         self.bury(&run).await;
         let report = self.env.run_files.report(run.id).await;
         let ending = report.settle(Ending::plain(Outcome::Interrupted, Reason::Crash));
-        self.end(&run, ending, None).await;
+        self.end(&run, ending, None).await
     }
 
     /// The pipeline.
-    async fn live(&mut self, run: &Run, session: &Session) {
+    async fn live(&mut self, run: &Run, session: &Session) -> Option<Ended> {
         let mut transcript =
             Transcript::new(self.env.clone(), self.store.clone(), self.owner, session);
         let stop = *self.stop.borrow();
@@ -94,6 +95,7 @@ impl Runner {
             Ok(ending) => self.end(run, ending, Some(&transcript)).await,
             Err(NotOurs) => {
                 tracing::warn!(run.id = %run.id, "the run is not this epoch's any more");
+                None
             }
         }
     }
@@ -274,11 +276,20 @@ impl Runner {
     }
 
     /// Writes the end of the run with all that follows from it, however long the store fails.
-    async fn end(&self, run: &Run, ending: Ending, transcript: Option<&Transcript>) {
+    async fn end(
+        &self,
+        run: &Run,
+        ending: Ending,
+        transcript: Option<&Transcript>,
+    ) -> Option<Ended> {
+        let mut sent = None;
         loop {
-            match self.try_end(run, &ending, transcript).await {
-                Ok(()) => return self.env.run_files.remove(run.id).await,
-                Err(Error::Closed) => return,
+            match self.try_end(run, &ending, transcript, &mut sent).await {
+                Ok(()) => {
+                    self.env.run_files.remove(run.id).await;
+                    return sent;
+                }
+                Err(Error::Closed) => return None,
                 Err(error) => {
                     tracing::error!(run.id = %run.id, %error, "a run's end could not be written; trying again");
                     self.env.clock.sleep(RETRY).await;
@@ -292,6 +303,7 @@ impl Runner {
         run: &Run,
         ending: &Ending,
         transcript: Option<&Transcript>,
+        sent: &mut Option<Ended>,
     ) -> Result<(), Error> {
         let mut attempts = self.store.attempts("end a run");
         loop {
@@ -315,11 +327,28 @@ impl Runner {
                 return Ok(());
             };
             changes.extend(decision.changes);
-            if attempts.commit(changes).await?.is_some() {
+            let ended = sent.insert(ended(&run, &changes, ending.outcome));
+            if let Some(committed) = attempts.commit(changes).await? {
+                ended.seq = committed.last_seq;
                 return Ok(());
             }
         }
     }
+}
+
+/// What a batch that ends a run stores of it.
+fn ended(run: &Run, changes: &[Change], outcome: Outcome) -> Ended {
+    let mut ended = Ended { outcome, sessions: 0, seq: None };
+    for change in changes {
+        match change {
+            Change::Put(Record::Run(end)) if end.id == run.id => {
+                ended.outcome = end.outcome().unwrap_or(outcome);
+            }
+            Change::Emit(event) if event.kind == EventType::SessionEnded => ended.sessions += 1,
+            _ => {}
+        }
+    }
+    ended
 }
 
 fn fence(owner: Owner) -> Change {

@@ -9,10 +9,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::FutureExt;
 use jiff::Timestamp;
+use sexton_domain::agent::DEFAULT_TIMEOUT;
 use sexton_domain::change::Effect;
 use sexton_domain::id::RunId;
-use sexton_domain::node::{EndReason, Owner};
-use sexton_domain::run::{Reason, Run};
+use sexton_domain::node::{DrainedRuns, EndReason, Owner};
+use sexton_domain::run::{Outcome, Reason, Run};
 use sexton_domain::session::Session;
 use sexton_store::nudge::Topic;
 use sexton_store::{Error, Store};
@@ -50,6 +51,19 @@ struct Register {
     /// Runs whose runner could not even end them. They are not executed again; the next start of the
     /// gateway ends them.
     broken: BTreeSet<RunId>,
+    /// What ended since the register was closed.
+    ends: Vec<Ended>,
+}
+
+/// The end of a run as it was stored.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ended {
+    /// How.
+    pub(crate) outcome: Outcome,
+    /// How many sessions ended with it.
+    pub(crate) sessions: u64,
+    /// The number of the last event of its commit; none when the answer was lost.
+    pub(crate) seq: Option<u64>,
 }
 
 /// What is known of a runner.
@@ -58,6 +72,8 @@ struct Control {
     stop: watch::Sender<Option<Stop>>,
     /// How long its agent has between TERM and KILL.
     grace: Duration,
+    /// Its deadline on the monotonic clock.
+    deadline: Duration,
 }
 
 /// A claim on its way, from before it is sent until its runs have their runners.
@@ -89,7 +105,9 @@ struct Inner {
     count: watch::Sender<usize>,
     /// How many claims are on their way.
     claims: watch::Sender<usize>,
-    /// Set when the node stops: later runners are told at once.
+    /// Set when the node refuses new work: nothing is claimed any more.
+    closed: watch::Sender<bool>,
+    /// Set when the node stops its runs: later runners are told at once.
     stopping: watch::Sender<Option<Stop>>,
 }
 
@@ -108,6 +126,7 @@ impl Runners {
             register: Mutex::default(),
             count: watch::Sender::new(0),
             claims: watch::Sender::new(0),
+            closed: watch::Sender::new(false),
             stopping: watch::Sender::new(None),
         }))
     }
@@ -134,6 +153,40 @@ impl Runners {
         register.runners.values().map(|control| control.grace).max().unwrap_or_default()
     }
 
+    /// When the last of these runs has reached its deadline, on the monotonic clock.
+    pub(crate) fn last_deadline(&self) -> Duration {
+        let register = self.register();
+        register.runners.values().map(|control| control.deadline).max().unwrap_or_default()
+    }
+
+    /// Lets no more claims be made. What ends from now on is counted.
+    pub(crate) fn close(&self) {
+        let _register = self.register();
+        self.0.closed.send_replace(true);
+    }
+
+    /// How many runs have not ended, as far as their runners know.
+    pub(crate) fn remaining(&self) -> usize {
+        let register = self.register();
+        register.runners.len() + register.broken.len()
+    }
+
+    /// What became of the runs that had not ended when the event of number `begun` was stored, and how
+    /// many sessions ended with them.
+    pub(crate) fn drained(&self, begun: Option<u64>) -> (DrainedRuns, u64) {
+        let register = self.register();
+        let unproven = (register.runners.len() + register.broken.len()) as u64;
+        let (mut finished, mut interrupted, mut sessions) = (0, 0, 0);
+        for end in register.ends.iter().filter(|end| end.seq.is_none() || end.seq > begun) {
+            sessions += end.sessions;
+            match end.outcome {
+                Outcome::Interrupted => interrupted += 1,
+                _ => finished += 1,
+            }
+        }
+        (DrainedRuns { finished, interrupted, unproven }, sessions)
+    }
+
     /// Stops every run, also those that start later.
     pub(crate) fn stop_all(&self, reason: EndReason) {
         self.tell_all(Stop::Node(reason));
@@ -145,7 +198,7 @@ impl Runners {
     }
 
     /// Returns when no runner is left, no claim is on its way and no run of this epoch is running. To
-    /// be called after [`Runners::stop_all`].
+    /// be called after [`Runners::close`].
     pub(crate) async fn idle(&self) {
         let (mut count, mut claims) = (self.0.count.subscribe(), self.0.claims.subscribe());
         loop {
@@ -170,15 +223,16 @@ impl Runners {
     pub(crate) fn announce_claim(&self) -> Option<Claim> {
         self.0.claims.send_modify(|claims| *claims += 1);
         let claim = Claim(self.clone());
-        // Only now: whoever stops the runners has either told so before, or sees the claim.
-        let stopping = self.0.stopping.borrow().is_some();
-        (!stopping).then_some(claim)
+        // Only now: whoever closes the register has either done so before, or sees the claim.
+        let closed = *self.0.closed.borrow();
+        (!closed).then_some(claim)
     }
 
     fn tell_all(&self, stop: Stop) {
         // Under the lock: a runner is registered before this, and told here, or after it, and told
         // from the start.
         let register = self.register();
+        self.0.closed.send_replace(true);
         self.0.stopping.send_replace(Some(stop));
         for control in register.runners.values() {
             control.stop.send_replace(Some(stop));
@@ -196,6 +250,8 @@ impl Runners {
         let cancel = run.cancel.map(|cancel| Stop::Cancel(cancel.reason));
         let settings = run.input.as_ref().and_then(|input| input.settings.as_ref());
         let grace = settings.map_or(Duration::ZERO, |agent| agent.grace.to_std());
+        let timeout = run.input.as_ref().map_or(DEFAULT_TIMEOUT, |input| input.timeout);
+        let deadline = self.0.env.clock.monotonic() + timeout.to_std();
         let stop = {
             let mut register = self.register();
             if register.runners.contains_key(&id) || register.left_early.contains(&id) {
@@ -206,7 +262,7 @@ impl Runners {
             }
             let stop = watch::Sender::new(self.0.stopping.borrow().or(cancel));
             let told = stop.subscribe();
-            register.runners.insert(id, Control { stop, grace });
+            register.runners.insert(id, Control { stop, grace, deadline });
             self.0.count.send_replace(register.runners.len());
             told
         };
@@ -226,9 +282,13 @@ impl Runners {
             if *this.0.claims.borrow() > 0 {
                 register.left_early.insert(id);
             }
-            if carried.is_err() {
-                tracing::error!(run.id = %id, "a run could not be ended; the next start ends it");
-                register.broken.insert(id);
+            match carried {
+                Ok(ended) if *this.0.closed.borrow() => register.ends.extend(ended),
+                Ok(_) => {}
+                Err(_) => {
+                    tracing::error!(run.id = %id, "a run could not be ended; the next start ends it");
+                    register.broken.insert(id);
+                }
             }
             this.0.count.send_replace(register.runners.len());
         });

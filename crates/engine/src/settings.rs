@@ -8,6 +8,7 @@ use sexton_domain::duration::Duration;
 use sexton_domain::hook::Subscription;
 use sexton_domain::name::{AgentName, HookName};
 use sexton_domain::plan::admission::Limits;
+use sexton_domain::plan::drain::Budget;
 use sexton_domain::reset::Rules;
 use sexton_domain::retention::Periods;
 
@@ -96,6 +97,13 @@ impl Settings {
             drain: Drain::default(),
             hooks: BTreeMap::new(),
         }
+    }
+
+    /// How long a stop takes at most, as far as the settings say.
+    pub fn budget(&self) -> Budget {
+        let graces = self.agents.values().map(|settings| settings.agent.grace);
+        let grace = graces.max().unwrap_or_default();
+        Budget { runs: self.drain.runs, grace, hooks: self.drain.hooks }
     }
 
     /// The agent, if this node has it.

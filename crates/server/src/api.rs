@@ -25,13 +25,13 @@ pub use event::{Event, EventPage, Gap, Lagged};
 pub use hook::{Delivery, Hook, HookAnswer, HookSpec, HookTest};
 pub use job::{Counters, Job, JobPreview, Placed, Slot, Slots, Suspension};
 pub use message::{NewMessage, Turn};
-pub use node::Node;
+pub use node::{Drained, DrainedDeliveries, DrainedRuns, Node};
 pub use problem::{Code, Problem};
 pub use run::{Range, Run, RunDetail, RunError, RunState, TimelineEntry};
 pub use session::{Entry, Hold, Owner, Session};
 pub use spec::{Backoff, Context, FieldError, JobSpec, Misfire, Past, Setting, Within};
 pub use status::{
-    Health, NextSlot, Phase, RunCount, SessionCount, Status, Stop, StopReason, Stopping,
+    Drain, Health, NextSlot, Phase, RunCount, SessionCount, Status, Stop, StopReason, Stopping,
     StoreStatus,
 };
 pub use sweep::{

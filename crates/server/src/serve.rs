@@ -9,6 +9,7 @@ use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use sexton_domain::plan::drain::ANSWERS;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
@@ -21,12 +22,10 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// How many headers a request may have.
 const MAX_HEADERS: usize = 100;
-/// How long answers may take to finish once the server is asked to stop.
-const GRACE: Duration = Duration::from_secs(5);
 /// The pause after an accept that failed: mostly there are too many open files, and time helps.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves until `shutdown` resolves, then lets answers finish, for at most five seconds.
+/// Serves until `shutdown` resolves, then lets answers finish, for at most [`ANSWERS`].
 ///
 /// # Errors
 ///
@@ -63,7 +62,7 @@ pub async fn serve(
     drop(listener);
     closing.send_replace(true);
     let finished = async { while connections.join_next().await.is_some() {} };
-    if tokio::time::timeout(GRACE, finished).await.is_err() {
+    if tokio::time::timeout(ANSWERS.to_std(), finished).await.is_err() {
         tracing::warn!(connections = connections.len(), "cut off connections that did not finish");
         connections.shutdown().await;
     }

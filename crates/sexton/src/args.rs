@@ -74,8 +74,12 @@ pub enum Command {
         /// The folder to write it to [default: where the search for a config looks last]
         dir: Option<PathBuf>,
     },
-    /// Ask the daemon to stop
-    Stop,
+    /// Stop the daemon: running runs get the time that `[drain] runs` says
+    Stop(Stop),
+    /// Stop it so that its supervisor starts it again: sessions end with reason restart
+    Restart(Stop),
+    /// Refuse new work, let running runs finish or reach their deadlines, then stop
+    Drain(Drain),
     /// Show on one screen how things are
     Status,
     /// Add, change, list and run jobs
@@ -99,6 +103,9 @@ pub enum Command {
     /// Look at hooks, try them out, switch them, and send dead letters again
     #[command(subcommand)]
     Hook(Hook),
+    /// Look at the lives of nodes
+    #[command(subcommand)]
+    Node(Node),
     /// Check and show the config
     #[command(subcommand)]
     Config(Config),
@@ -133,6 +140,36 @@ pub struct Send {
     /// Do not wait for the answer
     #[arg(long)]
     pub no_wait: bool,
+}
+
+/// `stop` and `restart`
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Stop {
+    /// Cut off running runs at once
+    #[arg(long)]
+    pub now: bool,
+    /// Return as soon as the daemon knows, not when it has stopped
+    #[arg(long)]
+    pub no_wait: bool,
+}
+
+/// `drain`
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Drain {
+    /// Return as soon as the daemon knows, not when it has stopped
+    #[arg(long)]
+    pub no_wait: bool,
+}
+
+/// `node …`
+#[derive(Debug, Subcommand)]
+pub enum Node {
+    /// List the newest lives of all nodes, newest first: their leases, and how they ended
+    List {
+        /// How many at most, 1 to 500
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=500))]
+        limit: u32,
+    },
 }
 
 /// `run …`

@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use sexton_server::api::Problem;
+use sexton_server::api::{Health, Problem};
 use tower::ServiceExt as _;
 
 use crate::args::Globals;
@@ -159,12 +159,12 @@ impl Client {
         judge(raw)
     }
 
-    /// Whether the daemon still takes connections.
-    pub async fn answers(&self) -> bool {
-        match &self.way {
-            Way::Daemon(remote) => remote.ask(&Ask::get("/healthz")).await.is_ok(),
-            Way::Store(_) => false,
-        }
+    /// Which life of the daemon answers, as far as it can be reached. Costs it next to nothing and does
+    /// not need its store.
+    pub async fn life(&self) -> Option<String> {
+        let Way::Daemon(remote) = &self.way else { return None };
+        let raw = remote.ask(&Ask::get("/healthz")).await.ok()?;
+        judge(raw).ok()?.read::<Health>().ok()?.epoch
     }
 
     /// Asks and reads the answer as a type of the API.

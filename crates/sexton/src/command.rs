@@ -5,6 +5,7 @@ pub mod config;
 pub mod hook;
 pub mod init;
 pub mod job;
+pub mod node;
 pub mod run;
 pub mod send;
 pub mod session;

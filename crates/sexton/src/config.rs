@@ -51,9 +51,6 @@ const SECTIONS: [&str; 10] = [
     "hooks",
 ];
 
-/// Sections that are checked and that nothing acts on yet.
-const DORMANT: [&str; 1] = ["drain"];
-
 /// A config that is right.
 #[derive(Debug, Clone, Default)]
 pub struct Config {
@@ -65,8 +62,6 @@ pub struct Config {
     agents: BTreeMap<AgentName, AgentSettings>,
     /// The hooks, likewise.
     hooks: BTreeMap<HookName, HookSettings>,
-    /// Sections that are there and that nothing acts on yet.
-    pub dormant: Vec<&'static str>,
     data_dir: PathBuf,
 }
 
@@ -196,14 +191,7 @@ impl Config {
         let tables = sections.tables("hooks", findings);
         let near = hooks::Around { agents: &names, data_dir: around.data_dir };
         let hooks = hooks::read(tables, &near, &mut file.hooks, findings);
-        Some(Self {
-            file,
-            database,
-            agents,
-            hooks,
-            dormant: DORMANT.into_iter().filter(|name| sections.has(name)).collect(),
-            data_dir: around.data_dir.to_owned(),
-        })
+        Some(Self { file, database, agents, hooks, data_dir: around.data_dir.to_owned() })
     }
 }
 
@@ -255,10 +243,6 @@ impl<'t> Sections<'t> {
                 hint: Some(suggestion(name.get_ref(), SECTIONS.into_iter(), "sections")),
             }),
         }
-    }
-
-    fn has(&self, name: &str) -> bool {
-        self.found.contains_key(name)
     }
 
     fn get(&self, name: &str) -> Option<&Section<'t>> {

@@ -7,6 +7,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use sexton_domain::plan::drain::EXIT;
 use sexton_engine::process::shim;
 
 mod args;
@@ -26,6 +27,7 @@ mod store;
 
 use args::{Cli, Command};
 use client::Client;
+use command::stop::Ask;
 use failure::{Exit, Failure};
 use output::Output;
 
@@ -61,8 +63,13 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
     match command {
         Command::Init { dir } => command::init::main(dir, output),
         Command::Config(command) => command::config::main(command, &globals, output),
-        Command::Serve(serve) => runtime(tokio::runtime::Builder::new_multi_thread())?
-            .block_on(serve::main(serve, &globals)),
+        Command::Serve(serve) => {
+            let runtime = runtime(tokio::runtime::Builder::new_multi_thread())?;
+            let ended = runtime.block_on(serve::main(serve, &globals));
+            // A disk that does not answer must not keep the process.
+            runtime.shutdown_timeout(EXIT.to_std());
+            ended
+        }
         command => {
             let client = Client::new(&globals, output)?;
             runtime(tokio::runtime::Builder::new_current_thread())?
@@ -75,7 +82,10 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
 async fn talk(command: Command, mut client: Client, output: Output) -> Result<Exit, Failure> {
     let client = &mut client;
     match command {
-        Command::Stop => command::stop::main(client, output).await,
+        Command::Stop(args) => command::stop::main(Ask::stop(args), client, output).await,
+        Command::Restart(args) => command::stop::main(Ask::restart(args), client, output).await,
+        Command::Drain(args) => command::stop::main(Ask::drain(args), client, output).await,
+        Command::Node(command) => command::node::main(command, client, output).await,
         Command::Status => command::status::main(client, output).await,
         Command::Job(command) => command::job::main(command, client, output).await,
         Command::Run(command) => command::run::main(command, client, output).await,

@@ -3,9 +3,11 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
-use sexton_domain::node::EndReason;
+use sexton_domain::plan::drain::STORE;
 use sexton_domain::plan::jobs::Empty;
 use sexton_domain::plan::reconcile::Fence;
 use sexton_engine::RunFiles;
@@ -13,18 +15,20 @@ use sexton_engine::archive::files::Folder;
 use sexton_engine::clock::Clock as _;
 use sexton_engine::engine::{Declaration, Engine, Start};
 use sexton_engine::env::Env;
-use sexton_engine::handle::Handle;
+use sexton_engine::handle::{Handle, Phase};
 use sexton_engine::process::{ProcessExecutor, ShimCommand};
 use sexton_engine::tasks::Tasks;
 use sexton_server::Access as Who;
 use sexton_store::Store;
 use sexton_store_sqlite::Access;
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
+use tokio::time;
 
 use crate::args::{Globals, Serve};
 use crate::atomic::{self, Care, Durability, Existing};
+use crate::clock;
 use crate::config::{Config, JOBS_SOURCE, Surroundings};
 use crate::failure::{Exit, Failure};
 use crate::place::{self, DataDir};
@@ -42,11 +46,81 @@ use reload::Reloader;
 use signals::{Signal, Signals};
 use webhooks::Webhooks;
 
+/// How often the supervisor is told again that a stop takes its time.
+const EXTEND_EVERY: Duration = Duration::from_secs(60);
+
 /// Runs the daemon until it is asked to stop.
 pub async fn main(args: Serve, globals: &Globals) -> Result<Exit, Failure> {
     // First: from now on no signal ends this process by itself.
     let mut signals = Signals::new()?;
-    let prepared = Prepared::new(globals)?;
+    let Some(gateway) = boot(args, globals, &mut signals).await? else {
+        tracing::warn!("stopped before the store answered; the next start ends what is left");
+        return Ok(Exit::Ok);
+    };
+    let Gateway { engine, served, reloader, published } = gateway;
+    if engine.handle().phase() == Phase::Ready {
+        announce(published.address);
+    }
+    work(engine, reloader, &mut signals).await;
+    drop(published);
+    served.finish().await;
+    tracing::info!("stopped");
+    Ok(Exit::Ok)
+}
+
+/// A daemon that serves.
+struct Gateway {
+    engine: Engine,
+    served: Served,
+    reloader: Reloader,
+    published: Published,
+}
+
+/// Starts. A signal on the way is obeyed at once: what the start has not finished, the next one does.
+/// None when the store did not even take the epoch within its bound.
+async fn boot(
+    args: Serve,
+    globals: &Globals,
+    signals: &mut Signals,
+) -> Result<Option<Gateway>, Failure> {
+    let (early, mut handle) = watch::channel(None);
+    let mut start = pin!(start(args, globals, early));
+    let stop = tokio::select! {
+        gateway = &mut start => return gateway.map(Some),
+        stop = signals.next_stop() => stop,
+    };
+    let obey = async {
+        let handle = time::timeout(STORE.to_std(), handle.wait_for(Option::is_some)).await.ok()?;
+        // Without a handle the start has failed, and says so itself.
+        if let Ok(handle) = handle
+            && let Some(handle) = &*handle
+        {
+            handle.drain(stop.reason, stop.patience);
+        }
+        Some(())
+    };
+    let (mut obey, mut obeyed) = (pin!(obey), false);
+    loop {
+        tokio::select! {
+            gateway = &mut start => return gateway.map(Some),
+            done = &mut obey, if !obeyed => match done {
+                Some(()) => obeyed = true,
+                None => return Ok(None),
+            },
+        }
+    }
+}
+
+async fn start(
+    args: Serve,
+    globals: &Globals,
+    early: watch::Sender<Option<Handle>>,
+) -> Result<Gateway, Failure> {
+    let around = globals.clone();
+    // Opening the store may take its time: a disk that is slow, rows that are brought up to date.
+    let prepared = tokio::task::spawn_blocking(move || Prepared::new(&around)).await;
+    let prepared = prepared
+        .map_err(|error| Failure::new(Exit::Bug, format!("failed to prepare: {error}")))??;
     let empty = if args.allow_empty { Empty::Allow } else { Empty::Refuse };
     let server = &prepared.config.file.server;
     let (listener, address) = bind(server.listen).await?;
@@ -54,37 +128,32 @@ pub async fn main(args: Serve, globals: &Globals) -> Result<Exit, Failure> {
     let http = Http { listener, address, hosts, token: prepared.token.clone() };
     // Before it is ready: a status then says what it is doing.
     let published = Published::new(&prepared.dir, address)?;
-    let (engine, served, reloader) = prepared.start(http, empty, globals).await?;
-    announce(address);
-    work(engine, reloader, &mut signals).await;
-    supervisor::stopping();
-    drop(published);
-    served.finish().await;
-    tracing::info!("stopped");
-    Ok(Exit::Ok)
+    let (engine, served, reloader) = prepared.start(http, empty, globals, early).await?;
+    Ok(Gateway { engine, served, reloader, published })
 }
 
 /// Serves, reloads and waits until the node has stopped.
 async fn work(engine: Engine, mut reloader: Reloader, signals: &mut Signals) {
     let handle = engine.handle();
+    let Some(mut progress) = handle.watch_progress() else { return };
+    progress.mark_changed();
     let stopped = engine.wait();
     tokio::pin!(stopped);
     loop {
         tokio::select! {
             () = &mut stopped => return,
             signal = signals.next() => match signal {
-                Signal::Reload => reloader.reload(&handle).await,
-                Signal::Stop => stop(&handle, EndReason::Shutdown),
-                Signal::Restart => stop(&handle, EndReason::Restart),
+                Signal::Reload if handle.phase() == Phase::Ready => reloader.reload(&handle).await,
+                Signal::Reload => tracing::warn!("config not reloaded: the node is stopping"),
+                Signal::Stop(stop) => handle.drain(stop.reason, stop.patience),
             },
+            Ok(()) = progress.changed() => {}
+            () = clock::sleep(EXTEND_EVERY) => {}
+        }
+        if let Some(progress) = handle.progress() {
+            supervisor::stopping(&progress);
         }
     }
-}
-
-fn stop(handle: &Handle, reason: EndReason) {
-    supervisor::stopping();
-    tracing::info!(?reason, "asked to stop by a signal");
-    handle.stop(reason);
 }
 
 fn announce(address: SocketAddr) {
@@ -114,9 +183,6 @@ impl Prepared {
         let machine = Machine::new()?;
         let around = Surroundings { data_dir: dir.path(), now: machine.clock.now() };
         let config = Config::load(path.as_deref(), around)?;
-        for section in &config.dormant {
-            tracing::warn!(section, "this section is checked, but nothing acts on it yet");
-        }
         atomic::make_private_dir(dir.path())?;
         let opening = Opening {
             path: &config.database,
@@ -152,6 +218,7 @@ impl Prepared {
         http: Http,
         empty: Empty,
         globals: &Globals,
+        early: watch::Sender<Option<Handle>>,
     ) -> Result<(Engine, Served, Reloader), Failure> {
         let around = Surroundings { data_dir: self.dir.path(), now: self.machine.clock.now() };
         let declared = jobs::declared(&self.config, &self.store, around).await?;
@@ -164,7 +231,11 @@ impl Prepared {
             fence: Fence::Exclusive,
         };
         let mut served = None;
-        let engine = Engine::start_with(start, |handle| served = Some(http.serve(handle))).await;
+        let engine = Engine::start_with(start, |handle| {
+            early.send_replace(Some(handle.clone()));
+            served = Some(http.serve(handle));
+        });
+        let engine = engine.await;
         let engine = engine.map_err(|error| jobs::failure(&error))?;
         let served = served.ok_or_else(|| Failure::new(Exit::Bug, "HTTP is not served"))?;
         let (dir, path, config, store) = (self.dir, self.path, self.config, self.store);
@@ -229,18 +300,21 @@ async fn bind(listen: SocketAddr) -> Result<(TcpListener, SocketAddr), Failure> 
 }
 
 /// The file that tells commands where the daemon is; gone with this value.
-struct Published(PathBuf);
+struct Published {
+    path: PathBuf,
+    address: SocketAddr,
+}
 
 impl Published {
     fn new(dir: &DataDir, address: SocketAddr) -> Result<Self, Failure> {
         let care = Care { existing: Existing::Replace, durability: Durability::Relaxed };
         atomic::write(&dir.address(), format!("http://{address}\n").as_bytes(), care)?;
-        Ok(Self(dir.address()))
+        Ok(Self { path: dir.address(), address })
     }
 }
 
 impl Drop for Published {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
+        let _ = fs::remove_file(&self.path);
     }
 }

@@ -12,7 +12,7 @@ use sexton_domain::name::{AgentName, JobKey};
 use sexton_domain::plan::admission::Limits;
 use sexton_domain::retry::Backoff;
 use sexton_domain::schedule::Schedule;
-use sexton_engine::settings::{AgentSettings, Settings};
+use sexton_engine::settings::{AgentSettings, Drain, Settings};
 
 use crate::dice::Die;
 
@@ -34,6 +34,8 @@ const ZONES: [&str; 6] = [
     "America/St_Johns",
 ];
 const AGENTS: [&str; 3] = ["main", "scout", "clerk"];
+/// The longest time that any of them has between TERM and KILL.
+pub(crate) const LONGEST_GRACE: Duration = Duration::from_secs(15);
 
 /// How a world is.
 #[derive(Debug)]
@@ -90,7 +92,9 @@ impl Nature {
                 agents.insert(agent(name), self.agent(die, name));
             }
         }
-        Settings { agents, ..Settings::new(self.limits, self.lease, "/nowhere".into()) }
+        let runs = Duration::from_secs(die.of([0, 5, 30]));
+        let drain = Drain { runs, ..Drain::default() };
+        Settings { agents, drain, ..Settings::new(self.limits, self.lease, "/nowhere".into()) }
     }
 
     fn agent(&self, die: &Die, name: &str) -> AgentSettings {
@@ -101,7 +105,7 @@ impl Nature {
             executor: Executor::Process(command),
             timeout: Duration::from_secs(die.spread(long / 2, 2 * long)),
             idle_timeout: die.chance(0.3).then(|| Duration::from_secs(die.spread(1, long))),
-            grace: Duration::from_millis(die.spread(100, 15_000)),
+            grace: Duration::from_millis(die.spread(100, LONGEST_GRACE.as_millis())),
             output_limit_bytes: die.of([200, 16 * 1024 * 1024]),
         };
         AgentSettings { agent, env: BTreeMap::new() }

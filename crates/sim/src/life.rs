@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use sexton_domain::node::{EndReason, Epoch, ProcessId};
+use sexton_domain::plan::drain::Budget;
 use sexton_domain::plan::jobs::Empty;
 use sexton_domain::plan::reconcile::Fence;
 use sexton_engine::RunFiles;
@@ -19,13 +20,12 @@ use sexton_store_sqlite::SqliteDriver;
 use crate::courier::Acknowledging;
 use crate::crew::{Crew, Lived};
 use crate::diary::{Broken, Promise};
+use crate::draw::LONGEST_GRACE;
 use crate::ops::{self, Client};
 use crate::slow::Slow;
 use crate::time;
 use crate::world::World;
 
-/// What a stop may add to the longest grace: the margin of the engine and a slow store.
-const STOP_BOUND: Duration = Duration::from_secs(75);
 /// How long a gateway has to have been at work until everything that was due is accounted for.
 pub(crate) const SETTLED: Duration = Duration::from_secs(180);
 
@@ -204,12 +204,14 @@ impl Life<'_> {
     async fn stop(self, engine: Engine, reason: EndReason) -> End {
         let Life { world, handle, .. } = self;
         let asked = world.time.now();
+        let budget = handle.settings().expect("a gateway at work has settings").budget();
         world.diary.note(format_args!("the gateway is asked to stop ({reason:?})"));
         handle.stop(reason);
         engine.wait().await;
         world.diary.count(format!("stop: {reason:?}"));
         let took = world.time.now().saturating_sub(asked);
-        let bound = Duration::from_secs(15) + STOP_BOUND;
+        let grace = LONGEST_GRACE;
+        let bound = Budget { grace, ..budget }.total().to_std();
         if took > bound {
             let how = format!("a stop took {took:?}, its bound is {bound:?}");
             world.diary.broken(Broken::new(Promise::P9, how));

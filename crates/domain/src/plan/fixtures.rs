@@ -54,6 +54,7 @@ pub(crate) fn node(count: u32) -> Node {
         lease_until: time("00:00:20"),
         stable_at: None,
         end: None,
+        drained: None,
         version: Version(1),
     }
 }

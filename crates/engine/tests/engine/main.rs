@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests, too")]
 
 mod conversations;
+mod drain;
 mod faults;
 mod hook_commands;
 mod hooks;

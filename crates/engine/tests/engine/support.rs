@@ -16,6 +16,7 @@ use sexton_domain::key::SessionKey;
 use sexton_domain::name::HookName;
 use sexton_domain::node::{EndReason, ProcessId};
 use sexton_domain::plan::admission::Limits;
+use sexton_domain::plan::drain::Patience;
 use sexton_domain::plan::messages::{Message, Place};
 use sexton_domain::plan::reconcile::Fence;
 use sexton_domain::reset::Rules;
@@ -68,6 +69,7 @@ pub struct Hands {
 pub struct Node {
     pub engine: Engine,
     pub handle: Handle,
+    pub store: Store,
 }
 
 impl World {
@@ -134,10 +136,10 @@ impl World {
         let settings = Settings { agents, hooks, reset, ..settings };
         let store = Store::new(Arc::new(driver), monotonic);
         let fence = Fence::Exclusive;
-        let engine =
-            Engine::start(Start { store, env, settings, jobs: None, fence }).await.unwrap();
+        let start = Start { store: store.clone(), env, settings, jobs: None, fence };
+        let engine = Engine::start(start).await.unwrap();
         let handle = engine.handle();
-        Node { engine, handle }
+        Node { engine, handle, store }
     }
 }
 
@@ -279,8 +281,9 @@ impl Node {
         self.handle.runs(filter, PageRequest::first(100)).await.unwrap().items
     }
 
+    /// Stops without patience.
     pub async fn stop(self, reason: EndReason) {
-        self.handle.stop(reason);
+        self.handle.drain(reason, Patience::Cancel);
         tokio::time::timeout(PATIENCE, self.engine.wait()).await.expect("a stop is bounded");
     }
 }

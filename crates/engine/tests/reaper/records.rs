@@ -70,6 +70,7 @@ fn node(at: Timestamp, nth: u32) -> Node {
         lease_until: at,
         stable_at: None,
         end: Some(NodeEnd { at, reason: EndReason::Crash }),
+        drained: None,
         version: Default::default(),
     }
 }

@@ -33,6 +33,58 @@ pub struct Node {
     /// `shutdown`, `restart`, `crash` or `lost`.
     #[schemars(with = "Option<String>")]
     pub reason: Option<EndReason>,
+    /// What its stop came to; none after a crash.
+    #[serde(default)]
+    pub drained: Option<Drained>,
+}
+
+/// What a stop came to, from the moment the node refused new work until its end was recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Drained {
+    /// How long that took.
+    pub took_ms: u64,
+    /// What became of the runs that were running.
+    pub runs: DrainedRuns,
+    /// How many sessions ended.
+    pub sessions_ended: u64,
+    /// What became of the deliveries.
+    pub deliveries: DrainedDeliveries,
+}
+
+/// What became of the runs that were running when a stop began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DrainedRuns {
+    /// Ended by themselves.
+    pub finished: u64,
+    /// Were cut off.
+    pub interrupted: u64,
+    /// Were cut off and not proven dead: the next start ends them.
+    pub unproven: u64,
+}
+
+/// What became of deliveries while a stop gave them time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DrainedDeliveries {
+    /// Acknowledged.
+    pub delivered: u64,
+    /// Tries that failed.
+    pub failed: u64,
+    /// Left to the next start.
+    pub pending: u64,
+}
+
+impl From<node::Drained> for Drained {
+    fn from(drained: node::Drained) -> Self {
+        let node::Drained { took_ms, runs, sessions_ended, deliveries } = drained;
+        let node::DrainedRuns { finished, interrupted, unproven } = runs;
+        let node::DrainedDeliveries { delivered, failed, pending } = deliveries;
+        Self {
+            took_ms,
+            runs: DrainedRuns { finished, interrupted, unproven },
+            sessions_ended,
+            deliveries: DrainedDeliveries { delivered, failed, pending },
+        }
+    }
 }
 
 impl From<&node::Node> for Node {
@@ -48,6 +100,7 @@ impl From<&node::Node> for Node {
             lease_until: node.lease_until,
             ended_at: node.end.map(|end| end.at),
             reason: node.end.map(|end| end.reason),
+            drained: node.drained.map(Drained::from),
         }
     }
 }

@@ -7,7 +7,9 @@ use sexton_domain::id::JobId;
 use sexton_domain::key::SessionKind;
 use sexton_domain::name::JobKey;
 use sexton_domain::node::EndReason;
+use sexton_domain::plan::drain::{Patience, Step};
 use sexton_domain::run::Outcome;
+use sexton_engine::drain::Progress;
 
 use super::schema::{Id, KindWord, OutcomeWord};
 use super::{Node, ReaperStatus, Run, RunState};
@@ -17,6 +19,9 @@ use super::{Node, ReaperStatus, Run, RunState};
 pub struct Status {
     /// Where the engine stands.
     pub phase: Phase,
+    /// How far a stop has come.
+    #[serde(default)]
+    pub drain: Option<Drain>,
     /// This life of this node; the newest one when the daemon is not running.
     pub node: Option<Node>,
     /// The clock of the answer.
@@ -55,6 +60,27 @@ pub enum Phase {
     Stopped,
     /// Not running: the store was read directly.
     Offline,
+}
+
+/// How far a stop has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Drain {
+    /// `shutdown` or `restart`.
+    #[schemars(with = "StopReason")]
+    pub reason: EndReason,
+    /// What the node does now: `runs` (running runs may end by themselves), `cancel`, `sessions`,
+    /// `deliveries`, `record`, `store`, `answers`.
+    #[schemars(with = "String")]
+    pub step: Step,
+    /// When the stop is over at the latest.
+    pub until: Timestamp,
+}
+
+impl From<Progress> for Drain {
+    fn from(progress: Progress) -> Self {
+        let Progress { reason, step, until, .. } = progress;
+        Self { reason, step, until }
+    }
 }
 
 /// How many sessions of a kind there are.
@@ -120,6 +146,8 @@ pub struct StoreStatus {
 pub struct Health {
     /// `ok` or `ready`.
     pub status: String,
+    /// This life of the node: another one after a restart.
+    pub epoch: Option<String>,
 }
 
 /// The body of `POST /v1/stop`.
@@ -128,6 +156,21 @@ pub struct Health {
 pub struct Stop {
     /// Becomes the reason of the sessions that end.
     pub reason: StopReason,
+    /// How much time running runs get: what `[drain] runs` says (`budget`), none (`cancel`), or until
+    /// their deadlines (`deadlines`). Asking again can only make it less.
+    #[serde(default)]
+    #[schemars(with = "PatienceWord")]
+    pub patience: Patience,
+}
+
+/// How much time running runs get when a node stops.
+#[derive(JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[expect(dead_code, reason = "only its schema is used")]
+enum PatienceWord {
+    Cancel,
+    Budget,
+    Deadlines,
 }
 
 /// Why a node is asked to stop.
@@ -150,8 +193,12 @@ impl From<StopReason> for EndReason {
 }
 
 /// The answer of `POST /v1/stop`: the stop has begun, and the connection closes when it is over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Stopping {
     /// Where the engine stands now.
     pub phase: Phase,
+    /// The life that ends.
+    pub epoch: Option<String>,
+    /// How far the stop has come.
+    pub drain: Option<Drain>,
 }

@@ -1,25 +1,30 @@
 //! The node itself: health, status, nodes, the document, and stopping.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use axum::Json as Reply;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde_json::Value;
 use sexton_domain::job::Job;
+use sexton_engine::drain::Progress;
 use sexton_engine::handle::{self, Error, Handle};
 use sexton_engine::page::Tally;
 use sexton_engine::{Stats, page};
 
 use crate::api::{
-    Code, Health, NextSlot, Node, Page, Phase, Problem, ReaperStatus, Run, RunCount, RunState,
-    SessionCount, Status, Stop, Stopping, StoreStatus,
+    Code, Drain, Health, NextSlot, Node, Page, Phase, Problem, ReaperStatus, Run, RunCount,
+    RunState, SessionCount, Status, Stop, Stopping, StoreStatus,
 };
 use crate::body::Json;
 use crate::failure::Result;
 use crate::openapi;
 use crate::query::{LIMIT, Query};
 use crate::route::Route;
+
+/// How long an answer waits for the first word of a stop.
+const NOTICED: Duration = Duration::from_secs(1);
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
@@ -38,19 +43,27 @@ pub(super) fn routes() -> Vec<Route> {
             .params(&[LIMIT])
             .answers::<Page<Node>>(200),
         Route::post("/v1/stop", stop)
-            .summary("Asks the node to stop")
+            .summary(
+                "Asks the node to stop: within its budget, at once, or as soon as nothing runs",
+            )
             .reads::<Stop>()
             .answers::<Stopping>(202),
     ]
 }
 
-async fn health() -> Reply<Health> {
-    Reply(Health { status: "ok".to_owned() })
+async fn health(State(handle): State<Handle>) -> Reply<Health> {
+    Reply(Health { status: "ok".to_owned(), epoch: epoch(&handle) })
+}
+
+fn epoch(handle: &Handle) -> Option<String> {
+    handle.epoch().map(|epoch| epoch.to_string())
 }
 
 async fn ready(State(handle): State<Handle>) -> Result<Reply<Health>> {
     let why = match handle.phase() {
-        handle::Phase::Ready => return Ok(Reply(Health { status: "ready".to_owned() })),
+        handle::Phase::Ready => {
+            return Ok(Reply(Health { status: "ready".to_owned(), epoch: epoch(&handle) }));
+        }
         handle::Phase::Reconciling => "it is ending what an earlier life left behind",
         handle::Phase::Draining(_) => "it is draining",
         handle::Phase::Stopped => "it has stopped",
@@ -67,6 +80,7 @@ async fn status(State(handle): State<Handle>) -> Result<Reply<Status>> {
     let status = handle.status().await?;
     Ok(Reply(Status {
         phase: phase(status.phase),
+        drain: handle.progress().map(Drain::from),
         node: status.node.as_ref().map(Node::from),
         now: handle.now(),
         jobs: status.tally.jobs,
@@ -98,9 +112,18 @@ async fn stop(
     if handle.phase() == handle::Phase::Offline {
         return Err(Error::Unavailable(handle::Phase::Offline).into());
     }
-    tracing::info!(reason = ?stop.reason, "asked to stop over HTTP");
-    handle.stop(stop.reason.into());
-    Ok((StatusCode::ACCEPTED, Reply(Stopping { phase: phase(handle.phase()) })))
+    tracing::info!(reason = ?stop.reason, patience = ?stop.patience, "asked to stop over HTTP");
+    handle.drain(stop.reason.into(), stop.patience);
+    let drain = begun(&handle).await.map(Drain::from);
+    let (phase, epoch) = (phase(handle.phase()), epoch(&handle));
+    Ok((StatusCode::ACCEPTED, Reply(Stopping { phase, epoch, drain })))
+}
+
+/// How far a stop that was just asked for has come: its task notices within a moment.
+async fn begun(handle: &Handle) -> Option<Progress> {
+    let mut progress = handle.watch_progress()?;
+    let begun = tokio::time::timeout(NOTICED, progress.wait_for(Option::is_some)).await;
+    begun.ok()?.ok().and_then(|progress| *progress)
 }
 
 fn phase(phase: handle::Phase) -> Phase {

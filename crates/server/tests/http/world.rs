@@ -16,6 +16,7 @@ use sexton_domain::event::{EventType, NewEvent, Subject};
 use sexton_domain::id::Ids;
 use sexton_domain::node::{EndReason, ProcessId};
 use sexton_domain::plan::admission::Limits;
+use sexton_domain::plan::drain::Patience;
 use sexton_domain::plan::reconcile::Fence;
 use sexton_engine::RunFiles;
 use sexton_engine::archive::files::Folder;
@@ -150,7 +151,7 @@ impl World {
 
     /// Stops the node, then the server.
     pub async fn stop(self) {
-        self.handle.stop(EndReason::Shutdown);
+        self.handle.drain(EndReason::Shutdown, Patience::Cancel);
         tokio::time::timeout(PATIENCE, self.engine.wait()).await.unwrap();
         let _ = self.shutdown.send(());
         tokio::time::timeout(PATIENCE, self.server).await.unwrap().unwrap().unwrap();

@@ -1,6 +1,7 @@
 //! `config …`
 
 use serde_json::json;
+use sexton_domain::plan::drain::SUPERVISOR;
 
 use crate::args::{self, Globals};
 use crate::clock;
@@ -33,7 +34,7 @@ pub fn main(command: args::Config, globals: &Globals, output: Output) -> Result<
 
 fn check(config: &Config, name: Option<&str>, output: Output) -> Result<(), Failure> {
     let file = &config.file;
-    let dormant = &config.dormant;
+    let budget = config.settings().budget();
     if output.json {
         return output.document(&json!({
             "file": name,
@@ -41,7 +42,7 @@ fn check(config: &Config, name: Option<&str>, output: Output) -> Result<(), Fail
             "agents": file.agents.len(),
             "jobs": file.jobs.len(),
             "hooks": file.hooks.len(),
-            "not_acted_upon": dormant,
+            "stop_at_most_ms": budget.total().as_millis(),
         }));
     }
     let Some(name) = name else {
@@ -51,9 +52,12 @@ fn check(config: &Config, name: Option<&str>, output: Output) -> Result<(), Fail
     let jobs = count(file.jobs.len() as u64, "job");
     let hooks = count(file.hooks.len() as u64, "hook");
     output.line(format_args!("{name} is right: {agents}, {jobs}, {hooks}"))?;
-    for section in dormant {
+    output.line(format_args!("a stop takes at most {budget}"))?;
+    if budget.total() > SUPERVISOR {
         output.line(format_args!(
-            "[{section}] is checked, but this version does not act on it yet"
+            "warning: systemd waits {SUPERVISOR} unless it is told otherwise. It is told, where the unit has \
+             Type=notify; other supervisors need a limit of at least {}",
+            budget.total()
         ))?;
     }
     Ok(())

@@ -1,5 +1,7 @@
 //! What the operating system and people ask of the daemon.
 
+use sexton_domain::node::EndReason;
+use sexton_domain::plan::drain::Patience;
 use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
 
 use crate::failure::{Exit, Failure};
@@ -9,10 +11,17 @@ use crate::failure::{Exit, Failure};
 pub enum Signal {
     /// SIGHUP.
     Reload,
-    /// SIGTERM and SIGINT.
-    Stop,
-    /// SIGUSR1: a stop after which it is started again.
-    Restart,
+    /// SIGTERM, SIGINT, SIGUSR1.
+    Stop(Stop),
+}
+
+/// A stop that a signal asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stop {
+    /// SIGTERM and SIGINT are a shutdown; after SIGUSR1 somebody starts it again.
+    pub reason: EndReason,
+    /// The first signal leaves running runs their time, the second one does not.
+    pub patience: Patience,
 }
 
 /// The signals that are listened to.
@@ -22,6 +31,8 @@ pub struct Signals {
     terminate: Stream,
     interrupt: Stream,
     user: Stream,
+    /// How patient the next stop is.
+    patience: Patience,
 }
 
 impl Signals {
@@ -37,6 +48,7 @@ impl Signals {
             terminate: listen(SignalKind::terminate())?,
             interrupt: listen(SignalKind::interrupt())?,
             user: listen(SignalKind::user_defined1())?,
+            patience: Patience::Budget,
         })
     }
 
@@ -44,9 +56,29 @@ impl Signals {
     pub async fn next(&mut self) -> Signal {
         tokio::select! {
             _ = self.hangup.recv() => Signal::Reload,
-            _ = self.terminate.recv() => Signal::Stop,
-            _ = self.interrupt.recv() => Signal::Stop,
-            _ = self.user.recv() => Signal::Restart,
+            reason = asked(&mut self.terminate, &mut self.interrupt, &mut self.user) => {
+                Signal::Stop(self.stop(reason))
+            }
         }
+    }
+
+    /// The next one that asks for a stop; a reload waits until it is asked for.
+    pub async fn next_stop(&mut self) -> Stop {
+        let reason = asked(&mut self.terminate, &mut self.interrupt, &mut self.user).await;
+        self.stop(reason)
+    }
+
+    fn stop(&mut self, reason: EndReason) -> Stop {
+        let patience = std::mem::replace(&mut self.patience, Patience::Cancel);
+        tracing::info!(?reason, ?patience, "asked to stop by a signal");
+        Stop { reason, patience }
+    }
+}
+
+async fn asked(terminate: &mut Stream, interrupt: &mut Stream, user: &mut Stream) -> EndReason {
+    tokio::select! {
+        _ = terminate.recv() => EndReason::Shutdown,
+        _ = interrupt.recv() => EndReason::Shutdown,
+        _ = user.recv() => EndReason::Restart,
     }
 }

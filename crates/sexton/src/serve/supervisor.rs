@@ -2,10 +2,14 @@
 //! nothing is told.
 
 use sd_notify::NotifyState;
+use sexton_domain::duration::Duration;
+use sexton_engine::drain::Progress;
+
+use crate::clock;
 
 /// At work.
 pub fn ready() {
-    tell(&[NotifyState::Ready]);
+    tell(&[NotifyState::Ready, NotifyState::Status("at work")]);
 }
 
 /// Reading the config again; [`ready`] ends it.
@@ -16,9 +20,17 @@ pub fn reloading() {
     }
 }
 
-/// On the way to stop.
-pub fn stopping() {
-    tell(&[NotifyState::Stopping]);
+/// On the way to stop: what it does now, and how much more time that takes at most. The supervisor
+/// waits that long whatever its own limit is.
+pub fn stopping(progress: &Progress) {
+    let status = format!("{}; stopped {} at the latest", progress.step.doing(), progress.until);
+    let left = Duration::between(clock::now().min(progress.until), progress.until);
+    let micros = u32::try_from(left.to_std().as_micros()).unwrap_or(u32::MAX);
+    tell(&[
+        NotifyState::Stopping,
+        NotifyState::ExtendTimeoutUsec(micros),
+        NotifyState::Status(&status),
+    ]);
 }
 
 fn tell(states: &[NotifyState<'_>]) {

@@ -264,8 +264,20 @@ fn the_template_passes_the_check_with_its_comments_taken_away() {
     let said = place.ok(&["config", "check"]);
     assert!(said.contains("1 agent, 1 job, 1 hook"), "{said}");
     let document = place.json(&["config", "check"]);
-    let dormant = document["not_acted_upon"].as_array().unwrap();
-    assert_eq!(said.matches("] is checked, but").count(), dormant.len(), "{said}");
+    assert!(said.contains("a stop takes at most 1m24s: 30s for running runs"), "{said}");
+    assert!(!said.contains("warning"), "{said}");
+    assert_eq!(document["stop_at_most_ms"], 84_000);
+}
+
+/// P9: the sum is derived, and told before a supervisor finds it out.
+#[test]
+fn a_stop_that_outlasts_what_supervisors_allow_is_warned_of() {
+    let place =
+        Place::new("[agents.a]\nexecutor = \"process\"\ncommand = [\"true\"]\ngrace = \"20s\"\n");
+    let said = place.ok(&["config", "check"]);
+    assert!(said.contains("a stop takes at most 1m39s") && said.contains("35s to stop"), "{said}");
+    assert!(said.contains("warning: systemd waits 1m30s"), "{said}");
+    assert_eq!(place.json(&["config", "check"])["stop_at_most_ms"], 99_000);
 }
 
 #[test]

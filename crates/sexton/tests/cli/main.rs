@@ -7,6 +7,9 @@ mod config;
 mod conversations;
 mod daemon;
 mod receiver;
+#[cfg(target_os = "linux")]
+mod slow_disk;
+mod stopping;
 mod support;
 mod sweeps;
 mod usage;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
+use sexton_engine::clock::{Clock as _, SystemClock};
 use tempfile::TempDir;
 
 /// No test waits longer than this for anything.
@@ -116,13 +117,19 @@ impl Place {
     }
 
     pub fn serve_with(&self, args: &[&str]) -> Daemon {
+        self.ready(self.spawn(args, &[]))
+    }
+
+    /// Starts a daemon with more in its environment, and does not wait.
+    pub fn spawn(&self, args: &[&str], environment: &[(&str, String)]) -> Child {
         let log = fs::File::options().create(true).append(true).open(self.log_file()).unwrap();
-        let mut child = self
-            .command(&[&["serve"], args].concat())
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()
-            .unwrap();
+        let mut command = self.command(&[&["serve"], args].concat());
+        command.envs(environment.iter().map(|(name, value)| (name, value)));
+        command.stdout(Stdio::piped()).stderr(log).spawn().unwrap()
+    }
+
+    /// Waits until a daemon says that it is ready.
+    pub fn ready(&self, mut child: Child) -> Daemon {
         let out = BufReader::new(child.stdout.take().unwrap());
         let (said, line) = mpsc::channel();
         std::thread::spawn(move || {
@@ -165,6 +172,11 @@ impl Ended {
 }
 
 impl Daemon {
+    /// One that has not said yet that it is ready.
+    pub fn starting(child: Child) -> Self {
+        Self { child, url: String::new() }
+    }
+
     pub fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.child.id().try_into().unwrap()), signal).unwrap();
     }
@@ -172,6 +184,19 @@ impl Daemon {
     /// Waits for its end.
     pub fn wait(&mut self) -> ExitStatus {
         until("the end of the daemon", || self.child.try_wait().unwrap())
+    }
+
+    /// Waits for its end, no longer than `bound`; returns how long that took.
+    pub fn ends_within(&mut self, bound: Duration) -> Duration {
+        let clock = SystemClock::new();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                assert!(status.success(), "{status:?}");
+                return clock.monotonic();
+            }
+            assert!(clock.monotonic() <= bound, "the daemon is still there after {bound:?}");
+            pause();
+        }
     }
 
     /// Asks it to stop and waits.

@@ -99,6 +99,7 @@ impl Make {
             lease_until: at(31),
             stable_at: None,
             end: None,
+            drained: None,
             version: Version::NEW,
         }
     }

@@ -1,0 +1,75 @@
+//! The way to rest of a whole node: whose sessions end, in how many commits, and who is told.
+
+use crate::support::{World, starts_and_ends};
+use jiff::Timestamp;
+use sexton_domain::change::{Change, Version};
+use sexton_domain::event::EventType;
+use sexton_domain::id::Ids;
+use sexton_domain::key::SessionKind;
+use sexton_domain::node::{EndReason, Owner};
+use sexton_domain::session::{self, OpenReason, Session, State};
+
+/// How many sessions idle when the node stops.
+const SESSIONS: usize = 10_000;
+
+/// Open sessions between two turns.
+fn idle(owner: Owner) -> impl Iterator<Item = Session> {
+    let opened_at: Timestamp = "2026-11-20T18:00:00Z".parse().unwrap();
+    let mut ids = Ids::new(opened_at, 1);
+    (0..SESSIONS).map(move |n| Session {
+        id: ids.mint(),
+        key: format!("agent:a:telegram:direct:{n}").parse().unwrap(),
+        kind: SessionKind::Chat,
+        agent: "a".parse().unwrap(),
+        job: None,
+        job_key: None,
+        run: None,
+        owner,
+        previous: None,
+        opened_at,
+        open_reason: OpenReason::New,
+        state: State::Open,
+        entry_count: 0,
+        bytes: 0,
+        expires_at: None,
+        hold: None,
+        pinned: false,
+        active_at: Some(opened_at),
+        closing: None,
+        discard: None,
+        usage: Default::default(),
+        version: Version::NEW,
+    })
+}
+
+/// P2, P9: however many sessions are open, they end in one commit, and each of them is told.
+#[tokio::test]
+async fn ten_thousand_idle_sessions_end_in_one_commit() {
+    let world = World::new().agent("a", "true");
+    let node = world.start().await;
+    let owner = node.store.read().living_nodes().await.unwrap()[0].owner();
+    node.store.commit(idle(owner).map(Change::from).collect()).await.unwrap();
+    let (store, epoch) = (node.store.clone(), owner.epoch);
+    let before = store.read().stats().commits;
+    let sum = node.handle.settings().unwrap().budget().total();
+    node.handle.stop(EndReason::Restart);
+    tokio::time::timeout(sum.to_std(), node.engine.wait()).await.expect("a stop is bounded");
+    // The begin, the sessions, the end; and now and then a heartbeat or a look of another loop.
+    let commits = store.read().stats().commits - before;
+    assert!((3..30).contains(&commits), "{commits} commits");
+
+    let node = world.start().await;
+    let events = node.events().await;
+    assert_eq!(starts_and_ends(&events).1, SESSIONS);
+    let ends = events.iter().filter(|event| event.fact.kind == EventType::SessionEnded);
+    let (first, last) = (ends.clone().next().unwrap(), ends.last().unwrap());
+    assert_eq!(last.seq - first.seq + 1, SESSIONS as u64, "nothing is between them");
+    assert_eq!(first.fact.at, last.fact.at);
+    assert_eq!(first.fact.data["reason"], "restart");
+    let left = node.store.node(epoch).await.unwrap().unwrap().drained.unwrap();
+    assert_eq!(left.sessions_ended, SESSIONS as u64);
+    assert!(left.took_ms <= sum.as_millis(), "{left:?}");
+    let session = node.handle.session(first.fact.subject.session.unwrap()).await.unwrap();
+    assert_eq!(session.end_reason(), Some(session::EndReason::Restart));
+    node.stop(EndReason::Shutdown).await;
+}
