@@ -136,7 +136,7 @@ impl Engine {
                 runners: node.runners.clone(),
                 phase: node.phase.clone(),
                 drift,
-                jumped: false,
+                jumped: None,
                 stored: None,
             },
             None,
@@ -241,7 +241,7 @@ async fn join(
         if let Some(jump) = reconcile::clock_at_boot(last_heartbeat, moment.now) {
             tracing::warn!(?jump, "the wall clock does not follow on from the last heartbeat");
             decision.merge(jump.alert(node.epoch, &mut moment));
-            decision.change(sweep::distrusted(&reaper::memory(store).await?, moment.now));
+            decision.change(sweep::distrusted(&reaper::memory(store).await?, jump, moment.now));
         }
         if reconcile::catch_up(earlier) == CatchUp::Paused {
             decision.merge(reconcile::boot_loop_alert(node.epoch, &mut moment));

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use sexton_domain::duration;
 use sexton_domain::node::{EndReason, Node, Owner};
-use sexton_domain::plan::reconcile::STABLE_AFTER;
+use sexton_domain::plan::reconcile::{ClockJump, STABLE_AFTER};
 use sexton_store::{CommitError, Error, Store};
 use tokio::sync::watch;
 
@@ -33,7 +33,7 @@ pub struct Heartbeat {
     pub(crate) phase: watch::Sender<Phase>,
     pub(crate) drift: Drift,
     /// The wall clock jumped, and the store does not know it yet.
-    pub(crate) jumped: bool,
+    pub(crate) jumped: Option<ClockJump>,
     /// This epoch's record as the last beat stored it: an idle node does not read it each time. None
     /// when it has to be read.
     pub(crate) stored: Option<Node>,
@@ -48,14 +48,14 @@ impl Loop for Heartbeat {
     async fn run_once(&mut self, now: Timestamp) -> Result<Pass, Error> {
         if let Some(jump) = self.drift.look(&*self.env.clock) {
             tracing::warn!(?jump, "the wall clock jumped");
-            self.jumped = true;
+            self.jumped = Some(jump);
             let alert = jump.alert(self.owner.epoch, &mut self.env.moment());
             // An alert that is not stored is in the log all the same.
             drop(self.store.commit_unawaited(alert.changes));
         }
-        if self.jumped {
-            reaper::distrust(&self.store, &self.env).await?;
-            self.jumped = false;
+        if let Some(jump) = self.jumped {
+            reaper::distrust(&self.store, &self.env, jump).await?;
+            self.jumped = None;
         }
         let node = match self.stored.take() {
             Some(node) => node,

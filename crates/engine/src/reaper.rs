@@ -10,6 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use sexton_domain::change::{Record, RecordId};
+use sexton_domain::plan::reconcile::ClockJump;
 use sexton_domain::plan::sweep;
 use sexton_domain::retention::{Periods, Rule};
 use sexton_domain::session::HoldReason;
@@ -215,7 +216,7 @@ impl Sweep<'_> {
             && let Some(jump) = self.drift.look(&*self.env.clock)
         {
             tracing::warn!(?jump, "the wall clock jumped during a sweep");
-            let memory = distrust(self.store, self.env).await?;
+            let memory = distrust(self.store, self.env, jump).await?;
             self.report.held_until = memory.deletion_held_until;
         }
         Ok(self.report.held_until.is_none())
@@ -260,8 +261,8 @@ async fn remember(
 }
 
 /// Holds all deletion for a while: the wall clock jumped.
-pub(crate) async fn distrust(store: &Store, env: &Env) -> Result<Memory, Error> {
-    remember(store, env, |memory, now| Some(sweep::distrusted(memory, now))).await
+pub(crate) async fn distrust(store: &Store, env: &Env, jump: ClockJump) -> Result<Memory, Error> {
+    remember(store, env, |memory, now| Some(sweep::distrusted(memory, jump, now))).await
 }
 
 /// How many sessions should have been looked at by now and were not, although nothing is held: must be

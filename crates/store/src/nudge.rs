@@ -21,12 +21,9 @@ pub enum Topic {
     Cancels,
     /// The event log.
     Events,
-    /// When the reaper has to look at a session.
-    Sessions,
 }
 
-const TOPICS: [Topic; 5] =
-    [Topic::Jobs, Topic::Queue, Topic::Cancels, Topic::Events, Topic::Sessions];
+const TOPICS: [Topic; 4] = [Topic::Jobs, Topic::Queue, Topic::Cancels, Topic::Events];
 
 /// Sends nudges and hands out receivers.
 #[derive(Debug)]
@@ -90,9 +87,6 @@ impl Topics {
         for change in changes {
             match change {
                 Change::Put(Record::Job(_)) => topics[Topic::Jobs as usize] = true,
-                Change::Put(Record::Session(session)) => {
-                    topics[Topic::Sessions as usize] |= session.look_at().is_some();
-                }
                 Change::Put(Record::Run(run)) => {
                     let cancels =
                         run.cancel.is_some() && matches!(run.state, State::Running { .. });

@@ -192,7 +192,7 @@ pub enum Expired {
     Nodes(Timestamp),
     /// Jobs that were removed before and have no session left.
     Tombstones(Timestamp),
-    /// Jobs that are not removed and were done before.
+    /// Jobs made by command or over HTTP that are not removed and were done before.
     DoneJobs(Timestamp),
     /// Runs that ended before.
     Runs(Timestamp),

@@ -155,7 +155,7 @@ mod tests {
         let full = Segment { committed_bytes: MAX_SEGMENT_BYTES, ..open.clone() };
         assert_eq!(pick(&[full], None, &[]), "forever.002.zst");
         let gone = open.deleted(time("09:30"));
-        assert_eq!(pick(&[gone.clone(), part("forever.002.zst")], None, &[]), "forever.002.zst");
+        assert_eq!(pick(&[gone, part("forever.002.zst")], None, &[]), "forever.002.zst");
         assert_eq!(pick(&[open], None, &["forever.001.zst"]), "forever.002.zst");
         let strangers = ["forever.001.zst", "forever.002.zst"];
         assert_eq!(pick(&[], None, &strangers), "forever.003.zst");

@@ -11,6 +11,7 @@ use crate::event::EventType;
 use crate::job::{Job, Retention};
 use crate::key::SessionKind;
 use crate::plan::Moment;
+use crate::plan::reconcile::ClockJump;
 use crate::retention::{Policies, Rank, Rule, Verdict, verdict};
 use crate::session::{Discard, Hold, HoldReason, Session};
 use crate::sweep::{Reaper, Reindex};
@@ -158,11 +159,14 @@ pub fn reap(gone: &[Gone<'_>], segment: Option<Segment>, moment: &mut Moment) ->
     decision
 }
 
-/// A wall clock that jumped: nothing is deleted for a while, and then every session is indexed anew,
-/// because the times to look at them came from a clock that was wrong before or is now.
-pub fn distrusted(reaper: &Reaper, now: Timestamp) -> Reaper {
-    let deletion_held_until = Some(DISTRUST.after(now));
-    Reaper { deletion_held_until, indexed: None, reindex: Vec::new(), ..reaper.clone() }
+/// A wall clock that jumped: nothing is deleted for a while. After a jump back, every session is then
+/// indexed anew: what was held by the clock of before would be looked at in a far future.
+pub fn distrusted(reaper: &Reaper, jump: ClockJump, now: Timestamp) -> Reaper {
+    let held = Reaper { deletion_held_until: Some(DISTRUST.after(now)), ..reaper.clone() };
+    match jump {
+        ClockJump::Ahead { .. } => held,
+        ClockJump::Back { .. } => Reaper { indexed: None, reindex: Vec::new(), ..held },
+    }
 }
 
 /// What is to be indexed anew because the policies are no longer those of the index; none when they

@@ -88,8 +88,19 @@ impl Handle {
     ///
     /// As [`Handle::end_session`].
     pub async fn delete_session(&self, id: SessionId, discard: Discard) -> Result<Session, Error> {
-        self.change_session(id, |snapshot, moment| sessions::delete(snapshot, discard, moment))
-            .await
+        let deleted = self
+            .change_session(id, |snapshot, moment| sessions::delete(snapshot, discard, moment))
+            .await;
+        match deleted {
+            Err(Error::NotFound { what: "session", .. }) if discard == Discard::Purge => {
+                self.purge_archived(id).await
+            }
+            Ok(session) => {
+                self.bell().ring();
+                Ok(session)
+            }
+            refused => refused,
+        }
     }
 
     /// Keeps a session whatever its age.

@@ -235,6 +235,7 @@ impl Handle {
         // Other limits may have made room.
         self.0.store.nudge(Topic::Queue);
         online.hooks.look();
+        online.bell.wake();
         Ok(())
     }
 

@@ -190,6 +190,17 @@ impl Handle {
         }
     }
 
+    /// Erases the archive of a session that is no longer in the store; returns the session as it was.
+    pub(super) async fn purge_archived(&self, id: SessionId) -> Result<Session, Error> {
+        match self.archived_session(id).await {
+            Ok(session) => self.purge_archive(id).await.map(|_| session),
+            Err(Error::NotFound { .. }) => {
+                Err(Error::NotFound { what: "session", id: id.to_string() })
+            }
+            Err(other) => Err(other),
+        }
+    }
+
     /// Every segment, and files that nobody knows.
     ///
     /// # Errors

@@ -32,6 +32,11 @@ impl Bell {
         *self.rung.borrow()
     }
 
+    /// Wakes the reaper, to see whether there is a reason to sweep.
+    pub fn wake(&self) {
+        self.rung.send_modify(|_| {});
+    }
+
     /// Nudges of the reaper's loop.
     pub fn nudges(&self) -> watch::Receiver<u64> {
         self.rung.subscribe()

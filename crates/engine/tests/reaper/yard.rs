@@ -63,7 +63,8 @@ impl Yard {
         let settings = Settings { sweep_every: duration::Duration::from_secs(3600), ..settings };
         let clock = Arc::new(Movable { real: SystemClock::new(), ahead_ms: AtomicI64::new(0) });
         let folder = Folder::new(dir.path());
-        let files = Arc::new(Breakable { folder, full: AtomicBool::new(false) });
+        let (full, meanwhile) = (AtomicBool::new(false), Mutex::new(None));
+        let files = Arc::new(Breakable { folder, full, meanwhile });
         Self { dir, clock, files, settings }
     }
 
@@ -259,6 +260,8 @@ impl Clock for Movable {
 pub struct Breakable {
     folder: Folder,
     pub full: AtomicBool,
+    /// What somebody commits while the reaper waits for the disk.
+    pub meanwhile: Mutex<Option<(Store, Vec<Change>)>>,
 }
 
 #[async_trait]
@@ -279,6 +282,10 @@ impl Files for Breakable {
     }
 
     async fn sync(&self, name: &str) -> io::Result<()> {
+        let meanwhile = self.meanwhile.lock().unwrap().take();
+        if let Some((store, changes)) = meanwhile {
+            store.commit(changes).await.unwrap();
+        }
         self.folder.sync(name).await
     }
 

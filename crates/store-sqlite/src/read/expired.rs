@@ -22,7 +22,8 @@ pub(crate) const TOMBSTONES: &str = "SELECT version, id FROM job INDEXED BY job_
          AND NOT EXISTS (SELECT 1 FROM session INDEXED BY session_job WHERE session.job = job.id) \
      ORDER BY removed_at, id";
 pub(crate) const DONE_JOBS: &str = "SELECT version, id FROM job INDEXED BY job_done \
-     WHERE removed = 0 AND done_at IS NOT NULL AND done_at < ? ORDER BY done_at, id";
+     WHERE removed = 0 AND done_at IS NOT NULL AND done_at < ? AND source = 'api' \
+     ORDER BY done_at, id";
 pub(crate) const RUNS: &str = "SELECT version, id FROM run INDEXED BY run_ended \
      WHERE ended_at IS NOT NULL AND ended_at < ? ORDER BY ended_at, id";
 pub(crate) const OLDEST_KEPT_RUN: &str = "SELECT id FROM run INDEXED BY run_job \

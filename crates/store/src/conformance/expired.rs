@@ -50,12 +50,17 @@ pub async fn jobs_expire_by_removal_without_sessions_and_by_being_done(world: Wo
     let (old, new) = (job("a", Some(1), None), job("b", Some(50), None));
     let (kept, older) = (job("c", Some(2), None), job("d", Some(0), Some(0)));
     let (done, done_first) = (job("e", None, Some(8)), job("f", None, Some(7)));
+    // A job of a config source goes with its source.
+    let declared = sexton_domain::job::Job {
+        source: sexton_domain::job::Source::Config("api".to_owned()),
+        ..job("h", None, Some(6))
+    };
     let mut session = ended_session(
         world.make.session("agent:main:main"),
         sexton_domain::session::EndReason::Completed,
     );
     session.job = Some(kept.id);
-    let all = [&old, &new, &kept, &older, &done, &done_first, &job("g", None, None)];
+    let all = [&old, &new, &kept, &older, &done, &done_first, &job("g", None, None), &declared];
     world.store(all.map(|job| job.clone().into()).into()).await;
     world.put(session.clone()).await;
     let ids = |jobs: &[&sexton_domain::job::Job]| -> Vec<RecordId> {

@@ -124,7 +124,7 @@ fn floors_caps_and_ages_of_a_job_hold_until_its_record_is_gone() {
     };
     let job = edit(&mut world, retention);
     assert!(job.reindex, "its sessions are indexed anew");
-    world.decide(id, |existing, moment| crate::plan::jobs::remove(existing, moment));
+    world.decide(id, crate::plan::jobs::remove);
     let removed = world.jobs[&id].clone();
     let run = run();
     let ranked = |newer| Case {
@@ -212,9 +212,11 @@ fn only_the_kinds_whose_policy_changed_are_indexed_anew() {
     // Edited again halfway: from the beginning.
     let again = policies_changed(&reaper, &Policies::default()).unwrap();
     assert_eq!(again.reindex, [Reindex::whole(SessionKind::Chat)]);
-    let jumped = distrusted(&again, time("12:00"));
-    assert_eq!(jumped.deletion_held_until, Some(time("13:00")));
-    assert_eq!(jumped.indexed, None);
+    let jumped = |jump| distrusted(&again, jump, time("12:00"));
+    let ahead = jumped(ClockJump::Ahead { by: span("9d") });
+    assert_eq!(ahead.deletion_held_until, Some(time("13:00")));
+    assert_eq!(ahead.indexed, again.indexed, "what is due by then is due by any clock");
+    assert_eq!(jumped(ClockJump::Back { by: span("9d") }).indexed, None);
 }
 
 fn any_keep() -> impl Strategy<Value = Keep> {
@@ -277,8 +279,7 @@ proptest! {
         job.spec.retention = retention;
         let rank = Rank { newer, newer_failures: newer / 2 };
         let case = Case { session: &session, job: Some(job), rank, undelivered, continued };
-        let mut kinds = Policies::default();
-        kinds.run = kind_keep;
+        let kinds = Policies { run: kind_keep, ..Policies::default() };
         let now = hours_after(hours);
         let held_until = held.then(|| hours_after(hours + 1));
         let Judgement { fate, rule } = judge(case, Law { held_until, ..law(&kinds, now) });
