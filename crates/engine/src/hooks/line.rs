@@ -26,8 +26,9 @@ use crate::ticker::{Loop, MAX_PAUSE, Pass};
 
 /// How many acknowledgements of a hook may wait for the disk.
 const MAX_UNSETTLED: usize = 1024;
-/// So many tries in a row fail before the hook is left alone for a while.
-const STREAK: u32 = 5;
+/// So many tries in a row fail before the hook is left alone for a while: a hook that fails half the time
+/// hardly ever gets there.
+const STREAK: u32 = 16;
 /// The longest time that a hook is left alone; then one try finds out.
 const MAX_REST: Duration = Duration::from_secs(60);
 /// The start of a session is among the first of its lane: its run's start may come before it.

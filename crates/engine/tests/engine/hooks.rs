@@ -430,17 +430,17 @@ async fn an_outage_spends_the_tries_of_few_deliveries() {
     let node = world.start().await;
     let name = "h".parse().unwrap();
     node.handle.switch_hook(&name, Switch::Off).await.unwrap();
-    for n in 0..12 {
+    for n in 0..20 {
         let job = node.job(&format!("j{n}"), "a", |_| {}).await;
         node.run(&job).await;
     }
     world.mailbox.behave("h", |_| Then::Refuse);
     node.handle.switch_hook(&name, Switch::On).await.unwrap();
-    // Five in a row, and one after a rest of a millisecond; the next rest is a minute.
-    eventually("it is tried", || world.mailbox.heard("h").len() == 6).await;
+    // 16 in a row, and one after a rest of a millisecond; the next rest is a minute.
+    eventually("it is tried", || world.mailbox.heard("h").len() == 17).await;
     tokio::time::sleep(Duration::from_millis(200)).await;
     let tries: u32 = node.deliveries("h").await.iter().map(|delivery| delivery.attempts).sum();
-    assert_eq!(tries, 6);
+    assert_eq!(tries, 17);
     node.stop(EndReason::Shutdown).await;
 }
 
