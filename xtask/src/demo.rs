@@ -278,8 +278,11 @@ impl Play {
         );
         self.gateway.sexton(&["job", "disable", "report"])?;
         self.gateway.sexton(&["job", "disable", "digest"])?;
-        self.gateway.sexton(&["session", "end", CONVERSATION])?;
         let client = self.gateway.client()?;
+        let open: Vec<books::Session> = books::list(client, "/v1/sessions?open=true&limit=500")?;
+        for session in open.iter().filter(|session| session.key == CONVERSATION) {
+            self.gateway.sexton(&["session", "end", &session.id])?;
+        }
         let idle = || Ok(books::running(client)?.is_empty());
         ensure!(clock::until(PATIENCE, idle)?.is_some(), "runs are still running");
         let usage = books::usage(client)?;
