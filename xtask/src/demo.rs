@@ -169,8 +169,8 @@ impl Play {
         self.timeline.follow(&self.gateway, ("two runs in flight", limit), |seen| {
             started(&seen.events, "backup") && started(&seen.events, "digest")
         })?;
-        let once = ["--agent", "report", "--at", "+5s", "--misfire", "skip"];
-        self.gateway.sexton(&[&["job", "add", "--key", "tea"], &once[..]].concat())?;
+        let tea = ["--key", "tea", "--agent", "report", "--every", "2s", "--misfire", "skip"];
+        self.gateway.sexton(&[&["job", "add"], &tea[..]].concat())?;
         clock::sleep(Duration::from_millis(700));
         let workers = self.workers_by_job()?;
         for (job, workers) in &workers {
@@ -182,9 +182,7 @@ impl Play {
         println!("  {}", paint(Ink::Bad, &format!("kill -9 {pid}: the gateway is gone")));
         let differences = self.watch_die(&workers)?;
         let pause = REPORT_EVERY.mul_f32(2.2);
-        note(&format!(
-            "nobody is there for {pause:.1?}; slots of `report` pass, and the one of `tea`"
-        ));
+        note(&format!("nobody is there for {pause:.1?}; slots of `report` and `tea` pass"));
         clock::sleep(pause);
         Ok(differences)
     }
@@ -212,8 +210,8 @@ impl Play {
         scene(
             "What a dead gateway left is ended before anything else",
             "`digest` ends as interrupted. `backup` asked for a new attempt (on_interrupt = \
-             \"retry\"). Slots that passed are accounted for, none in silence. Hooks hear of what ended \
-             with the dead gateway late, and marked so.",
+             \"retry\"). Slots that passed are merged or missed, none in silence. Hooks hear of what \
+             ended with the dead gateway late, and marked so.",
         );
         let took = self.gateway.start()?;
         self.timeline.follow(&self.gateway, ("a recovery", PATIENCE), |seen| {
@@ -221,11 +219,13 @@ impl Play {
             ended(events, "digest", "interrupted")
                 && ended(events, "backup", "interrupted")
                 && ended(events, "backup", "ok")
-                && merged(events, "report")
+                && fell(events, "report", "run.coalesced")
+                && fell(events, "tea", "run.missed")
                 && alerted(events, "job_missed")
                 && ["digest", "backup", "friend"].iter().all(|name| was_late(seen, name))
         })?;
         note(&format!("ready {:.1} s after its start", took.as_secs_f64()));
+        self.gateway.sexton(&["job", "disable", "tea"])?;
         let answer = self.say("Who am I?")?;
         ensure!(answer.contains("Ada"), "the conversation was forgotten: {answer:?}");
         self.timeline.follow(&self.gateway, ("an answer", PATIENCE), |seen| {
@@ -391,10 +391,10 @@ fn ending<'a>(
     })
 }
 
-/// Whether slots were merged into a later one, and a run ended well after that.
-fn merged(events: &[Event], job: &str) -> bool {
-    let merged = events.iter().position(|event| event.kind == "run.coalesced");
-    merged.is_some_and(|merged| ended(&events[merged..], job, "ok"))
+/// Whether slots of a job had this fate, and a run of it ended well after that.
+fn fell(events: &[Event], job: &str, fate: &str) -> bool {
+    let fell = events.iter().position(|event| event.kind == fate && event.whose() == job);
+    fell.is_some_and(|fell| ended(&events[fell..], job, "ok"))
 }
 
 fn started(events: &[Event], job: &str) -> bool {
