@@ -11,8 +11,9 @@ use anyhow::{Context as _, ensure};
 use clap::Args;
 use nix::sys::signal::Signal;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
-use crate::books::Books;
+use crate::books::{self, Books, Session};
 use crate::dice::Dice;
 use crate::gateway::{self, Gateway, Profile};
 use crate::hooks::Envelope;
@@ -240,6 +241,7 @@ impl Rounds {
         }
         self.gateway.configure(&text(&self.mark, &self.witnesses, Jobs::Disabled))?;
         self.start()?;
+        self.end_conversations()?;
         self.wait_for_rest()?;
         differences.extend(self.witnesses.differences(&self.gateway, &BTreeSet::new())?);
         differences.extend(self.witnesses.rest(&self.gateway, &self.talk.runs())?);
@@ -255,11 +257,32 @@ impl Rounds {
         Ok(differences)
     }
 
+    /// Lets the last messages be answered and ends what is left open.
+    fn end_conversations(&self) -> anyhow::Result<()> {
+        let client = self.gateway.client()?;
+        let count = |state: &str| {
+            let path = format!("/v1/runs?limit=500&state={state}");
+            anyhow::Ok(books::list::<IgnoredAny>(client, &path)?.len())
+        };
+        let is_silent = || {
+            clock::sleep(Duration::from_millis(200));
+            Ok(count("queued")? + count("running")? == 0)
+        };
+        let is_silent = clock::until(2 * PATIENCE, is_silent)?.is_some();
+        ensure!(is_silent, "messages are not answered\n{}", self.gateway.log_tail());
+        let open: Vec<Session> = books::list(client, "/v1/sessions?open=true&limit=500")?;
+        for session in open {
+            let path = format!("/v1/sessions/{}/end", session.id);
+            client.post::<IgnoredAny>(&path, &serde_json::Value::Null)?;
+        }
+        Ok(())
+    }
+
     /// Waits until nothing is to be told any more, and every session was reaped.
     fn wait_for_rest(&mut self) -> anyhow::Result<()> {
         #[derive(Deserialize)]
         struct Page {
-            items: Vec<serde::de::IgnoredAny>,
+            items: Vec<IgnoredAny>,
         }
         let client = self.gateway.client()?;
         let count = |path: &str| anyhow::Ok(client.get::<Page>(path)?.items.len());
