@@ -221,7 +221,6 @@ impl Play {
                 && ended(events, "backup", "ok")
                 && fell(events, "report", "run.coalesced")
                 && fell(events, "tea", "run.missed")
-                && alerted(events, "job_missed")
                 && ["digest", "backup", "friend"].iter().all(|name| was_late(seen, name))
         })?;
         note(&format!("ready {:.1} s after its start", took.as_secs_f64()));
@@ -399,11 +398,6 @@ fn fell(events: &[Event], job: &str, fate: &str) -> bool {
 
 fn started(events: &[Event], job: &str) -> bool {
     events.iter().any(|event| event.kind == "run.started" && event.whose() == job)
-}
-
-fn alerted(events: &[Event], code: &str) -> bool {
-    let mut alerts = events.iter().filter(|event| event.kind == "alert.raised");
-    alerts.any(|event| event.data.code.as_deref() == Some(code))
 }
 
 /// Ends of this job's or agent's sessions that both hooks know.
