@@ -50,11 +50,8 @@ pub fn run(demo: &Demo) -> anyhow::Result<Verdict> {
     let gateway = Gateway::new(&program, "demo", &config)?;
     ears.note_in(gateway.folder());
     let mut play = Play { gateway, mark, timeline: Timeline::new(ears) };
-    println!(
-        "A throw-away gateway in {}, with jobs of real processes; a command and a webhook are told of \
-         every session's start and end.",
-        play.folder()
-    );
+    println!("A throw-away gateway in {}, with jobs of real processes.", play.folder());
+    println!("A command and a webhook are told of every session's start and end.");
     play.ring()?;
     play.fail()?;
     play.hang()?;
@@ -250,8 +247,8 @@ impl Play {
         let (took, status) = self.gateway.stop()?;
         let refused = self.timeline.ears.refused();
         note(&format!(
-            "stopped after {:.1} s ({status}), with the webhook tried {refused} times; started again, \
-             and the webhook is back:",
+            "stopped after {:.1} s ({status}), with {refused} tellings refused; started again, and the \
+             webhook is back:",
             took.as_secs_f64()
         ));
         let mut differences = Vec::new();

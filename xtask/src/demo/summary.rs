@@ -108,8 +108,8 @@ fn ledger(books: &Books, [before, after]: &[Usage; 2]) -> Vec<String> {
 fn row(name: &str, count: usize, expected: Option<usize>) {
     let verdict = match expected {
         None => String::new(),
-        Some(expected) if expected == count => paint(Ink::Good, "="),
-        Some(_) => paint(Ink::Bad, "≠"),
+        Some(expected) if expected == count => paint(Ink::Good, "  ="),
+        Some(_) => paint(Ink::Bad, "  ≠"),
     };
-    println!("  {name:36}{count:>4}  {verdict}");
+    println!("  {name:36}{count:>4}{verdict}");
 }
