@@ -58,6 +58,8 @@ metrics! {
     BUILD = Gauge "sexton_build_info" ["version"] "Always 1; the version that runs";
     READY = Gauge "sexton_ready" [] "Whether the node is at work: 1, or 0 while it reconciles or drains";
     LEASE_AGE = Gauge "sexton_lease_age_seconds" [] "Time since the node's lease was renewed";
+    LAST_DRAIN = Gauge "sexton_last_drain_seconds" [] "How long the last drain took";
+    DRAINED = Gauge "sexton_last_drain" ["what"] "What the last drain came to: runs finished, interrupted, unproven; sessions ended; deliveries delivered, failed, pending";
 
     JOBS = Gauge "sexton_jobs" [] "Jobs that are not removed";
     TROUBLED = Gauge "sexton_jobs_troubled" [] "Jobs that fail, miss slots, or were suspended for it";

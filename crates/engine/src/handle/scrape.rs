@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use sexton_domain::duration::Duration;
 use sexton_domain::name::HookName;
+use sexton_domain::node::Drained;
 use sexton_domain::run::Outcome;
 use sexton_store::metrics::{Counts, Metrics, Try};
 use sexton_store::page::Tally;
@@ -12,6 +13,9 @@ use sexton_store::{Error as StoreError, Stats};
 
 use super::{Error, Handle, Phase, Status};
 use crate::metrics::{self as names, Sheet};
+
+/// How many of the newest lives are looked at for one that came to rest by itself.
+const RECENT: u32 = 16;
 
 impl Handle {
     /// Every metric as of now.
@@ -22,8 +26,10 @@ impl Handle {
     pub async fn metrics(&self) -> Result<Sheet, Error> {
         let (now, status) = (self.now(), self.status().await?);
         let oldest = self.oldest_deliveries().await?;
+        let nodes = self.0.store.read().nodes(RECENT).await?;
         let mut sheet = Sheet::default();
         node(&mut sheet, &status, now);
+        drain(&mut sheet, nodes.iter().find_map(|node| node.drained));
         records(&mut sheet, &status, now);
         reaper(&mut sheet, &status, now);
         hooks(
@@ -55,6 +61,23 @@ fn node(sheet: &mut Sheet, status: &Status, now: Timestamp) {
     sheet.gauge(names::READY, f64::from(u8::from(status.phase == Phase::Ready)));
     let beat = status.node.as_ref().map(|node| node.heartbeat_at);
     sheet.gauge(names::LEASE_AGE, age(beat, now));
+}
+
+/// What the newest life that came to rest by itself came to.
+fn drain(sheet: &mut Sheet, last: Option<Drained>) {
+    let Some(Drained { took_ms, runs, sessions_ended, deliveries }) = last else { return };
+    sheet.gauge(names::LAST_DRAIN, took_ms as f64 / 1e3);
+    let came_to = [
+        ("runs_finished", runs.finished),
+        ("runs_interrupted", runs.interrupted),
+        ("runs_unproven", runs.unproven),
+        ("sessions_ended", sessions_ended),
+        ("deliveries_delivered", deliveries.delivered),
+        ("deliveries_failed", deliveries.failed),
+        ("deliveries_pending", deliveries.pending),
+    ];
+    let came_to = came_to.map(|(what, count)| ([what.to_owned()], count as f64));
+    sheet.gauges(names::DRAINED, came_to);
 }
 
 fn records(sheet: &mut Sheet, status: &Status, now: Timestamp) {

@@ -8,6 +8,7 @@ use sexton_domain::node::EndReason;
 use sexton_domain::run::{Outcome, Reason, Run};
 use sexton_domain::usage::{By, Group, Tokens};
 use sexton_engine::handle::Error;
+use sexton_engine::metrics::Form;
 
 /// A script that appends lines to the report, then does something else.
 fn reports(lines: &[&str], then: &str) -> String {
@@ -153,7 +154,8 @@ async fn stale_folders_of_runs_are_removed_at_a_start() {
     node.stop(EndReason::Shutdown).await;
 }
 
-/// P12: the sums stay when sessions are swept, jobs removed and gateways restarted.
+/// P12: the sums stay when sessions are swept, jobs removed and gateways restarted. The last drain is among
+/// the metrics of the next life.
 #[tokio::test]
 async fn no_sweep_removal_or_restart_changes_a_sum() {
     let lines = [r#"{"usage": {"model": "m", "input_tokens": 3, "cost_usd": 0.000007}}"#];
@@ -178,5 +180,8 @@ async fn no_sweep_removal_or_restart_changes_a_sum() {
     node.stop(EndReason::Shutdown).await;
     let node = world.start().await;
     assert_eq!(ledger(&node).await, sums);
+    let metrics = node.handle.metrics().await.unwrap().write(Form::Prometheus).unwrap();
+    assert!(metrics.contains("sexton_last_drain_seconds "), "{metrics}");
+    assert!(metrics.contains("sexton_last_drain{what=\"runs_unproven\"} 0.0"), "{metrics}");
     node.stop(EndReason::Shutdown).await;
 }
