@@ -115,6 +115,7 @@ impl Hooks {
             match self.deliverable().await {
                 Ok(false) if *busy.borrow_and_update() == 0 => return,
                 Ok(_) => tokio::select! {
+                    biased;
                     _ = busy.changed() => {}
                     () = self.0.env.clock.sleep(RETRY) => {}
                 },
@@ -200,8 +201,9 @@ impl Hooks {
         let drive = ticker::drive(line, self.0.env.clone(), nudges, self.0.phase.clone());
         self.0.env.tasks.spawn(TaskKind::Hook, async move {
             tokio::select! {
-                () = drive => {}
+                biased;
                 () = left.left() => {}
+                () = drive => {}
             }
         });
     }

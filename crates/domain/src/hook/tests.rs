@@ -1,3 +1,5 @@
+//! Subscriptions, the outbox, the states of a delivery, the envelope.
+
 use super::*;
 use crate::id::Ids;
 use crate::plan::fixtures::time;

@@ -1,3 +1,5 @@
+//! What answers, age, the config and hands make of deliveries.
+
 use super::*;
 use crate::change::Record;
 use crate::event::NewEvent;
