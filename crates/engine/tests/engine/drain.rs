@@ -62,7 +62,7 @@ async fn ten_thousand_idle_sessions_end_in_one_commit() {
     let events = node.events().await;
     assert_eq!(starts_and_ends(&events).1, SESSIONS);
     let ends = events.iter().filter(|event| event.fact.kind == EventType::SessionEnded);
-    let (first, last) = (ends.clone().next().unwrap(), ends.last().unwrap());
+    let (first, last) = (ends.clone().next().unwrap(), ends.clone().next_back().unwrap());
     assert_eq!(last.seq - first.seq + 1, SESSIONS as u64, "nothing is between them");
     assert_eq!(first.fact.at, last.fact.at);
     assert_eq!(first.fact.data["reason"], "restart");
