@@ -193,6 +193,29 @@ impl Drain {
     /// Ends the open sessions of this node in one commit. What was asked of the store stays in `sent`,
     /// also when the time is over before it has answered.
     async fn end_sessions(&self, reason: EndReason, sent: &mut Option<Sent>) -> Result<(), Error> {
+        loop {
+            match self.try_end_sessions(reason, sent).await {
+                Ok(()) => return Ok(()),
+                Err(error) => self.fails(error, "open sessions could not be ended").await?,
+            }
+        }
+    }
+
+    /// A store that fails for a moment is asked again, as long as the step lasts.
+    async fn fails(&self, error: Error, what: &'static str) -> Result<(), Error> {
+        if error == Error::Closed {
+            return Err(error);
+        }
+        tracing::warn!(%error, "{what}; trying again");
+        self.env.clock.sleep(LOOK).await;
+        Ok(())
+    }
+
+    async fn try_end_sessions(
+        &self,
+        reason: EndReason,
+        sent: &mut Option<Sent>,
+    ) -> Result<(), Error> {
         let mut attempts = self.store.attempts("end this node's open sessions");
         loop {
             let open = self.store.read().sessions_of(self.node.epoch, u32::MAX).await?;
@@ -259,6 +282,15 @@ impl Drain {
     /// Records the end of this epoch, with a report that holds when it is stored.
     async fn leave(&self, reason: EndReason, report: &mut Report) -> Result<(), Error> {
         report.begun.settle().await;
+        loop {
+            match self.try_leave(reason, report).await {
+                Ok(()) => return Ok(()),
+                Err(error) => self.fails(error, "the end of this epoch is not recorded").await?,
+            }
+        }
+    }
+
+    async fn try_leave(&self, reason: EndReason, report: &mut Report) -> Result<(), Error> {
         let mut attempts = self.store.attempts("end this epoch");
         loop {
             let record = self.store.node(self.node.epoch).await?;

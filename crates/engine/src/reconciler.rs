@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use sexton_domain::id::RunId;
+use sexton_domain::id::{RunId, SessionId};
 use sexton_domain::key::SessionKind;
 use sexton_domain::node::{EndReason, Epoch, Owner};
 use sexton_domain::plan::ending::Snapshot;
@@ -85,7 +85,7 @@ impl Reconciler {
     async fn end_orphans(&mut self) -> Result<usize, Error> {
         let living = self.living().await?;
         let mut ended = 0;
-        let mut stuck = BTreeSet::new();
+        let (mut stuck, mut busy) = (BTreeSet::new(), BTreeSet::new());
         self.left = 0;
         loop {
             let orphans = self.store.read().orphan_runs(living.clone(), PAGE).await?;
@@ -107,8 +107,10 @@ impl Reconciler {
                     ended += 1;
                 }
             }
+            let stuck = orphans.iter().filter(|run| stuck.contains(&run.id));
+            busy.extend(stuck.filter_map(|run| run.session));
         }
-        Ok(ended + self.end_sessions(&living, &stuck).await?)
+        Ok(ended + self.end_sessions(&living, &busy).await?)
     }
 
     /// Kills what is left of dead runs on this machine; returns the runs of which something lives.
@@ -163,18 +165,18 @@ impl Reconciler {
         Ok(())
     }
 
-    /// Ends sessions without a living owner; those of runs that still live stay.
+    /// Ends sessions without a living owner; those with a turn in flight stay: they end with it.
     async fn end_sessions(
         &self,
         living: &[Epoch],
-        stuck: &BTreeSet<RunId>,
+        busy: &BTreeSet<SessionId>,
     ) -> Result<usize, Error> {
         let mut ended = 0;
         let mut attempts = self.store.attempts("end ownerless sessions");
         loop {
             let mut orphans = self.store.read().orphan_sessions(living.to_vec(), PAGE).await?;
             let page = orphans.len();
-            orphans.retain(|session| session.run.is_none_or(|run| !stuck.contains(&run)));
+            orphans.retain(|session| !busy.contains(&session.id));
             if orphans.is_empty() {
                 return Ok(ended);
             }

@@ -83,12 +83,16 @@ pub fn answered(
     Ok(decision)
 }
 
+/// Whether a delivery is older than its hook allows.
+pub fn is_too_old(delivery: &Delivery, subscription: &Subscription, now: Timestamp) -> bool {
+    subscription.max_age.after(delivery.since()) <= now
+}
+
 /// Gives up those of these deliveries that are older than their hook allows, switched off or not.
 pub fn expire(pending: &[Delivery], subscription: &Subscription, moment: &mut Moment) -> Decision {
     let mut decision = Decision::default();
     let now = moment.now;
-    let too_old = |it: &&Delivery| subscription.max_age.after(it.since()) <= now;
-    for delivery in pending.iter().filter(too_old) {
+    for delivery in pending.iter().filter(|it| is_too_old(it, subscription, now)) {
         if let Ok(dead) = give_up(delivery, DeadReason::MaxAge, moment) {
             decision.merge(dead);
         }

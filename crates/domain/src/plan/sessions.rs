@@ -110,18 +110,21 @@ pub fn delete(
 
 /// Keeps a session whatever its age.
 pub fn pin(session: &Session) -> Decision {
-    pinned(session, true)
-}
-
-/// Lets a session go again when its time is over.
-pub fn unpin(session: &Session) -> Decision {
-    pinned(session, false)
-}
-
-fn pinned(session: &Session, pinned: bool) -> Decision {
     let mut decision = Decision::default();
-    if session.pinned != pinned {
-        decision.change(Session { pinned, ..session.clone() });
+    if !session.pinned {
+        decision.change(Session { pinned: true, ..session.clone() });
+    }
+    decision
+}
+
+/// Lets a session go again when its time is over. The reaper looks at it soon: not since when it would
+/// have, or a session that was pinned for long would be overdue at once.
+pub fn unpin(session: &Session, moment: &Moment) -> Decision {
+    let mut decision = Decision::default();
+    if session.pinned {
+        let expires_at = session.ended_at().map(|_| moment.now);
+        let unpinned = Session { pinned: false, hold: None, expires_at, ..session.clone() };
+        decision.change(unpinned);
     }
     decision
 }

@@ -118,7 +118,8 @@ impl Handle {
     ///
     /// As [`Handle::end_session`].
     pub async fn unpin_session(&self, id: SessionId) -> Result<Session, Error> {
-        self.change_session(id, |snapshot, _| Ok(sessions::unpin(snapshot.session))).await
+        self.change_session(id, |snapshot, moment| Ok(sessions::unpin(snapshot.session, moment)))
+            .await
     }
 
     async fn change_session(

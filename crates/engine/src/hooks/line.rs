@@ -69,6 +69,9 @@ impl Loop for Line {
                 self.read(hook).await?;
             }
             let Some(letter) = self.ready.pop_front() else { break };
+            if self.is_too_old(&letter.delivery, hook) {
+                continue;
+            }
             self.send(letter);
             sent += 1;
         }
@@ -92,6 +95,11 @@ impl Line {
 
     fn env(&self) -> &Env {
         &self.hooks.0.env
+    }
+
+    /// Whether the keeper gives a delivery up, or has: what comes after it in its lane may be on its way.
+    fn is_too_old(&self, delivery: &Delivery, hook: &HookSettings) -> bool {
+        deliveries::is_too_old(delivery, &hook.subscription, self.env().clock.now())
     }
 
     /// Takes note of what has happened since the last look.
@@ -121,7 +129,7 @@ impl Line {
         let now = self.env().clock.now();
         let mut due = read.due_deliveries(self.name.clone(), now, limit).await?;
         let full = due.len() >= limit as usize;
-        due.retain(|(delivery, _)| !busy.contains(&delivery.id));
+        due.retain(|(it, _)| !busy.contains(&it.id) && !self.is_too_old(it, settings));
         let starts = self.starts(settings, &due).await?;
         let letter = |(delivery, event): (Delivery, Event)| {
             let start = delivery.session.and_then(|session| starts.get(&session));
@@ -130,7 +138,8 @@ impl Line {
         };
         self.ready = due.into_iter().map(letter).collect();
         self.next = read.next_delivery(self.name.clone()).await?;
-        self.stale = full;
+        // A page of nothing but old ones is the keeper's.
+        self.stale = full && !self.ready.is_empty();
         Ok(())
     }
 

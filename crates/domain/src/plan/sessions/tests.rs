@@ -37,7 +37,7 @@ fn run(world: &mut World, id: SessionId, command: Command) -> Result<Vec<Effect>
         Command::Reset => end(snapshot, End::Reset, moment),
         Command::Delete(discard) => delete(snapshot, discard, moment),
         Command::Pin => Ok(pin(snapshot.session)),
-        Command::Unpin => Ok(unpin(snapshot.session)),
+        Command::Unpin => Ok(unpin(snapshot.session, moment)),
     })
 }
 
@@ -170,8 +170,21 @@ fn a_pinned_session_is_not_deleted_until_it_is_unpinned() {
     assert_eq!(run(&mut world, session, delete), Err(Refused::Pinned(session)));
     assert_eq!(world.sessions[&session].look_at(), None);
     run(&mut world, session, Command::Unpin).unwrap();
+    assert!(world.sessions[&session].look_at().is_some());
     run(&mut world, session, delete).unwrap();
     assert!(world.sessions[&session].discard.is_some());
+}
+
+/// A session was pinned for a day after its time was over and then unpinned: it was overdue from that
+/// moment on, by a day, until the next sweep came, and an alert said so.
+#[test]
+fn an_unpinned_session_is_looked_at_soon_and_not_since_long_ago() {
+    let (mut world, session) = talked();
+    run(&mut world, session, Command::End).unwrap();
+    run(&mut world, session, Command::Pin).unwrap();
+    world.at("18:00");
+    run(&mut world, session, Command::Unpin).unwrap();
+    assert_eq!(world.sessions[&session].look_at(), Some(time("18:00")));
 }
 
 /// An isolated session lives as long as its run.
