@@ -37,8 +37,10 @@ pub(crate) use docket::{Bench, Docket};
 
 /// How many rows a slice takes at most.
 const SLICE: u32 = 500;
-/// How long a slice may take until it is committed.
+/// How long a slice may take.
 const SLICE_TIME: Duration = Duration::from_millis(20);
+/// A slice deletes so many sessions however long that takes: a disk may be slow for a single one.
+const SMALLEST_BATCH: usize = 32;
 /// A session that has been due for this much longer than a sweep takes to come round is overdue.
 const PATIENCE: sexton_domain::duration::Duration =
     sexton_domain::duration::Duration::from_secs(60);
@@ -86,6 +88,8 @@ struct Sweep<'a> {
     report: Report,
     /// The archives cannot be written for now.
     shut: bool,
+    /// How many sessions one commit deletes at most: whoever commits meanwhile waits for it.
+    batch: usize,
 }
 
 impl Reaper {
@@ -137,6 +141,7 @@ impl Reaper {
             drift: &mut self.drift,
             report: Report::begun(now),
             shut: false,
+            batch: SMALLEST_BATCH,
         };
         sweep.run().await?;
         Ok(sweep.report)
@@ -220,6 +225,13 @@ impl Sweep<'_> {
             self.report.held_until = memory.deletion_held_until;
         }
         Ok(self.report.held_until.is_none())
+    }
+
+    /// Takes more at once while that is quick, and less when it is not.
+    fn adapt(&mut self, since: Duration) {
+        let took = self.env.clock.monotonic().saturating_sub(since);
+        let batch = if took < SLICE_TIME { self.batch * 2 } else { self.batch / 2 };
+        self.batch = batch.clamp(SMALLEST_BATCH, SLICE as usize);
     }
 
     /// Lets others go first.

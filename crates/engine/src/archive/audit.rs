@@ -13,13 +13,18 @@ use super::reader::Transcript;
 /// How many archives one read takes.
 const PAGE: u32 = 500;
 
-/// What came of reading a segment from its first byte to its last.
+/// So many bytes of a segment are checked at once, or one archive if that is larger.
+const CHECK_BYTES: u64 = 32 * 1024 * 1024;
+
+/// What came of reading a segment, or a part of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checkup {
     /// How many archives in it can be read.
     pub sound: u64,
     /// What cannot.
     pub findings: Vec<Finding>,
+    /// The offset after which the next part begins; none at the end.
+    pub next: Option<u64>,
 }
 
 /// Something that is wrong.
@@ -31,20 +36,33 @@ pub struct Finding {
     pub what: String,
 }
 
-/// Reads every archive of a segment. What is damaged does not keep the others from being read.
+/// Reads the archives of a segment behind an offset. What is damaged does not keep the others from
+/// being read.
 pub(crate) async fn check_segment(
     files: &Arc<dyn Files>,
     store: &Store,
     segment: &Segment,
+    mut after: Option<u64>,
 ) -> Result<Checkup, Error> {
-    let mut checkup = Checkup { sound: 0, findings: Vec::new() };
-    checkup.findings.extend(check_length(&**files, segment).await);
-    let mut after = None;
+    let mut checkup = Checkup { sound: 0, findings: Vec::new(), next: None };
+    if after.is_none() {
+        checkup.findings.extend(check_length(&**files, segment).await);
+    }
+    let mut bytes = 0;
     loop {
         let page = store.read().archives_in(segment.name.clone(), after, PAGE).await?;
-        let Some(last) = page.last() else { return Ok(checkup) };
-        after = Some(last.offset);
-        for archive in page.into_iter().filter(Archive::is_there) {
+        if page.is_empty() {
+            return Ok(checkup);
+        }
+        for archive in page {
+            if bytes >= CHECK_BYTES {
+                return Ok(Checkup { next: after, ..checkup });
+            }
+            after = Some(archive.offset);
+            if !archive.is_there() {
+                continue;
+            }
+            bytes += archive.length;
             let session = Some(archive.session);
             match check(files, archive).await {
                 Ok(()) => checkup.sound += 1,

@@ -18,8 +18,8 @@ use crate::reaper::{self, Bell, Bench, Docket, Report};
 use crate::reconciler::Reconciler;
 use crate::ticker::Loop as _;
 
-/// How long a caller waits for the end of a sweep.
-const PATIENCE: Duration = Duration::from_secs(45);
+/// How long a caller waits for the end of a sweep: less than HTTP allows for an answer.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Every segment, and files that nobody knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -213,17 +213,17 @@ impl Handle {
         Ok(Segments { segments, strangers })
     }
 
-    /// Reads a segment from its first byte to its last.
+    /// Reads a segment and checks every archive behind an offset, or as many as go at once.
     ///
     /// # Errors
     ///
     /// [`Error::NotFound`], or when the store fails.
-    pub async fn check_segment(&self, name: &str) -> Result<Checkup, Error> {
+    pub async fn check_segment(&self, name: &str, after: Option<u64>) -> Result<Checkup, Error> {
         let segments = self.0.store.read().segments().await?;
         let segment = segments.into_iter().find(|segment| segment.name == name);
         let not_found = || Error::NotFound { what: "segment", id: name.to_owned() };
         let segment = segment.ok_or_else(not_found)?;
-        Ok(archive::check_segment(self.files(), &self.0.store, &segment).await?)
+        Ok(archive::check_segment(self.files(), &self.0.store, &segment, after).await?)
     }
 
     async fn transcript(&self, session: SessionId) -> Result<Transcript, Error> {

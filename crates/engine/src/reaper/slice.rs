@@ -57,9 +57,11 @@ impl Sweep<'_> {
         let mut rest = &goes[..];
         while !rest.is_empty() && self.goes_on().await? {
             let began = self.env.clock.monotonic();
-            let (taken, settled) = self.bury(rest, began).await?;
+            let next = &rest[..rest.len().min(self.batch)];
+            let (taken, settled) = self.bury(next, began).await?;
             rest = &rest[taken..];
             done += settled;
+            self.adapt(began);
             self.pause(began).await;
         }
         Ok(done)

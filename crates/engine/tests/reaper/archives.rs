@@ -149,7 +149,7 @@ async fn a_purged_session_leaves_no_byte_of_itself_in_its_segment() {
     assert_eq!(keeper.archive(secret.id).await.key, None);
     assert_eq!(keeper.archived(before.id).await, ["before"]);
     assert_eq!(keeper.archived(after.id).await, ["after"]);
-    let checkup = keeper.handle.check_segment(&archive.segment).await.unwrap();
+    let checkup = keeper.handle.check_segment(&archive.segment, None).await.unwrap();
     assert_eq!((checkup.sound, checkup.findings), (2, vec![]));
     // By hand, when nothing but the archive is left.
     keeper.handle.purge_archive(after.id).await.unwrap();

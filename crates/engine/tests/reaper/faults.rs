@@ -95,7 +95,7 @@ async fn a_crash_between_the_archive_and_the_commit_leaves_nothing_and_loses_not
     let second = archived(&keeper, &["second"]).await;
     assert_eq!((&second.segment, second.offset), (&first.segment, committed.len() as u64));
     assert_eq!(fs::read(&path).unwrap()[..committed.len()], committed);
-    let checkup = keeper.handle.check_segment(&first.segment).await.unwrap();
+    let checkup = keeper.handle.check_segment(&first.segment, None).await.unwrap();
     assert_eq!((checkup.sound, checkup.findings), (2, vec![]));
     keeper.stop().await;
 }
@@ -116,7 +116,7 @@ async fn a_lost_or_truncated_segment_is_named_and_not_written_to() {
     let faults = keeper.handle.status().await.unwrap().reaper.faults;
     assert_eq!(faults.len(), 1);
     assert_eq!(faults[0].segment, first.segment);
-    let checkup = keeper.handle.check_segment(&first.segment).await.unwrap();
+    let checkup = keeper.handle.check_segment(&first.segment, None).await.unwrap();
     assert_eq!(checkup.sound, 1);
     let findings: Vec<_> = checkup.findings.iter().map(|finding| finding.session).collect();
     assert_eq!(findings, [None, Some(second.session)]);
@@ -146,7 +146,7 @@ async fn a_flipped_byte_is_named_and_the_rest_stays_readable() {
         let mut bytes = sound.clone();
         bytes[at as usize] ^= 0x10;
         fs::write(&path, bytes).unwrap();
-        let checkup = keeper.handle.check_segment(&hit.segment).await.unwrap();
+        let checkup = keeper.handle.check_segment(&hit.segment, None).await.unwrap();
         assert_eq!(checkup.sound, 2, "byte {at}");
         assert_eq!(checkup.findings.len(), 1, "byte {at}: {checkup:?}");
         assert_eq!(checkup.findings[0].session, Some(hit.session));

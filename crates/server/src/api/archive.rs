@@ -101,13 +101,15 @@ pub struct Segments {
     pub unknown_files: Vec<String>,
 }
 
-/// What came of reading a segment from its first byte to its last.
+/// What came of reading a segment, or a part of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Checkup {
     /// How many archives in it can be read.
     pub sound: u64,
     /// What cannot.
     pub findings: Vec<Finding>,
+    /// What to send as `after` to go on; null at the end.
+    pub next: Option<u64>,
 }
 
 /// Something that is wrong with a segment.
@@ -124,6 +126,10 @@ impl From<files::Checkup> for Checkup {
     fn from(checkup: files::Checkup) -> Self {
         let finding =
             |finding: files::Finding| Finding { session_id: finding.session, what: finding.what };
-        Self { sound: checkup.sound, findings: checkup.findings.into_iter().map(finding).collect() }
+        Self {
+            sound: checkup.sound,
+            findings: checkup.findings.into_iter().map(finding).collect(),
+            next: checkup.next,
+        }
     }
 }

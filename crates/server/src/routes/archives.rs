@@ -11,8 +11,10 @@ use crate::api::{Archive, Checkup, Entry, Page, Segment, Segments, Session};
 use crate::body;
 use crate::cursor;
 use crate::failure::Result;
-use crate::query::{CURSOR, LIMIT, Query};
+use crate::query::{CURSOR, LIMIT, Param, Query};
 use crate::route::Route;
+
+const OFFSET: Param = Param::query("after", "the `next` of the part before");
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
@@ -39,7 +41,8 @@ pub(super) fn routes() -> Vec<Route> {
             .summary("The files of archives, and files that nobody knows; there is one page")
             .answers::<Segments>(200),
         Route::get("/v1/segments/{id}/verify", verify)
-            .summary("Reads a segment from its first byte to its last")
+            .summary("Reads a segment and checks it; `next` is the `after` of its next part")
+            .params(&[OFFSET])
             .answers::<Checkup>(200),
     ]
 }
@@ -91,6 +94,11 @@ async fn segments(State(handle): State<Handle>) -> Result<Reply<Segments>> {
     Ok(Reply(Segments { items, next: None, unknown_files: found.strangers }))
 }
 
-async fn verify(State(handle): State<Handle>, name: body::Segment) -> Result<Reply<Checkup>> {
-    Ok(Reply(handle.check_segment(&name.parse::<String>()?).await?.into()))
+async fn verify(
+    State(handle): State<Handle>,
+    name: body::Segment,
+    query: Query,
+) -> Result<Reply<Checkup>> {
+    let after = query.parse::<u64>(&OFFSET)?;
+    Ok(Reply(handle.check_segment(&name.parse::<String>()?, after).await?.into()))
 }

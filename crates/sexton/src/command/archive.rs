@@ -1,7 +1,7 @@
 //! `archive …`
 
-use serde_json::json;
-use sexton_server::api::{Archive, Checkup, Page, Segments, Session};
+use serde_json::{Value, json};
+use sexton_server::api::{Archive, Checkup, Finding, Page, Segments, Session};
 
 use crate::args;
 use crate::args::list;
@@ -67,19 +67,18 @@ async fn verify(client: &mut Client, output: Output) -> Result<Exit, Failure> {
     let segments: Segments = client.fetch(Ask::get("/v1/segments")).await?;
     let (mut sound, mut all) = (0, Vec::new());
     for segment in segments.items.iter().filter(|segment| segment.deleted_at.is_none()) {
-        let ask = Ask::get(format!("/v1/segments/{}/verify", encoded(&segment.name)));
-        let checkup: Checkup = client.fetch(ask).await?;
-        sound += checkup.sound;
-        for finding in checkup.findings {
-            let session = finding.session_id.map(|id| id.to_string());
-            if !output.json {
-                let who = session.as_ref().map(|id| format!(", session {id}")).unwrap_or_default();
-                let text = format!("segment {}{who}: {}", segment.name, finding.what);
-                output.line(output.alarming(&text))?;
+        let mut after = None;
+        loop {
+            let ask = Ask::get(format!("/v1/segments/{}/verify", encoded(&segment.name)));
+            let checkup: Checkup = client.fetch(ask.with("after", after)).await?;
+            sound += checkup.sound;
+            for finding in &checkup.findings {
+                all.push(found(&segment.name, finding, output)?);
             }
-            all.push(json!({
-                "segment": segment.name, "session_id": session, "what": finding.what,
-            }));
+            after = checkup.next;
+            if after.is_none() {
+                break;
+            }
         }
     }
     let unknown = &segments.unknown_files;
@@ -94,6 +93,17 @@ async fn verify(client: &mut Client, output: Output) -> Result<Exit, Failure> {
         output.line(format_args!("{} sound, {damaged}", count(sound, "archive")))?;
     }
     Ok(if all.is_empty() { Exit::Ok } else { Exit::No })
+}
+
+/// Says what is wrong, for people at once.
+fn found(segment: &str, finding: &Finding, output: Output) -> Result<Value, Failure> {
+    let session = finding.session_id.map(|id| id.to_string());
+    if !output.json {
+        let who = session.as_ref().map(|id| format!(", session {id}")).unwrap_or_default();
+        let text = format!("segment {segment}{who}: {}", finding.what);
+        output.line(output.alarming(&text))?;
+    }
+    Ok(json!({ "segment": segment, "session_id": session, "what": finding.what }))
 }
 
 async fn restore(id: &str, client: &mut Client, output: Output) -> Result<(), Failure> {
