@@ -19,6 +19,13 @@ pub struct Sim {
     /// How long, in minutes of this machine
     #[arg(long)]
     minutes: Option<u64>,
+    /// Instead: leave a gateway alone for so many days of virtual time after the first retention
+    /// periods, with 20 jobs every 15 minutes, and say whether anything grows
+    #[arg(long, conflicts_with_all = ["seeds", "seed", "minutes"])]
+    days: Option<u64>,
+    /// Instead: leave it alone for about so many runs, and print its memory at every tenth of them
+    #[arg(long, conflicts_with_all = ["seeds", "seed", "minutes", "days"])]
+    runs: Option<u64>,
 }
 
 /// Runs the simulation with the same options.
@@ -26,8 +33,14 @@ pub fn run(sim: &Sim) -> anyhow::Result<Verdict> {
     let mut command = Command::new(env!("CARGO"));
     command.args(["run", "--quiet", "--release", "--package", "xtask", "--features", "sim"]);
     command.args(["--bin", "simulate", "--"]);
-    for (name, value) in [("--seeds", sim.seeds), ("--seed", sim.seed), ("--minutes", sim.minutes)]
-    {
+    let options = [
+        ("--seeds", sim.seeds),
+        ("--seed", sim.seed),
+        ("--minutes", sim.minutes),
+        ("--days", sim.days),
+        ("--runs", sim.runs),
+    ];
+    for (name, value) in options {
         if let Some(value) = value {
             command.arg(name).arg(value.to_string());
         }

@@ -1,14 +1,32 @@
-//! The courier: hooks of the simulated world acknowledge whatever they are told.
+//! The courier: takes letters to the webhooks of the simulated world, which answer as their world has it.
 
 use async_trait::async_trait;
-use sexton_engine::courier::{Answer, Courier, Post, Reply};
+use sexton_engine::courier::{Answer as Verdict, Courier, Post, Reply};
 
-/// Acknowledges everything at once.
-pub(crate) struct Acknowledging;
+use crate::mailbox::{Answer, Course, Letter, Mailbox};
+use crate::time;
+
+/// Where the webhook of a hook is.
+pub(crate) const PLACE: &str = "http://sim/";
+
+/// Takes letters to a mailbox.
+pub(crate) struct Postman(pub(crate) Mailbox);
 
 #[async_trait]
-impl Courier for Acknowledging {
-    async fn post(&self, _: Post<'_>) -> Reply {
-        Reply { answer: Answer::Acknowledged, said: "status 200 OK".to_owned() }
+impl Courier for Postman {
+    async fn post(&self, post: Post<'_>) -> Reply {
+        let hook = post.webhook.url.strip_prefix(PLACE).unwrap_or_default();
+        let letter = Letter { hook, delivery: post.id, body: post.body };
+        let Course { after, answer } = self.0.receive(letter);
+        time::sleep(after).await;
+        match answer {
+            Answer::Acknowledges => {
+                Reply { answer: Verdict::Acknowledged, said: "200 OK".to_owned() }
+            }
+            Answer::IsGone => Reply { answer: Verdict::Gone, said: "410 Gone".to_owned() },
+            Answer::Fails => Reply::failed("500 Internal Server Error"),
+            Answer::IsLost => Reply::failed("the connection was closed"),
+            Answer::Hangs => std::future::pending().await,
+        }
     }
 }

@@ -16,12 +16,18 @@ pub enum Promise {
     P1,
     /// Every session ends, once.
     P2,
+    /// Every end is told.
+    P3,
     /// Nothing runs for ever.
     P4,
     /// Every slot is accounted for.
     P5,
+    /// Bounded.
+    P6,
     /// Stopping is bounded and honest.
     P9,
+    /// Money and usage outlive sessions.
+    P12,
     /// What can be done is done.
     Progress,
     /// The program does not panic.
@@ -33,9 +39,12 @@ impl fmt::Display for Promise {
         f.write_str(match self {
             Self::P1 => "P1 (one record)",
             Self::P2 => "P2 (every session ends, once)",
+            Self::P3 => "P3 (every end is told)",
             Self::P4 => "P4 (nothing runs for ever)",
             Self::P5 => "P5 (every slot is accounted for)",
+            Self::P6 => "P6 (bounded)",
             Self::P9 => "P9 (stopping is bounded and honest)",
+            Self::P12 => "P12 (usage outlives sessions)",
             Self::Progress => "progress (what can be done is done)",
             Self::Sound => "soundness (no panic, no endless loop)",
         })

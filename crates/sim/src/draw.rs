@@ -6,15 +6,19 @@ use std::time::Duration as Span;
 use jiff::{SignedDuration, Timestamp};
 use sexton_domain::agent::{Agent, Command, Executor};
 use sexton_domain::duration::Duration;
-use sexton_domain::job::{Misfire, OnInterrupt, Overlap, Retention, Spec, Target};
+use sexton_domain::job::{Misfire, OnInterrupt, Overlap, Spec, Target};
 use sexton_domain::key::SessionKey;
 use sexton_domain::name::{AgentName, JobKey};
 use sexton_domain::plan::admission::Limits;
+use sexton_domain::reset::Rules;
+use sexton_domain::retention::Periods;
 use sexton_domain::retry::Backoff;
 use sexton_domain::schedule::Schedule;
 use sexton_engine::settings::{AgentSettings, Drain, Settings};
 
 use crate::dice::Die;
+use crate::keeping;
+use crate::subscribers::{self, Subscriber};
 
 /// Where worlds begin: an ordinary day, a leap day, and the eves of changes of clock.
 const BEGINNINGS: [&str; 6] = [
@@ -52,6 +56,12 @@ pub(crate) struct Nature {
     pub(crate) long_run: Span,
     pub(crate) lease: Duration,
     pub(crate) limits: Limits,
+    pub(crate) hooks: Vec<Subscriber>,
+    /// What the config mostly says.
+    periods: Periods,
+    sweep_every: Duration,
+    /// When conversations are over.
+    pub(crate) reset: Rules,
 }
 
 impl Nature {
@@ -81,20 +91,39 @@ impl Nature {
             )),
             lease: Duration::from_secs(lease),
             limits: Limits { runs, runs_per_agent },
+            hooks: subscribers::draw(die, lasts),
+            periods: keeping::periods(die, lasts),
+            sweep_every: keeping::sweep_every(die, lasts),
+            reset: keeping::reset(die, lasts),
         }
     }
 
-    /// What a gateway starts with. Now and then it does not know all agents.
-    pub(crate) fn settings(&self, die: &Die) -> Settings {
+    /// What the reaper may need to come to something: two looks, and a pause of what is held.
+    pub(crate) fn sweep_slack(&self) -> Duration {
+        self.sweep_every.saturating_mul(2).saturating_add(Duration::from_secs(1_200))
+    }
+
+    /// What a gateway starts with, and what it knows of hooks. Now and then it does not know all agents,
+    /// and has other times for records than before.
+    pub(crate) fn settings(&self, die: &Die, hooks: &[Subscriber]) -> Settings {
         let mut agents = BTreeMap::new();
         for name in AGENTS {
             if name == "main" || !die.chance(0.03) {
-                agents.insert(agent(name), self.agent(die, name));
+                agents.insert(agent_name(name), self.agent(die, name));
             }
         }
-        let runs = Duration::from_secs(die.of([0, 5, 30]));
-        let drain = Drain { runs, ..Drain::default() };
-        Settings { agents, drain, ..Settings::new(self.limits, self.lease, "/nowhere".into()) }
+        let (retention, sweep_every) = match die.chance(0.2) {
+            true => (keeping::periods(die, self.lasts), self.sweep_every),
+            false => (self.periods, self.sweep_every),
+        };
+        let drain = Drain {
+            runs: Duration::from_secs(die.of([0, 1, 30, 300])),
+            hooks: Duration::from_secs(die.of([0, 2, 10])),
+        };
+        let hooks = hooks.iter().map(|hook| (hook.name.clone(), hook.settings())).collect();
+        let settings = Settings::new(self.limits, self.lease, "/nowhere".into());
+        let reset = self.reset.clone();
+        Settings { agents, hooks, retention, sweep_every, reset, drain, ..settings }
     }
 
     fn agent(&self, die: &Die, name: &str) -> AgentSettings {
@@ -118,7 +147,7 @@ impl Nature {
 
     /// A job. Its jitter belongs to its key: no edit changes it.
     pub(crate) fn spec(&self, die: &Die, key: &JobKey, now: Timestamp) -> Spec {
-        let agent = agent(die.of(AGENTS));
+        let agent = agent_name(die.of(AGENTS));
         Spec {
             name: None,
             schedule: self.schedule(die, now),
@@ -150,7 +179,7 @@ impl Nature {
                 OnInterrupt::Fail if !self.frail => OnInterrupt::Fail,
                 _ => OnInterrupt::Retry,
             },
-            retention: Retention::default(),
+            retention: keeping::of_job(die, self.lasts),
             enabled: !die.chance(0.05),
             agent,
         }
@@ -211,12 +240,15 @@ fn jitter(key: &JobKey) -> Duration {
     if tail.is_multiple_of(3) { Duration::from_secs(30) } else { Duration::ZERO }
 }
 
-fn shared_key(die: &Die) -> SessionKey {
-    let key = die.of(["agent:main:telegram:group:1", "agent:scout:slack:channel:c2"]);
+/// A key behind which sessions follow each other.
+pub(crate) fn shared_key(die: &Die) -> SessionKey {
+    let key =
+        die.of(["agent:main:telegram:group:1", "agent:scout:slack:channel:c2", "agent:main:main"]);
     key.parse().expect("the keys above are valid")
 }
 
-fn agent(name: &str) -> AgentName {
+/// The name of an agent.
+pub(crate) fn agent_name(name: &str) -> AgentName {
     name.parse().expect("the names above are valid")
 }
 

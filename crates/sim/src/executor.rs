@@ -4,20 +4,26 @@ use std::io;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use sexton_domain::id::{DeliveryId, RunId};
+use sexton_domain::usage::Tokens;
+use sexton_engine::RunFiles;
 use sexton_engine::executor::{
-    BuryError, Execution, Executor, ProcessId, Progress, StartError, Survivor, Work,
+    BuryError, Execution, Executor, Exit, ProcessId, Progress, StartError, Survivor, Work,
 };
 use uuid::Uuid;
 
 use crate::dice::Die;
-use crate::machine::{Machine, Next, Purpose, process_id};
-use crate::script::{self, Drawn};
+use crate::machine::{self, Machine, Next, Purpose, process_id};
+use crate::mailbox::{Answer, Course, Letter, Mailbox};
+use crate::script::{self, Drawn, Script};
 use crate::time;
 
 /// Runs scripts. One for the whole world; the gateway's lives share it.
 pub(crate) struct Scripted {
     pub(crate) machine: Machine,
     pub(crate) die: Die,
+    pub(crate) mailbox: Mailbox,
+    pub(crate) run_files: RunFiles,
     /// What a long run takes in this world.
     pub(crate) long: Duration,
 }
@@ -30,6 +36,7 @@ impl Executor for Scripted {
             return Err(StartError::NoCommand);
         }
         let script = match script::draw(&self.die, self.long) {
+            Drawn::Runs(script) if is_letter(&work) => self.take(&work, script),
             Drawn::Runs(script) => script,
             Drawn::FailsToStart => return Err(StartError::NotFound { program: program() }),
             Drawn::LacksResources => {
@@ -38,7 +45,11 @@ impl Executor for Scripted {
             }
         };
         let starts_in = script.starts_in;
-        let pid = self.machine.launch(purpose(&work), script, work.grace);
+        let purpose = match is_letter(&work) {
+            true => Purpose::Letter(work.run),
+            false => Purpose::Run(self.report(&work)),
+        };
+        let pid = self.machine.launch(purpose, script, work.grace);
         let execution = Running { machine: self.machine.clone(), pid };
         if !starts_in.is_zero() {
             time::sleep(starts_in).await;
@@ -56,11 +67,62 @@ impl Executor for Scripted {
     }
 }
 
-fn purpose(work: &Work) -> Purpose {
+impl Scripted {
+    /// A hook's command takes a letter.
+    fn take(&self, work: &Work, drawn: Script) -> Script {
+        let hook = work.command.get(1).map_or("", String::as_str);
+        let delivery = DeliveryId::from(work.run);
+        let letter = Letter { hook, delivery, body: &work.prompt };
+        let Course { after, answer } = self.mailbox.receive(letter);
+        let ends = match answer {
+            Answer::Acknowledges => Some((after, Exit::Code(0))),
+            Answer::Fails | Answer::IsGone => Some((after, Exit::Code(1))),
+            Answer::IsLost => Some((after, Exit::Signal(9))),
+            Answer::Hangs => None,
+        };
+        Script { lines: Vec::new(), ends, ..drawn }
+    }
+
+    /// An agent says in its report what it takes, mostly in words that can be read.
+    fn report(&self, work: &Work) -> machine::Work {
+        let (die, run) = (&self.die, RunId::from(work.run));
+        for _ in 0..die.of([0, 0, 1, 3]) {
+            let tokens = Tokens {
+                input: die.below(100_000),
+                output: die.below(10_000),
+                cached: 0,
+                cost_micro_usd: die.below(1_000) * 1_000,
+            };
+            let cost = tokens.cost_micro_usd / 1_000;
+            let model = die.of(["large", "small"]);
+            let line = format!(
+                r#"{{"usage": {{"model": "{model}", "input_tokens": {}, "output_tokens": {}, "cost_usd": {}.{:03}}}}}"#,
+                tokens.input,
+                tokens.output,
+                cost / 1_000,
+                cost % 1_000,
+            );
+            self.run_files.append(run, format!("{line}\n").as_bytes());
+            self.machine.spend(work.run, tokens);
+        }
+        if die.chance(0.05) {
+            self.run_files.append(run, b"this is no report\n");
+            self.machine.mumble(work.run);
+        }
+        purpose(work)
+    }
+}
+
+/// Whether this is the command of a hook.
+fn is_letter(work: &Work) -> bool {
+    work.env.iter().any(|(name, _)| name == "SEXTON_EVENT_ID")
+}
+
+fn purpose(work: &Work) -> machine::Work {
     let env = |name: &str| {
         work.env.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone())
     };
-    Purpose {
+    machine::Work {
         run: work.run,
         job: env("SEXTON_JOB_ID"),
         slot: env("SEXTON_SLOT"),

@@ -1,19 +1,25 @@
-//! The ledger: what is stored, read back for the promises. It follows the event log and reads again
-//! whatever an event is about; at boots and at the end it reads everything.
+//! The ledger: what is stored, read back for the promises, and what was stored before it went. It follows
+//! the event log and reads again whatever an event is about; at boots and at the end it reads everything.
+//! It outlives the gateway, and nothing is taken out of it: what the reaper deletes stays in it as it last
+//! was, marked as gone.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use futures_util::FutureExt;
+use jiff::Timestamp;
 use sexton_domain::change::{Record, RecordId};
 use sexton_domain::entry::Entry;
 use sexton_domain::event::{Event, EventType};
-use sexton_domain::id::{JobId, RunId, SessionId};
+use sexton_domain::hook::{Delivery, DeliveryState};
+use sexton_domain::id::{DeliveryId, EventId, JobId, RunId, SessionId};
 use sexton_domain::job::Job;
 use sexton_domain::node::Node;
 use sexton_domain::run::Run;
 use sexton_domain::session::Session;
 use sexton_store::Driver;
-use sexton_store::page::{JobFilter, MAX_PAGE, PageRequest, RunFilter, SessionFilter};
+use sexton_store::page::{
+    DeliveryFilter, JobFilter, MAX_PAGE, PageRequest, RunFilter, SessionFilter,
+};
 
 /// What is stored.
 #[derive(Debug, Default)]
@@ -23,6 +29,7 @@ pub(crate) struct Ledger {
     pub(crate) runs: BTreeMap<RunId, Run>,
     pub(crate) sessions: BTreeMap<SessionId, Session>,
     pub(crate) entries: BTreeMap<SessionId, Vec<Entry>>,
+    pub(crate) deliveries: BTreeMap<DeliveryId, Delivery>,
     pub(crate) nodes: Vec<Node>,
     /// Events by their subjects, as places in `events`.
     pub(crate) of_run: BTreeMap<RunId, Vec<usize>>,
@@ -30,6 +37,21 @@ pub(crate) struct Ledger {
     pub(crate) of_job: BTreeMap<JobId, Vec<usize>>,
     pub(crate) runs_of_job: BTreeMap<JobId, BTreeSet<RunId>>,
     pub(crate) touched: Touched,
+    /// What the events since the last look are about.
+    news: Touched,
+    /// What was deleted by a batch that the witness saw.
+    gone: HashSet<RecordId>,
+    /// What is not stored any more although no batch has deleted it.
+    pub(crate) vanished: Vec<RecordId>,
+    /// What was acknowledged at least once.
+    pub(crate) delivered: BTreeSet<DeliveryId>,
+    /// How often each session was told to be reaped.
+    pub(crate) reaped: BTreeMap<SessionId, u32>,
+    /// When each event was stored.
+    stored: Vec<Timestamp>,
+    by_id: BTreeMap<EventId, usize>,
+    of_event: BTreeMap<EventId, Vec<DeliveryId>>,
+    about_session: BTreeMap<SessionId, Vec<DeliveryId>>,
 }
 
 /// What the last look has read again.
@@ -41,48 +63,57 @@ pub(crate) struct Touched {
 }
 
 /// The answer of a store that works inline: it is there at once.
-fn inline<T>(answer: impl Future<Output = Result<T, sexton_store::Error>>) -> T {
+pub(crate) fn inline<T>(answer: impl Future<Output = Result<T, sexton_store::Error>>) -> T {
     answer
         .now_or_never()
         .expect("the store works inline")
         .expect("reads of the auditor do not fail")
 }
 
+/// Every item of a list.
+macro_rules! pages {
+    ($store:ident.$list:ident($filter:expr), |$item:ident| $keep:expr) => {
+        let mut page = PageRequest::first(MAX_PAGE);
+        loop {
+            let found = inline($store.$list($filter, page));
+            for $item in found.items {
+                $keep;
+            }
+            let Some(next) = found.next else { break };
+            page.after = Some(next);
+        }
+    };
+}
+
 impl Ledger {
-    /// Everything that is stored.
-    pub(crate) fn read_all(store: &dyn Driver) -> Self {
-        let mut ledger = Self::default();
-        ledger.read_events(store);
-        let mut page = PageRequest::first(MAX_PAGE);
-        loop {
-            let filter = JobFilter { removed: true, ..JobFilter::default() };
-            let found = inline(store.jobs(filter, page));
-            ledger.touched.jobs.extend(found.items.iter().map(|job| job.id));
-            let Some(next) = found.next else { break };
-            page.after = Some(next);
-        }
-        let mut page = PageRequest::first(MAX_PAGE);
-        loop {
-            let found = inline(store.runs(RunFilter::default(), page));
-            ledger.touched.runs.extend(found.items.iter().map(|run| run.id));
-            let Some(next) = found.next else { break };
-            page.after = Some(next);
-        }
-        let mut page = PageRequest::first(MAX_PAGE);
-        loop {
-            let found = inline(store.sessions(SessionFilter::default(), page));
-            ledger.touched.sessions.extend(found.items.iter().map(|session| session.id));
-            let Some(next) = found.next else { break };
-            page.after = Some(next);
-        }
-        ledger.read_touched(store);
-        ledger
+    /// Reads everything that is stored, and looks for everything that was.
+    pub(crate) fn read_all(&mut self, store: &dyn Driver) {
+        self.read_events(store);
+        let mut touched = std::mem::take(&mut self.news);
+        let with_removed = || JobFilter { removed: true, ..JobFilter::default() };
+        pages!(store.jobs(with_removed()), |job| touched.jobs.insert(job.id));
+        pages!(store.runs(RunFilter::default()), |run| touched.runs.insert(run.id));
+        pages!(store.sessions(SessionFilter::default()), |it| touched.sessions.insert(it.id));
+        let mut stored = BTreeSet::new();
+        pages!(store.deliveries(DeliveryFilter::default()), |it| {
+            stored.insert(it.id);
+            self.take(it);
+        });
+        touched.jobs.extend(self.jobs.keys());
+        touched.runs.extend(self.runs.keys());
+        touched.sessions.extend(self.sessions.keys());
+        self.touched = touched;
+        self.read_touched(store);
+        let missing = self.deliveries.keys().filter(|id| !stored.contains(id));
+        let missing = missing.map(|id| RecordId::Delivery(*id));
+        let missing: Vec<RecordId> = missing.filter(|id| !self.is_gone(id)).collect();
+        self.vanished.extend(missing);
     }
 
     /// What has changed since the last look.
     pub(crate) fn follow(&mut self, store: &dyn Driver) {
-        self.touched = Touched::default();
         self.read_events(store);
+        self.touched = std::mem::take(&mut self.news);
         // Appends and cancel requests make no event: what is under way is read again each time.
         let under_way = self.runs.values().filter(|run| run.is_active());
         self.touched.runs.extend(under_way.map(|run| run.id));
@@ -122,7 +153,66 @@ impl Ledger {
         runs.filter_map(|run| self.runs.get(run))
     }
 
-    fn read_events(&mut self, store: &dyn Driver) {
+    /// An event by its id.
+    pub(crate) fn event(&self, id: EventId) -> Option<&Event> {
+        self.by_id.get(&id).map(|&at| &self.events[at])
+    }
+
+    /// Everything that was read so far and has no time yet was stored now.
+    pub(crate) fn stamp(&mut self, now: Timestamp) {
+        self.stored.resize(self.events.len(), now);
+    }
+
+    /// When an event was stored.
+    pub(crate) fn stored_at(&self, seq: u64) -> Option<Timestamp> {
+        let first = self.events.first()?.seq;
+        self.stored.get(usize::try_from(seq.checked_sub(first)?).ok()?).copied()
+    }
+
+    /// The deliveries of an event.
+    pub(crate) fn deliveries_of(&self, event: EventId) -> impl Iterator<Item = &Delivery> {
+        let ids = self.of_event.get(&event).into_iter().flatten();
+        ids.filter_map(|id| self.deliveries.get(id))
+    }
+
+    /// The deliveries about a session.
+    pub(crate) fn deliveries_about(&self, session: SessionId) -> impl Iterator<Item = &Delivery> {
+        let ids = self.about_session.get(&session).into_iter().flatten();
+        ids.filter_map(|id| self.deliveries.get(id))
+    }
+
+    /// Whether a record was deleted.
+    pub(crate) fn is_gone(&self, id: &RecordId) -> bool {
+        self.gone.contains(id)
+    }
+
+    /// A record is about to be deleted, or was just written: it is read as it is.
+    pub(crate) fn learn(&mut self, store: &dyn Driver, id: &RecordId) -> Option<Record> {
+        let record = inline(store.get(id.clone()))?;
+        match &record {
+            Record::Job(job) => drop(self.jobs.insert(job.id, (**job).clone())),
+            Record::Run(run) => self.take_run((**run).clone()),
+            Record::Session(session) => self.take_session(store, (**session).clone()),
+            Record::Delivery(delivery) => self.take(delivery.clone()),
+            _ => {}
+        }
+        Some(record)
+    }
+
+    /// A record may have been deleted: whether it was.
+    pub(crate) fn has_gone(&mut self, store: &dyn Driver, id: &RecordId) -> bool {
+        let gone = match id {
+            RecordId::Event(event) => inline(store.event(*event)).is_none(),
+            id => inline(store.get(id.clone())).is_none(),
+        };
+        if gone {
+            self.gone.insert(id.clone());
+        }
+        gone
+    }
+
+    /// Reads what the log says since the last time.
+    pub(crate) fn read_events(&mut self, store: &dyn Driver) {
         loop {
             let last = self.events.last().map_or(0, |event| event.seq);
             let found = inline(store.events(last, MAX_PAGE));
@@ -130,60 +220,87 @@ impl Ledger {
                 return;
             }
             for event in found {
-                let at = self.events.len();
-                let subject = event.fact.subject;
-                if is_about_session(event.fact.kind)
-                    && let Some(session) = subject.session
-                {
-                    self.of_session.entry(session).or_default().push(at);
-                }
-                if is_about_run(event.fact.kind)
-                    && let Some(run) = subject.run
-                {
-                    self.of_run.entry(run).or_default().push(at);
-                }
-                if is_about_job(event.fact.kind)
-                    && let Some(job) = subject.job
-                {
-                    self.of_job.entry(job).or_default().push(at);
-                }
-                self.touched.sessions.extend(subject.session);
-                self.touched.runs.extend(subject.run);
-                self.touched.jobs.extend(subject.job);
-                self.events.push(event);
+                self.take_event(event);
             }
         }
     }
 
+    fn take_event(&mut self, event: Event) {
+        let at = self.events.len();
+        let (kind, subject) = (event.fact.kind, event.fact.subject);
+        if let Some(session) = subject.session.filter(|_| is_about_session(kind)) {
+            self.of_session.entry(session).or_default().push(at);
+        }
+        if let Some(run) = subject.run.filter(|_| is_about_run(kind)) {
+            self.of_run.entry(run).or_default().push(at);
+        }
+        if let Some(job) = subject.job.filter(|_| is_about_job(kind)) {
+            self.of_job.entry(job).or_default().push(at);
+        }
+        if let Some(session) = subject.session.filter(|_| kind == EventType::SessionReaped) {
+            *self.reaped.entry(session).or_default() += 1;
+        }
+        self.news.sessions.extend(subject.session);
+        self.news.runs.extend(subject.run);
+        self.news.jobs.extend(subject.job);
+        self.by_id.insert(event.fact.id, at);
+        self.events.push(event);
+    }
+
+    fn take(&mut self, delivery: Delivery) {
+        let (id, event, session) = (delivery.id, delivery.event, delivery.session);
+        if matches!(delivery.state, DeliveryState::Delivered { .. }) {
+            self.delivered.insert(id);
+        }
+        if self.deliveries.insert(id, delivery).is_none() {
+            self.of_event.entry(event).or_default().push(id);
+            if let Some(session) = session {
+                self.about_session.entry(session).or_default().push(id);
+            }
+        }
+    }
+
+    fn take_run(&mut self, run: Run) {
+        if let Some(job) = run.job {
+            self.runs_of_job.entry(job).or_default().insert(run.id);
+        }
+        self.runs.insert(run.id, run);
+    }
+
+    fn take_session(&mut self, store: &dyn Driver, session: Session) {
+        let mut entries = Vec::new();
+        loop {
+            let last = entries.last().map_or(0, |entry: &Entry| entry.seq);
+            let found = inline(store.entries(session.id, last, MAX_PAGE));
+            if found.is_empty() {
+                break;
+            }
+            entries.extend(found);
+        }
+        self.entries.insert(session.id, entries);
+        self.sessions.insert(session.id, session);
+    }
+
     fn read_touched(&mut self, store: &dyn Driver) {
         self.nodes = Self::nodes_of(store);
-        for &id in &self.touched.jobs {
-            if let Some(Record::Job(job)) = inline(store.get(RecordId::Job(id))) {
-                self.jobs.insert(id, *job);
+        let Touched { jobs, runs, sessions } = &self.touched;
+        let jobs = jobs.iter().map(|id| RecordId::Job(*id));
+        let runs = runs.iter().map(|id| RecordId::Run(*id));
+        let sessions = sessions.iter().map(|id| RecordId::Session(*id));
+        let touched: Vec<RecordId> = jobs.chain(runs).chain(sessions).collect();
+        for id in touched.into_iter().filter(|id| !self.gone.contains(id)).collect::<Vec<_>>() {
+            if self.learn(store, &id).is_none() && self.knows(&id) {
+                self.vanished.push(id);
             }
         }
-        for &id in &self.touched.runs {
-            if let Some(Record::Run(run)) = inline(store.get(RecordId::Run(id))) {
-                if let Some(job) = run.job {
-                    self.runs_of_job.entry(job).or_default().insert(id);
-                }
-                self.runs.insert(id, *run);
-            }
-        }
-        for &id in &self.touched.sessions {
-            if let Some(Record::Session(session)) = inline(store.get(RecordId::Session(id))) {
-                let mut entries = Vec::new();
-                loop {
-                    let last = entries.last().map_or(0, |entry: &Entry| entry.seq);
-                    let found = inline(store.entries(id, last, MAX_PAGE));
-                    if found.is_empty() {
-                        break;
-                    }
-                    entries.extend(found);
-                }
-                self.entries.insert(id, entries);
-                self.sessions.insert(id, *session);
-            }
+    }
+
+    fn knows(&self, id: &RecordId) -> bool {
+        match id {
+            RecordId::Job(id) => self.jobs.contains_key(id),
+            RecordId::Run(id) => self.runs.contains_key(id),
+            RecordId::Session(id) => self.sessions.contains_key(id),
+            _ => false,
         }
     }
 }

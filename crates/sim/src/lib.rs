@@ -12,6 +12,8 @@
 //! | what goes wrong with the store | `slow`, `world` |
 //! | the processes | `machine`, `executor` |
 //! | the archives | `shelf` |
+//! | the hooks, and what their programs receive | `subscribers`, `mailbox`, `courier` |
+//! | what the store is asked to change, judged at that moment | `witness` |
 //! | the promises | `promises`, `history`, over the `ledger` |
 
 mod courier;
@@ -21,9 +23,11 @@ mod dice;
 mod draw;
 mod executor;
 mod history;
+mod keeping;
 mod ledger;
 mod life;
 mod machine;
+mod mailbox;
 mod ops;
 mod promises;
 mod report;
@@ -31,9 +35,12 @@ mod script;
 pub mod seeds;
 mod shelf;
 mod slow;
+pub mod steady;
 mod story;
+mod subscribers;
 mod time;
 mod watch;
+mod witness;
 mod world;
 
 use std::panic::AssertUnwindSafe;
@@ -89,7 +96,7 @@ pub fn run_logged(seed: u64, budget: Budget) -> (Result<Report, Box<Failure>>, V
         }
         Some(broken) => {
             let notes = world.diary.notes();
-            Err(Box::new(Failure::new(seed, broken, &notes, &world.ledger)))
+            Err(Box::new(Failure::new(seed, broken, &notes, &world.ledger())))
         }
     };
     (result, log)

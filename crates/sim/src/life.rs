@@ -8,22 +8,24 @@ use sexton_domain::node::{EndReason, Epoch, ProcessId};
 use sexton_domain::plan::drain::Budget;
 use sexton_domain::plan::jobs::Empty;
 use sexton_domain::plan::reconcile::Fence;
-use sexton_engine::RunFiles;
 use sexton_engine::engine::{Declaration, Engine, Start};
 use sexton_engine::entropy::Entropy;
 use sexton_engine::env::{Env, Host};
-use sexton_engine::handle::Handle;
+use sexton_engine::handle::{Error, Handle, Switch};
 use sexton_engine::page::{JobFilter, PageRequest};
 use sexton_store::Store;
 use sexton_store_sqlite::SqliteDriver;
 
-use crate::courier::Acknowledging;
+use crate::courier::Postman;
 use crate::crew::{Crew, Lived};
 use crate::diary::{Broken, Promise};
 use crate::draw::LONGEST_GRACE;
 use crate::ops::{self, Client};
-use crate::slow::Slow;
+use crate::promises::stopping;
+use crate::slow::{Slow, Surroundings};
+use crate::subscribers;
 use crate::time;
+use crate::witness::Law;
 use crate::world::World;
 
 /// How long a gateway has to have been at work until everything that was due is accounted for.
@@ -159,6 +161,7 @@ impl Life<'_> {
 
     /// Lets everything that is under way come to its end. Returns whether a promise was broken.
     async fn settle(&mut self) -> bool {
+        self.switch_all_hooks_on().await;
         let longest = self.world.nature.longest_run();
         let quiet_until = self.world.time.now() + longest + SETTLED;
         while self.world.time.now() < quiet_until {
@@ -172,8 +175,9 @@ impl Life<'_> {
             self.world.diary.broken(Broken::new(Promise::Progress, how));
             return true;
         }
+        self.cancel_turns().await;
         let patience = self.world.time.now() + longest + SETTLED;
-        while self.world.ledger.runs.values().any(sexton_domain::run::Run::is_active) {
+        while self.world.ledger().runs.values().any(sexton_domain::run::Run::is_active) {
             time::sleep(Duration::from_secs(30)).await;
             if self.look() {
                 return true;
@@ -185,7 +189,56 @@ impl Life<'_> {
             }
         }
         time::sleep(SETTLED * 2).await;
+        self.world.goes_out();
+        self.verify_archives().await;
         self.look()
+    }
+
+    /// Every archive that is there can be read, says what the transcript said, and lies in a segment
+    /// that is sound from its first byte to its last.
+    async fn verify_archives(&self) {
+        let broken = |how: String| self.world.diary.broken(Broken::new(Promise::P6, how));
+        let gone: Vec<_> = self.world.ledger().reaped.keys().copied().collect();
+        for session in gone {
+            match self.handle.archived_entries(session, 0, u32::MAX).await {
+                Ok(entries) if entries == self.world.ledger().transcript(session) => {
+                    self.world.diary.count("archive verified");
+                }
+                Ok(entries) => {
+                    broken(format!("the archive of {session} has {} other entries", entries.len()));
+                }
+                Err(Error::ArchiveGone { .. }) => self.world.diary.count("archive deleted"),
+                Err(Error::NotFound { .. }) => self.world.diary.count("archive purged"),
+                Err(error) => broken(format!("the archive of {session}: {error}")),
+            }
+        }
+        let segments = self.handle.segments().await.map(|found| found.segments);
+        for segment in segments.unwrap_or_default() {
+            if segment.deleted_at.is_none()
+                && let Ok(checkup) = self.handle.check_segment(&segment.name, None).await
+                && !checkup.findings.is_empty()
+            {
+                broken(format!("segment {}: {:?}", segment.name, checkup.findings));
+            }
+        }
+    }
+
+    async fn switch_all_hooks_on(&self) {
+        for hook in self.world.witness.law().hooks {
+            if let Err(error) = self.handle.switch_hook(&hook.name, Switch::On).await {
+                let how = format!("{} cannot be switched on: {error}", hook.name);
+                self.world.diary.broken(Broken::new(Promise::Progress, how));
+            }
+        }
+    }
+
+    /// Turns wait for each other: what is left of them would take its time one by one.
+    async fn cancel_turns(&self) {
+        let runs = self.world.ledger().runs.clone();
+        for run in runs.values().filter(|run| run.is_active() && run.job.is_none()) {
+            // One that has ended meanwhile is refused.
+            let _ = self.handle.cancel_run(run.id).await;
+        }
     }
 
     async fn disable_all(&self) -> Result<(), sexton_engine::handle::Error> {
@@ -210,12 +263,8 @@ impl Life<'_> {
         engine.wait().await;
         world.diary.count(format!("stop: {reason:?}"));
         let took = world.time.now().saturating_sub(asked);
-        let grace = LONGEST_GRACE;
-        let bound = Budget { grace, ..budget }.total().to_std();
-        if took > bound {
-            let how = format!("a stop took {took:?}, its bound is {bound:?}");
-            world.diary.broken(Broken::new(Promise::P9, how));
-        }
+        let sum = Budget { grace: LONGEST_GRACE, ..budget }.total().to_std();
+        world.judge(stopping::p9_within_its_sum(took, sum));
         world.audit_all();
         world.at_rest(reason);
         if world.diary.verdict().is_some() { End::Broken } else { End::Stopped }
@@ -226,6 +275,7 @@ impl Life<'_> {
             nature: Arc::clone(&self.world.nature),
             die: Arc::clone(&self.world.die),
             diary: self.world.diary.clone(),
+            witness: self.world.witness.clone(),
             handle: self.handle.clone(),
         }
     }
@@ -243,6 +293,10 @@ impl Life<'_> {
         if settled {
             self.world.every_slot(SETTLED);
         }
+        let at_work = self.world.time.now().saturating_sub(self.ready_at);
+        if at_work > self.world.nature.sweep_slack().to_std() {
+            self.world.nothing_overdue();
+        }
     }
 
     fn conserves_work(&mut self) -> bool {
@@ -257,9 +311,14 @@ impl Life<'_> {
 fn start(world: &World, clock: Arc<crate::time::LifeClock>, crew: &Crew) -> Start {
     let driver = SqliteDriver::in_memory(&world.disk, world.store_options())
         .expect("a database in memory opens");
-    let manners = world.manners;
-    let calm = Arc::clone(&world.calm);
-    let driver = Slow::new(driver, world.die.fork(), manners, calm, world.diary.clone(), crew);
+    let around = Surroundings {
+        die: world.die.fork(),
+        manners: world.manners,
+        calm: Arc::clone(&world.calm),
+        diary: world.diary.clone(),
+        witness: world.witness.clone(),
+    };
+    let driver = Slow::new(driver, around, crew);
     let time = Arc::clone(&world.time);
     let store = Store::new(Arc::new(driver), Arc::new(move || time.now()));
     let host = Host {
@@ -268,6 +327,9 @@ fn start(world: &World, clock: Arc<crate::time::LifeClock>, crew: &Crew) -> Star
         software: "sim".to_owned(),
         environment: Default::default(),
     };
+    let hooks = subscribers::in_config(&world.die, &world.nature.hooks);
+    let settings = world.nature.settings(&world.die, &hooks);
+    world.witness.begin(Law { hooks, periods: settings.retention });
     let jobs = ops::declared(&world.nature, &world.die, world.time.wall());
     let jobs = Declaration { source: "main".to_owned(), jobs, empty: Empty::Allow };
     Start {
@@ -277,12 +339,12 @@ fn start(world: &World, clock: Arc<crate::time::LifeClock>, crew: &Crew) -> Star
             entropy: Arc::new(Entropy::from_seed(world.die.seed())),
             tasks: crew.tasks(),
             executor: world.executor(),
-            run_files: RunFiles::in_memory(),
-            courier: Arc::new(Acknowledging),
+            run_files: world.executor().run_files.clone(),
+            courier: Arc::new(Postman(world.mailbox.clone())),
             archives: Arc::new(world.shelf.clone()),
             host: Arc::new(host),
         },
-        settings: world.nature.settings(&world.die),
+        settings,
         jobs: Some(jobs),
         fence: Fence::Exclusive,
     }

@@ -3,10 +3,11 @@
 //! A process has a script. It dies when the script ends, some time after it was asked to stop, a grace
 //! after its gateway died (its shim sees to that), or, when its shim died too, only when it is buried.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use sexton_domain::usage::Tokens;
 use sexton_engine::executor::{Exit, ProcessId, Survivor};
 use uuid::Uuid;
 
@@ -19,12 +20,31 @@ const KILL: i32 = 9;
 
 /// What a process is for, as its environment says.
 #[derive(Debug, Clone)]
-pub(crate) struct Purpose {
+pub(crate) enum Purpose {
+    /// It works for a run.
+    Run(Work),
+    /// It takes a letter to a hook, under this id.
+    Letter(Uuid),
+}
+
+/// The work of a run.
+#[derive(Debug, Clone)]
+pub(crate) struct Work {
     pub(crate) run: Uuid,
     pub(crate) job: Option<String>,
     pub(crate) slot: Option<String>,
     pub(crate) attempt: Option<String>,
     pub(crate) session_key: String,
+}
+
+impl Purpose {
+    /// The run or the delivery that it is for.
+    fn id(&self) -> Uuid {
+        match self {
+            Self::Run(work) => work.run,
+            Self::Letter(id) => *id,
+        }
+    }
 }
 
 /// The machine. Cheap to clone.
@@ -37,8 +57,11 @@ pub(crate) struct Machine {
 
 #[derive(Default)]
 struct Table {
+    started: u32,
     processes: BTreeMap<u32, Process>,
     lines: BTreeMap<Uuid, u64>,
+    spent: BTreeMap<Uuid, Tokens>,
+    unreadable: BTreeSet<Uuid>,
 }
 
 struct Process {
@@ -70,12 +93,13 @@ impl Machine {
         let now = self.time.now();
         let mut table = self.table();
         for other in table.processes.values() {
-            if let Some(how) = other.forbids(&purpose, now) {
-                self.diary.broken(Broken::new(Promise::P5, how));
+            if let Some(broken) = other.forbids(&purpose, now) {
+                self.diary.broken(broken);
             }
         }
-        let pid = 1000 + u32::try_from(table.processes.len()).unwrap_or(u32::MAX - 1000);
-        self.diary.note(format_args!("the process of run {} starts: {script}", purpose.run));
+        table.started += 1;
+        let pid = 1000 + table.started;
+        self.diary.note(format_args!("the process of {} starts: {script}", purpose.id()));
         let process = Process {
             purpose,
             script,
@@ -107,12 +131,15 @@ impl Machine {
         let Some(process) = table.processes.get_mut(&pid) else {
             return Next::Exited(Exit::Signal(KILL));
         };
-        let run = process.purpose.run;
         let next = process.next(now);
-        if let Next::Line(line) = &next
-            && line.is_stdout()
-        {
-            *table.lines.entry(run).or_default() += 1;
+        match (&next, &process.purpose) {
+            (Next::Line(line), Purpose::Run(work)) if line.is_stdout() => {
+                let run = work.run;
+                *table.lines.entry(run).or_default() += 1;
+            }
+            // There are many, and nothing is asked about them again.
+            (Next::Exited(_), Purpose::Letter(_)) => drop(table.processes.remove(&pid)),
+            _ => {}
         }
         next
     }
@@ -120,7 +147,10 @@ impl Machine {
     /// The gateway is gone. Shims stop what they hold; of some processes the shim is gone too.
     pub(crate) fn gateway_died(&self) {
         let now = self.time.now();
-        for process in self.table().processes.values_mut().filter(|process| process.attended) {
+        let mut table = self.table();
+        let is_run = |process: &Process| matches!(process.purpose, Purpose::Run(_));
+        table.processes.retain(|_, process| process.lives(now) || is_run(process));
+        for process in table.processes.values_mut().filter(|process| process.attended) {
             process.attended = false;
             if !process.lives(now) {
                 continue;
@@ -139,12 +169,15 @@ impl Machine {
         let now = self.time.now();
         let mut buried = Vec::new();
         for (&pid, process) in &mut self.table().processes {
-            let run = process.purpose.run;
+            let run = process.purpose.id();
             if process.lives(now) && is_dead(run) {
                 process.killed = Some(now);
                 buried.push(Survivor { process: process_id(pid), run });
-                self.diary.note(format_args!("the process of run {run} is found alive and killed"));
-                self.diary.count("survivor killed");
+                self.diary.note(format_args!("the process of {run} is found alive and killed"));
+                self.diary.count(match process.purpose {
+                    Purpose::Run(_) => "survivor killed",
+                    Purpose::Letter(_) => "survivor of a hook killed",
+                });
             }
         }
         buried
@@ -155,20 +188,42 @@ impl Machine {
         let now = self.time.now();
         let table = self.table();
         let living = table.processes.values().filter(|process| process.lives(now));
-        living.map(|process| process.purpose.run).collect()
+        living.map(|process| process.purpose.id()).collect()
     }
 
     /// When the process of a run was last alive, as far as is known now; none if it never had one.
     pub(crate) fn last_alive(&self, run: Uuid) -> Option<Duration> {
         let now = self.time.now();
         let table = self.table();
-        let of_run = table.processes.values().filter(|process| process.purpose.run == run);
+        let of_run = table.processes.values().filter(|process| process.purpose.id() == run);
         of_run.map(|process| process.dies_at().map_or(now, |at| at.min(now))).max()
     }
 
     /// How many lines of stdout the gateway was told of a run.
-    pub(crate) fn lines(&self, run: Uuid) -> u64 {
+    fn lines(&self, run: Uuid) -> u64 {
         self.table().lines.get(&run).copied().unwrap_or(0)
+    }
+
+    /// The agent of a run has reported that it took this.
+    pub(crate) fn spend(&self, run: Uuid, tokens: Tokens) {
+        let mut table = self.table();
+        let spent = table.spent.entry(run).or_default();
+        *spent = spent.plus(tokens);
+    }
+
+    /// The agent of a run has reported something that nobody can read: a remark of it is kept.
+    pub(crate) fn mumble(&self, run: Uuid) {
+        self.table().unreadable.insert(run);
+    }
+
+    /// How many entries a run has added to its transcript: the prompt, its lines, a remark.
+    pub(crate) fn entries(&self, run: Uuid) -> u64 {
+        1 + self.lines(run) + u64::from(self.table().unreadable.contains(&run))
+    }
+
+    /// What the agent of a run has reported that it took.
+    pub(crate) fn spent(&self, run: Uuid) -> Tokens {
+        self.table().spent.get(&run).copied().unwrap_or_default()
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -182,9 +237,22 @@ pub(crate) fn process_id(pid: u32) -> ProcessId {
 }
 
 impl Process {
-    /// Why another process must not start now.
-    fn forbids(&self, other: &Purpose, now: Duration) -> Option<String> {
-        let mine = &self.purpose;
+    /// Which promise is broken if another process starts now.
+    fn forbids(&self, other: &Purpose, now: Duration) -> Option<Broken> {
+        match (&self.purpose, other) {
+            (Purpose::Run(mine), Purpose::Run(other)) => {
+                let how = self.forbids_work(mine, other, now)?;
+                Some(Broken::new(Promise::P5, how))
+            }
+            (Purpose::Letter(mine), Purpose::Letter(other)) if mine == other => {
+                let how = format!("delivery {mine} is tried while an earlier try of it lives");
+                self.lives(now).then(|| Broken::new(Promise::P3, how))
+            }
+            _ => None,
+        }
+    }
+
+    fn forbids_work(&self, mine: &Work, other: &Work, now: Duration) -> Option<String> {
         if mine.run == other.run {
             return Some(format!("run {} was started twice", mine.run));
         }

@@ -5,12 +5,18 @@ use std::sync::Arc;
 use sexton_domain::job::Spec;
 use sexton_domain::name::JobKey;
 use sexton_domain::plan::jobs::{Declared, Empty};
-use sexton_engine::handle::{Error, Handle, JobRef};
-use sexton_engine::page::{PageRequest, RunFilter, RunState};
+use sexton_domain::plan::messages::{Message, Place};
+use sexton_domain::plan::sessions::End;
+use sexton_domain::session::Discard;
+use sexton_engine::handle::{Error, Handle, JobRef, Switch};
+use sexton_engine::page::{
+    DeliveryFilter, PageRequest, RunFilter, RunState, SessionFilter, Standing,
+};
 
 use crate::diary::Diary;
 use crate::dice::Die;
-use crate::draw::{Nature, job_key};
+use crate::draw::{Nature, job_key, shared_key};
+use crate::witness::{Law, Witness};
 
 /// Who asks. Cheap to clone.
 #[derive(Clone)]
@@ -18,6 +24,7 @@ pub(crate) struct Client {
     pub(crate) nature: Arc<Nature>,
     pub(crate) die: Arc<Die>,
     pub(crate) diary: Diary,
+    pub(crate) witness: Witness,
     pub(crate) handle: Handle,
 }
 
@@ -32,6 +39,11 @@ enum Ask {
     Run,
     Cancel,
     Reload,
+    SwitchHook,
+    Redeliver,
+    Send,
+    ChangeSession,
+    Sweep,
 }
 
 impl Client {
@@ -44,7 +56,7 @@ impl Client {
 
     /// Asks for something.
     pub(crate) async fn ask(self) {
-        let ask = match self.die.below(20) {
+        let ask = match self.die.below(34) {
             0..2 => Ask::Add,
             2..6 => Ask::Edit,
             6..9 => Ask::Enable,
@@ -52,7 +64,12 @@ impl Client {
             11 => Ask::Remove,
             12..15 => Ask::Run,
             15..18 => Ask::Cancel,
-            _ => Ask::Reload,
+            18..20 => Ask::Reload,
+            20..22 => Ask::SwitchHook,
+            22..24 => Ask::Redeliver,
+            24..29 => Ask::Send,
+            29..33 => Ask::ChangeSession,
+            _ => Ask::Sweep,
         };
         let key = self.some_key();
         let job = JobRef::Key(key.clone());
@@ -66,6 +83,11 @@ impl Client {
             Ask::Run => handle.run_job(&job).await.map(drop),
             Ask::Cancel => self.cancel().await,
             Ask::Reload => self.reload().await,
+            Ask::SwitchHook => self.switch_hook().await,
+            Ask::Redeliver => self.redeliver().await,
+            Ask::Send => self.send().await,
+            Ask::ChangeSession => self.change_session().await,
+            Ask::Sweep => handle.sweep().await.map(drop),
         };
         self.tell(ask, key.as_str(), done);
     }
@@ -110,16 +132,74 @@ impl Client {
         }
     }
 
+    /// The config is read again: other jobs, other times for records, the same hooks.
     async fn reload(&self) -> Result<(), Error> {
         let declared = declared(&self.nature, &self.die, self.handle.now());
-        let settings = self.nature.settings(&self.die);
-        self.handle.reload("main", &declared, Empty::Allow, settings).await
+        let before = self.witness.law();
+        let settings = self.nature.settings(&self.die, &before.hooks);
+        let law = Law { hooks: before.hooks.clone(), periods: settings.retention };
+        self.witness.change(law);
+        let done = self.handle.reload("main", &declared, Empty::Allow, settings).await;
+        if done.is_err() {
+            self.witness.change(before);
+        }
+        done
+    }
+
+    /// A hook is switched on, mostly; off now and then.
+    async fn switch_hook(&self) -> Result<(), Error> {
+        let hooks = self.handle.hooks().await?;
+        let switch = if self.die.chance(0.3) { Switch::Off } else { Switch::On };
+        match self.die.pick(&hooks) {
+            Some(hook) => self.handle.switch_hook(&hook.name, switch).await.map(drop),
+            None => Ok(()),
+        }
+    }
+
+    async fn redeliver(&self) -> Result<(), Error> {
+        let state = self.die.of([Standing::Delivered, Standing::Dead]);
+        let filter = DeliveryFilter { state: Some(state), ..DeliveryFilter::default() };
+        let found = self.handle.deliveries(filter, PageRequest::first(50)).await?.items;
+        match self.die.pick(&found) {
+            Some(delivery) => self.handle.redeliver(delivery.id).await.map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// Messages come to one key, several at once now and then.
+    async fn send(&self) -> Result<(), Error> {
+        let key = shared_key(&self.die);
+        for _ in 0..self.die.between(1, 3) {
+            let place = if self.die.chance(0.1) { Place::Fresh } else { Place::Conversation };
+            let text = format!("message {}", self.die.below(1000));
+            let message = Message { key: key.clone(), agent: None, text, place };
+            self.handle.send(&message).await?;
+        }
+        Ok(())
+    }
+
+    /// Somebody ends, resets, deletes, pins or unpins a session: one that has others after it, or any.
+    async fn change_session(&self) -> Result<(), Error> {
+        let key = self.die.chance(0.7).then(|| shared_key(&self.die));
+        let filter = SessionFilter { key, ..SessionFilter::default() };
+        let found = self.handle.sessions(filter, PageRequest::first(20)).await?.items;
+        let Some(session) = self.die.pick(&found).map(|session| session.id) else { return Ok(()) };
+        let handle = &self.handle;
+        match self.die.below(8) {
+            0 => handle.end_session(session, End::End).await,
+            1..3 => handle.end_session(session, End::Reset).await,
+            3 => handle.delete_session(session, Discard::Archive).await,
+            4 => handle.delete_session(session, Discard::Purge).await,
+            5 => handle.pin_session(session).await,
+            _ => handle.unpin_session(session).await,
+        }
+        .map(drop)
     }
 
     fn tell(&self, ask: Ask, key: &str, done: Result<(), Error>) {
         let verdict = match &done {
             Ok(()) => "done",
-            Err(Error::Refused(_)) => "refused",
+            Err(Error::Refused(_) | Error::Message(_) | Error::Session(_)) => "refused",
             Err(Error::NotFound { .. }) => "not found",
             Err(Error::Store(_)) => "failed",
             Err(_) => "not now",

@@ -1,4 +1,21 @@
 //! Seeds that once broke a promise, each with its story. They are run before any others.
 
 /// The seeds and what they were about.
-pub const REGRESSIONS: &[(u64, &str)] = &[];
+pub const REGRESSIONS: &[(u64, &str)] = &[
+    (
+        6,
+        "a store failed while the run of a turn was ended after a crash; its session was ended without \
+         it, as `restart`, and the run later as `interrupted`",
+    ),
+    (
+        7,
+        "a letter waited for its turn to be sent while it became too old and was given up; it was sent all \
+         the same, after what comes behind it in its lane was free to go",
+    ),
+    (
+        12,
+        "one commit failed while a node stopped, and all its open sessions stayed open, although there was \
+         time to try again",
+    ),
+    (4, "a session was unpinned long after its time, and was overdue by all of it at once"),
+];

@@ -3,18 +3,26 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use sexton_engine::archive::files::Files;
 
+use crate::diary::Diary;
 use crate::dice::Die;
+use crate::time;
 
 /// The folder. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Shelf {
     files: Arc<Mutex<BTreeMap<String, File>>>,
     die: Arc<Die>,
+    /// How often a write fails, until nothing goes wrong any more.
+    fails: f64,
+    calm: Arc<AtomicBool>,
+    diary: Diary,
 }
 
 #[derive(Default)]
@@ -25,8 +33,19 @@ struct File {
 }
 
 impl Shelf {
-    pub(crate) fn new(die: Die) -> Self {
-        Self { files: Arc::default(), die: Arc::new(die) }
+    pub(crate) fn new(die: Die, calm: Arc<AtomicBool>, diary: Diary) -> Self {
+        let fails = die.of([0.0, 0.0, 0.02, 0.2]);
+        Self { files: Arc::default(), die: Arc::new(die), fails, calm, diary }
+    }
+
+    /// Whether a write fails now.
+    async fn strikes(&self) -> io::Result<()> {
+        time::sleep(Duration::from_millis(self.die.below(4))).await;
+        if self.calm.load(Ordering::Relaxed) || !self.die.chance(self.fails) {
+            return Ok(());
+        }
+        self.diary.count("fault: an archive cannot be written");
+        Err(io::Error::from(io::ErrorKind::StorageFull))
     }
 
     /// The gateway has died: of what was not synced, some is there and some is not.
@@ -52,6 +71,7 @@ impl Files for Shelf {
     }
 
     async fn write(&self, name: &str, at: u64, bytes: Vec<u8>) -> io::Result<()> {
+        self.strikes().await?;
         let mut files = self.lock();
         let file = files.entry(name.to_owned()).or_default();
         let at = at as usize;
@@ -72,6 +92,7 @@ impl Files for Shelf {
     }
 
     async fn sync(&self, name: &str) -> io::Result<()> {
+        self.strikes().await?;
         let mut files = self.lock();
         let file = files.get_mut(name).ok_or(io::ErrorKind::NotFound)?;
         file.synced = file.bytes.len();

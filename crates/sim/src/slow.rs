@@ -38,6 +38,7 @@ use crate::crew::Crew;
 use crate::diary::Diary;
 use crate::dice::Die;
 use crate::time;
+use crate::witness::Witness;
 
 /// How slow a store is and how often a read of it fails.
 #[derive(Debug, Clone, Copy)]
@@ -57,11 +58,7 @@ pub(crate) struct Slow<D>(Arc<Inner<D>>);
 
 struct Inner<D> {
     driver: D,
-    die: Die,
-    manners: Manners,
-    /// Set by the world when nothing goes wrong any more.
-    calm: Arc<AtomicBool>,
-    diary: Diary,
+    around: Surroundings,
     waiting: Mutex<Waiting>,
     bell: Notify,
     empty: Notify,
@@ -84,18 +81,21 @@ impl Waiting {
     }
 }
 
+/// What a store stands in.
+pub(crate) struct Surroundings {
+    pub(crate) die: Die,
+    pub(crate) manners: Manners,
+    /// Set by the world when nothing goes wrong any more.
+    pub(crate) calm: Arc<AtomicBool>,
+    pub(crate) diary: Diary,
+    pub(crate) witness: Witness,
+}
+
 impl<D: Driver> Slow<D> {
     /// Starts a store's life with the gateway's.
-    pub(crate) fn new(
-        driver: D,
-        die: Die,
-        manners: Manners,
-        calm: Arc<AtomicBool>,
-        diary: Diary,
-        crew: &Crew,
-    ) -> Self {
+    pub(crate) fn new(driver: D, around: Surroundings, crew: &Crew) -> Self {
         let (waiting, bell, empty) = (Mutex::default(), Notify::new(), Notify::new());
-        let inner = Arc::new(Inner { driver, die, manners, calm, diary, waiting, bell, empty });
+        let inner = Arc::new(Inner { driver, around, waiting, bell, empty });
         let pump = Arc::clone(&inner);
         crew.hire(Box::pin(async move { pump.pump().await }));
         Self(inner)
@@ -113,14 +113,23 @@ impl<D: Driver> Inner<D> {
                 continue;
             };
             time::sleep(self.pause()).await;
-            let answered = self.driver.commit(batch).await;
-            if self.die.chance(0.5) {
+            let answered = self.apply(batch).await;
+            if self.around.die.chance(0.5) {
                 time::sleep(self.pause()).await;
             }
             self.lock().busy = false;
             // Nobody may be waiting for it.
             let _ = answer.send(answered);
         }
+    }
+
+    /// Applies a batch before the eyes of the witness. The store works inline: when this returns, it is
+    /// stored or not.
+    fn apply(&self, batch: Vec<Change>) -> Ticket {
+        let seen = self.around.witness.before(&batch);
+        let ticket = self.driver.commit(batch);
+        self.around.witness.after(seen);
+        ticket
     }
 
     fn take(&self) -> Option<Batch> {
@@ -131,27 +140,27 @@ impl<D: Driver> Inner<D> {
     }
 
     fn pause(&self) -> Duration {
-        let longest = u64::try_from(self.manners.longest.as_millis()).unwrap_or(u64::MAX);
-        Duration::from_millis(self.die.spread(1, longest.max(1)))
+        let longest = u64::try_from(self.around.manners.longest.as_millis()).unwrap_or(u64::MAX);
+        Duration::from_millis(self.around.die.spread(1, longest.max(1)))
     }
 
     fn strikes(&self, probability: f64) -> bool {
-        !self.calm.load(Ordering::Relaxed) && self.die.chance(probability)
+        !self.around.calm.load(Ordering::Relaxed) && self.around.die.chance(probability)
     }
 
     async fn before_read(&self) -> Result<(), Error> {
-        if self.strikes(self.manners.late) {
+        if self.strikes(self.around.manners.late) {
             time::sleep(self.pause()).await;
         }
-        if self.strikes(self.manners.fails) {
-            self.diary.count("fault: a read fails");
+        if self.strikes(self.around.manners.fails) {
+            self.around.diary.count("fault: a read fails");
             return Err(Error::Unavailable { doing: "read", why: "made to fail".to_owned() });
         }
         Ok(())
     }
 
     async fn after_read(&self) {
-        if self.strikes(self.manners.late) {
+        if self.strikes(self.around.manners.late) {
             time::sleep(self.pause()).await;
         }
     }
@@ -187,13 +196,13 @@ macro_rules! reads {
 impl<D: Driver> Driver for Slow<D> {
     fn commit(&self, changes: Vec<Change>) -> Ticket {
         let inner = &self.0;
-        let waits = inner.strikes(inner.manners.waits);
+        let waits = inner.strikes(inner.around.manners.waits);
         let mut waiting = inner.lock();
         if waiting.closed {
             return Ticket::ready(Err(Error::Closed.into()));
         }
         if !waits && waiting.is_idle() {
-            return inner.driver.commit(changes);
+            return inner.apply(changes);
         }
         let (sender, receiver) = oneshot::channel();
         waiting.batches.push_back((changes, sender));

@@ -1,11 +1,13 @@
 //! A world: a machine, a disk, a calendar and a gateway that lives on them again and again.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use sexton_domain::node::{EndReason, Epoch};
+use sexton_engine::RunFiles;
+use sexton_store::Driver as _;
 use sexton_store_sqlite::{Disk, Faults, Options, Point, SqliteDriver};
 use uuid::Uuid;
 
@@ -14,19 +16,23 @@ use crate::diary::{Broken, Diary, Promise};
 use crate::dice::Die;
 use crate::draw::Nature;
 use crate::executor::Scripted;
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, inline};
 use crate::life::{End, Fate, live};
 use crate::machine::Machine;
+use crate::mailbox::{Mailbox, Place};
 use crate::promises;
 use crate::shelf::Shelf;
 use crate::slow::Manners;
 use crate::time::Time;
+use crate::witness::{Stand, Witness};
 
 /// So many lives a world may have before one lasts to its end.
 const MAX_LIVES: u32 = 40;
 /// About so many times a world is asked something, and checked.
 const ASKS: u32 = 80;
 const CHECKS: u32 = 150;
+/// One look in so many is a thorough one.
+const THOROUGH: u32 = 9;
 
 /// A world.
 pub(crate) struct World {
@@ -40,11 +46,16 @@ pub(crate) struct World {
     pub(crate) manners: Manners,
     /// Nothing goes wrong any more.
     pub(crate) calm: Arc<AtomicBool>,
-    pub(crate) ledger: Ledger,
+    /// Nothing goes into it but by the witness and by looks.
+    pub(crate) ledger: Arc<Mutex<Ledger>>,
+    pub(crate) mailbox: Mailbox,
+    pub(crate) witness: Witness,
     executor: Arc<Scripted>,
-    auditor: SqliteDriver,
+    auditor: Arc<SqliteDriver>,
     faults: Faults,
     first_jobs: u64,
+    /// So many looks until everything that is stored is looked at for its time.
+    until_thorough: u32,
     /// Up to when every slot was once found accounted for.
     settled: Timestamp,
 }
@@ -57,8 +68,6 @@ impl World {
         let time = Time::new(nature.began);
         let diary = Diary::new(Arc::clone(&time));
         let machine = Machine::new(Arc::clone(&time), diary.clone());
-        let executor =
-            Scripted { machine: machine.clone(), die: die.fork(), long: nature.long_run };
         let manners = Manners {
             waits: die.of([0.0, 0.1, 0.5]),
             late: die.of([0.0, 0.02, 0.2]),
@@ -70,23 +79,50 @@ impl World {
         let disk = Disk::new().expect("there is memory for a database");
         let options = Options::new("sim", Uuid::from_u64_pair(seed, seed), nature.began);
         let auditor = SqliteDriver::in_memory(&disk, options).expect("a database in memory opens");
+        let (auditor, ledger) = (Arc::new(auditor), Arc::<Mutex<Ledger>>::default());
+        let place = Place {
+            time: Arc::clone(&time),
+            diary: diary.clone(),
+            die: die.fork(),
+            calm: Arc::clone(&calm),
+            auditor: Arc::clone(&auditor),
+            ledger: Arc::clone(&ledger),
+        };
+        let mailbox = Mailbox::new(place, nature.hooks.clone());
+        let witness = Witness::new(Stand {
+            time: Arc::clone(&time),
+            diary: diary.clone(),
+            auditor: Arc::clone(&auditor),
+            ledger: Arc::clone(&ledger),
+            mailbox: mailbox.clone(),
+        });
+        let executor = Scripted {
+            machine: machine.clone(),
+            die: die.fork(),
+            mailbox: mailbox.clone(),
+            run_files: RunFiles::in_memory(),
+            long: nature.long_run,
+        };
         diary.note(format_args!("a world with {nature:?} and a store with {manners:?}"));
         Self {
             settled: nature.began,
             nature,
             time,
+            shelf: Shelf::new(die.fork(), Arc::clone(&calm), diary.clone()),
             diary,
             machine,
             disk,
-            shelf: Shelf::new(die.fork()),
             die: Arc::new(die),
             manners,
             calm,
-            ledger: Ledger::default(),
+            ledger,
+            mailbox,
+            witness,
             executor: Arc::new(executor),
             auditor,
             faults,
             first_jobs: 0,
+            until_thorough: THOROUGH,
         }
     }
 
@@ -159,34 +195,74 @@ impl World {
 
     /// Reads and checks everything.
     pub(crate) fn audit_all(&mut self) {
-        self.ledger = Ledger::read_all(&self.auditor);
-        self.judge(promises::records(&self.ledger, &self.machine));
+        self.ledger().read_all(&*self.auditor);
+        self.judge_records();
         self.slots_until_settled();
     }
 
     /// Reads and checks what has changed.
     pub(crate) fn audit_changes(&mut self) {
-        self.ledger.follow(&self.auditor);
-        self.judge(promises::records(&self.ledger, &self.machine));
+        self.ledger().follow(&*self.auditor);
+        self.judge_records();
+    }
+
+    fn judge_records(&self) {
+        let reset = &self.nature.reset;
+        self.judge(promises::records::records(&self.ledger(), &self.machine, reset));
+    }
+
+    pub(crate) fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What has come to be due a while ago is done. For a gateway that has been at work for longer.
+    /// It reads all ended sessions: not at every look.
+    pub(crate) fn nothing_overdue(&mut self) {
+        self.until_thorough = self.until_thorough.checked_sub(1).unwrap_or(THOROUGH);
+        if self.until_thorough == 0 {
+            self.witness.nothing_overdue(self.nature.sweep_slack());
+        }
+    }
+
+    /// Everything is told that can be. For a while after things went wrong for the last time.
+    pub(crate) fn goes_out(&self) {
+        let hooks = inline(self.auditor.hooks());
+        let off: Vec<_> = hooks.into_iter().filter(|hook| hook.disabled.is_some()).collect();
+        let off: Vec<_> = off.into_iter().map(|hook| hook.name).collect();
+        let now = self.time.wall();
+        self.judge(promises::told::p3_goes_out(&self.ledger(), &off, now));
     }
 
     pub(crate) fn newest_epoch(&self) -> Epoch {
-        let nodes = Ledger::nodes_of(&self.auditor);
+        let nodes = Ledger::nodes_of(&*self.auditor);
         nodes.first().map_or(Epoch::new(0, 0), |node| node.epoch)
     }
 
     /// Checks what holds while a gateway is at work.
     pub(crate) fn at_work(&self, epoch: Epoch) {
         let now = self.time.wall();
-        self.judge(promises::p4_nothing_runs_for_ever(&self.ledger, &self.machine, epoch, now));
+        let hooks = self.witness.law().hooks;
+        self.judge(promises::told::p3_no_hook_no_outbox(&self.ledger(), &hooks));
+        self.judge(promises::usage::p12_sums(&self.ledger(), &self.machine, &*self.auditor));
+        self.judge(promises::records::p4_nothing_runs_for_ever(
+            &self.ledger(),
+            &self.machine,
+            epoch,
+            now,
+        ));
     }
 
     /// Checks what holds after a gateway has stopped.
     pub(crate) fn at_rest(&self, reason: EndReason) {
-        self.judge(promises::p4_rest(&self.ledger, &self.machine));
+        self.judge(promises::records::p4_rest(&self.ledger(), &self.machine));
+        let ledger = self.ledger();
+        if let Some(node) = ledger.nodes.first().filter(|node| node.end.is_some()) {
+            self.judge(promises::stopping::p9_report_adds_up(&ledger, node));
+        }
+        drop(ledger);
         let calm = self.calm.load(Ordering::Relaxed);
         if calm
-            && self.ledger.nodes.first().and_then(|node| node.end).map(|end| end.reason)
+            && self.ledger().nodes.first().and_then(|node| node.end).map(|end| end.reason)
                 != Some(reason)
         {
             let how = "a gateway that stopped in peace has not recorded its end";
@@ -202,27 +278,29 @@ impl World {
     }
 
     fn slots_until_settled(&self) {
-        for &job in self.ledger.jobs.keys() {
-            self.judge(promises::p5_every_slot(&self.ledger, job, self.settled));
+        let ledger = self.ledger();
+        for &job in ledger.jobs.keys() {
+            self.judge(promises::records::p5_every_slot(&ledger, job, self.settled));
         }
     }
 
     pub(crate) fn conserves_work(&self) {
         let (limits, now) = (self.nature.limits, self.time.wall());
-        self.judge(promises::work_conserving(&self.ledger, limits, now));
+        self.judge(promises::records::work_conserving(&self.ledger(), limits, now));
     }
 
     /// The event log and the diary, line by line: what one seed always leads to.
     pub(crate) fn log(&self) -> Vec<String> {
         let notes = self.diary.notes();
         let notes = notes.iter().map(|(at, note)| format!("{at} {note}"));
-        self.ledger.events.iter().map(|event| format!("{event:?}")).chain(notes).collect()
+        self.ledger().events.iter().map(|event| format!("{event:?}")).chain(notes).collect()
     }
 
     /// Adds to the report what became of runs and sessions.
     pub(crate) fn cover(&self) {
         self.diary.count("world");
-        for run in self.ledger.runs.values() {
+        let ledger = self.ledger();
+        for run in ledger.runs.values() {
             match (run.outcome(), run.reason()) {
                 (Some(outcome), Some(reason)) => {
                     self.diary.count(format!("run: {outcome:?} {reason:?}"));
@@ -231,18 +309,18 @@ impl World {
             }
             self.diary.count(format!("cause: {:?}", run.cause));
         }
-        for session in self.ledger.sessions.values() {
+        for session in ledger.sessions.values() {
             self.diary.count(match session.end_reason() {
                 Some(reason) => format!("session: {reason:?}"),
                 None => "session: open".to_owned(),
             });
         }
-        for event in &self.ledger.events {
+        for event in &ledger.events {
             self.diary.count(format!("event: {}", event.fact.kind));
         }
     }
 
-    fn judge(&self, kept: Result<(), Broken>) {
+    pub(crate) fn judge(&self, kept: Result<(), Broken>) {
         if let Err(broken) = kept {
             self.diary.broken(broken);
         }

@@ -1,5 +1,6 @@
 //! The driver: SQLite behind the storage seam.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -73,6 +74,21 @@ impl SqliteDriver {
             }
             Engine::Inline(inline) => {
                 inline.apply(batches).into_iter().map(Ticket::ready).collect()
+            }
+        }
+    }
+
+    /// How many rows each table has, counted one by one: for measuring a store that works inline.
+    ///
+    /// # Errors
+    ///
+    /// When the store fails, or does not work inline.
+    pub fn rows(&self) -> Result<BTreeMap<String, u64>, Error> {
+        let doing = "count rows";
+        match &self.engine {
+            Engine::Inline(inline) => inline.read(doing, |view| read::meta::rows(view.db)),
+            Engine::Pool { .. } => {
+                Err(Error::Unavailable { doing, why: "the store works on a pool".to_owned() })
             }
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use sexton_sim::{Budget, Report, seeds};
-use xtask::clock;
+use xtask::{Verdict, clock};
 
 /// Runs worlds of the simulation.
 #[derive(Debug, Parser)]
@@ -20,10 +20,36 @@ struct Options {
     /// How long, in minutes of this machine
     #[arg(long)]
     minutes: Option<u64>,
+    /// Instead: leave a gateway alone for so many days after the first retention periods
+    #[arg(long)]
+    days: Option<u32>,
+    /// Instead: leave a gateway alone for about so many runs
+    #[arg(long)]
+    runs: Option<u64>,
+}
+
+#[path = "simulate/steadily.rs"]
+mod steadily;
+
+fn answered(verdict: anyhow::Result<Verdict>) -> ExitCode {
+    match verdict {
+        Ok(Verdict::Yes) => ExitCode::SUCCESS,
+        Ok(Verdict::No) => ExitCode::from(1),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(1)
+        }
+    }
 }
 
 fn main() -> ExitCode {
     let options = Options::parse();
+    if let Some(days) = options.days {
+        return answered(steadily::days(days));
+    }
+    if let Some(runs) = options.runs {
+        return answered(steadily::runs(runs));
+    }
     let first = options.seed.unwrap_or_else(|| clock::now().as_second().unsigned_abs());
     let count = options.seeds.unwrap_or(if options.minutes.is_some() { u64::MAX } else { 100 });
     let known = seeds::REGRESSIONS.iter().map(|(seed, _)| *seed);

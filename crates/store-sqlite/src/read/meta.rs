@@ -1,5 +1,7 @@
 //! Reads of what the store knows about itself, and of the counts it keeps.
 
+use std::collections::BTreeMap;
+
 use rusqlite::Connection;
 use sexton_domain::key::SessionKind;
 use sexton_domain::meta::Meta;
@@ -29,6 +31,20 @@ pub(crate) fn meta(db: &Connection) -> Result<Meta, Fail> {
         corrupt("store's generation", error.to_string())
     })?;
     Ok(Meta { schema, store_id, generation })
+}
+
+/// How many rows each table has.
+pub(crate) fn rows(db: &Connection) -> Result<BTreeMap<String, u64>, Fail> {
+    let tables = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'";
+    let mut statement = db.prepare_cached(tables)?;
+    let names = statement.query_map([], |row| row.get::<_, String>(0))?;
+    let mut counts = BTreeMap::new();
+    for name in names {
+        let name = name?;
+        let count = db.query_row(&format!("SELECT count(*) FROM {name}"), [], |row| row.get(0))?;
+        counts.insert(name, codec::unsigned(count));
+    }
+    Ok(counts)
 }
 
 /// See [`sexton_store::Driver::tally`].

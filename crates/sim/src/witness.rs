@@ -1,0 +1,246 @@
+//! The witness: it looks at every batch before and after the store applies it, so that what is deleted is
+//! judged by what was stored at that very moment, and what is told by what was committed with it.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+use sexton_domain::change::{Change, Record, RecordId};
+use sexton_domain::event::NewEvent;
+use sexton_domain::hook::{Delivery, DeliveryState};
+use sexton_domain::id::DeliveryId;
+use sexton_domain::retention::Periods;
+use sexton_store_sqlite::SqliteDriver;
+
+use crate::diary::Diary;
+use crate::ledger::{Ledger, inline};
+use crate::mailbox::Mailbox;
+use crate::promises::{Kept, bounded, told};
+use crate::subscribers::Subscriber;
+use crate::time::Time;
+
+/// What the gateway goes by: who is told what, and how long records are kept.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Law {
+    pub(crate) hooks: Vec<Subscriber>,
+    pub(crate) periods: Periods,
+}
+
+/// The witness. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Witness(Arc<Inner>);
+
+struct Inner {
+    time: Arc<Time>,
+    diary: Diary,
+    auditor: Arc<SqliteDriver>,
+    ledger: Arc<Mutex<Ledger>>,
+    mailbox: Mailbox,
+    laws: Mutex<Laws>,
+}
+
+#[derive(Default)]
+struct Laws {
+    /// Before the last change of the config: a decision may still rest on it.
+    before: Law,
+    now: Law,
+    /// When that was.
+    changed_at: Timestamp,
+}
+
+/// What a batch is about to do.
+pub(crate) struct Seen {
+    departures: Vec<(RecordId, Kept)>,
+    events: Vec<NewEvent>,
+    deliveries: Vec<(DeliveryId, Option<Delivery>)>,
+    /// Sessions that somebody deletes: nothing in the log says so before they are gone.
+    discarded: Vec<RecordId>,
+}
+
+/// What a witness looks at.
+pub(crate) struct Stand {
+    pub(crate) time: Arc<Time>,
+    pub(crate) diary: Diary,
+    pub(crate) auditor: Arc<SqliteDriver>,
+    pub(crate) ledger: Arc<Mutex<Ledger>>,
+    pub(crate) mailbox: Mailbox,
+}
+
+impl Witness {
+    pub(crate) fn new(stand: Stand) -> Self {
+        let Stand { time, diary, auditor, ledger, mailbox } = stand;
+        Self(Arc::new(Inner { time, diary, auditor, ledger, mailbox, laws: Mutex::default() }))
+    }
+
+    /// A gateway starts with this law, and without any decision that rests on another.
+    pub(crate) fn begin(&self, law: Law) {
+        let changed_at = Timestamp::MIN;
+        *self.laws() = Laws { before: law.clone(), now: law, changed_at };
+    }
+
+    /// The config of a gateway changes.
+    pub(crate) fn change(&self, law: Law) {
+        let mut laws = self.laws();
+        laws.before = std::mem::replace(&mut laws.now, law);
+        laws.changed_at = self.0.time.wall();
+    }
+
+    /// The law that holds.
+    pub(crate) fn law(&self) -> Law {
+        self.laws().now.clone()
+    }
+
+    /// Before a batch is applied.
+    pub(crate) fn before(&self, changes: &[Change]) -> Seen {
+        let mut seen = Seen {
+            departures: Vec::new(),
+            events: Vec::new(),
+            deliveries: Vec::new(),
+            discarded: Vec::new(),
+        };
+        for change in changes {
+            match change {
+                Change::Emit(event) => seen.events.push(event.clone()),
+                Change::Put(Record::Delivery(delivery)) => {
+                    let known = self.ledger().deliveries.get(&delivery.id).cloned();
+                    seen.deliveries.push((delivery.id, known));
+                }
+                Change::Put(Record::Session(session)) if session.discard.is_some() => {
+                    seen.discarded.push(RecordId::Session(session.id));
+                }
+                Change::Delete(id, _) => seen.departures.push((id.clone(), self.may_go(id))),
+                _ => {}
+            }
+        }
+        seen
+    }
+
+    /// After it was applied, or not.
+    pub(crate) fn after(&self, seen: Seen) {
+        let Seen { departures, events, deliveries, discarded } = seen;
+        for id in discarded {
+            self.ledger().learn(&*self.0.auditor, &id);
+        }
+        for (id, allowed) in departures {
+            if self.ledger().has_gone(&*self.0.auditor, &id) {
+                self.judge(allowed);
+                self.is_archived(&id);
+            }
+        }
+        for (id, before) in deliveries {
+            let after = self.ledger().learn(&*self.0.auditor, &RecordId::Delivery(id));
+            if let Some(Record::Delivery(after)) = after {
+                self.moved(before.as_ref(), &after);
+            }
+        }
+        if events.is_empty() {
+            return;
+        }
+        let (mut ledger, laws) = (self.ledger(), self.laws());
+        ledger.read_events(&*self.0.auditor);
+        ledger.stamp(self.0.time.wall());
+        for event in events.iter().filter(|event| ledger.event(event.id).is_some()) {
+            let deliveries: Vec<&Delivery> = ledger.deliveries_of(event.id).collect();
+            let hooks = [laws.before.hooks.as_slice(), laws.now.hooks.as_slice()];
+            self.judge(told::p3_outbox(event, &deliveries, hooks));
+        }
+    }
+
+    fn is_archived(&self, id: &RecordId) {
+        let RecordId::Session(id) = *id else { return };
+        let left = inline_get(&self.0.auditor, RecordId::Archive(id));
+        let archive = match &left {
+            Some(Record::Archive(archive)) => Some(archive),
+            _ => None,
+        };
+        if let Some(session) = self.ledger().sessions.get(&id) {
+            self.judge(bounded::p6_is_archived(session, archive));
+        }
+    }
+
+    fn may_go(&self, id: &RecordId) -> Kept {
+        let store = &*self.0.auditor;
+        let (mut ledger, laws) = (self.ledger(), self.laws());
+        if let RecordId::Event(event) = id {
+            ledger.read_events(store);
+            let from = self.departure(&ledger, &laws);
+            return match ledger.event(*event) {
+                Some(event) => bounded::p6_event_may_go(event, from),
+                None => Ok(()),
+            };
+        }
+        let record = ledger.learn(store, id);
+        bounded::p6_may_go(id, record.as_ref(), self.departure(&ledger, &laws))
+    }
+
+    fn departure<'a>(&'a self, ledger: &'a Ledger, laws: &'a Laws) -> bounded::Departure<'a> {
+        bounded::Departure {
+            store: &*self.0.auditor,
+            ledger,
+            periods: [&laws.before.periods, &laws.now.periods],
+            now: self.0.time.wall(),
+        }
+    }
+
+    fn moved(&self, before: Option<&Delivery>, after: &Delivery) {
+        if before.is_some_and(|before| before.state == after.state) {
+            return;
+        }
+        self.0.diary.count(match after.state {
+            DeliveryState::Dead { why, .. } => format!("delivery: dead {why:?}"),
+            DeliveryState::Pending { .. } if after.by_hand => "delivery: sent again".to_owned(),
+            DeliveryState::Pending { .. } => "delivery: pending".to_owned(),
+            DeliveryState::Delivered { .. } => "delivery: delivered".to_owned(),
+        });
+        let laws = self.laws();
+        self.judge(told::p3_moves(&told::Move {
+            before,
+            after,
+            hook: laws.now.hooks.iter().find(|hook| hook.name == after.hook),
+            taken: self.0.mailbox.has_taken(after.id),
+            now: self.0.time.wall(),
+        }));
+    }
+
+    /// What holds sessions, and whether anything is stored beyond its time. For a gateway that has been
+    /// at work for a while.
+    pub(crate) fn nothing_overdue(&self, slack: sexton_domain::duration::Duration) {
+        let store = &*self.0.auditor;
+        let now = self.0.time.wall();
+        if let Some(Record::Reaper(reaper)) = inline_get(store, RecordId::Reaper)
+            && reaper.deletion_held_until.is_some_and(|until| slack.after(until) > now)
+        {
+            self.0.diary.count("deletion rests");
+            return;
+        }
+        let (ledger, laws) = (self.ledger(), self.laws());
+        if slack.after(laws.changed_at) > now {
+            return;
+        }
+        let periods = &laws.now.periods;
+        let look = bounded::Settled { store, ledger: &ledger, periods, now, slack };
+        match bounded::p6_nothing_overdue(look) {
+            Ok(holds) => holds.iter().for_each(|it| self.0.diary.count(format!("hold: {it:?}"))),
+            Err(broken) => self.0.diary.broken(broken),
+        }
+        self.judge(bounded::p6_the_table_is_kept(look));
+    }
+
+    fn judge(&self, kept: Kept) {
+        if let Err(broken) = kept {
+            self.0.diary.broken(broken);
+        }
+    }
+
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.0.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn laws(&self) -> MutexGuard<'_, Laws> {
+        self.0.laws.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn inline_get(store: &SqliteDriver, id: RecordId) -> Option<Record> {
+    use sexton_store::Driver as _;
+    inline(store.get(id))
+}
