@@ -5,11 +5,12 @@ use std::time::Duration as Span;
 
 use jiff::{SignedDuration, Timestamp};
 use sexton_domain::agent::{Agent, Command, Executor};
-use sexton_domain::duration::Duration;
+use sexton_domain::duration::{Duration, Keep};
 use sexton_domain::job::{Misfire, OnInterrupt, Overlap, Retention, Spec, Target};
 use sexton_domain::key::SessionKey;
 use sexton_domain::name::{AgentName, JobKey};
 use sexton_domain::plan::admission::Limits;
+use sexton_domain::retention::{Periods, Policies};
 use sexton_domain::retry::Backoff;
 use sexton_domain::schedule::Schedule;
 use sexton_engine::settings::{AgentSettings, Drain, Settings};
@@ -94,7 +95,9 @@ impl Nature {
         }
         let runs = Duration::from_secs(die.of([0, 5, 30]));
         let drain = Drain { runs, ..Drain::default() };
-        Settings { agents, drain, ..Settings::new(self.limits, self.lease, "/nowhere".into()) }
+        let retention = for_ever();
+        let settings = Settings::new(self.limits, self.lease, "/nowhere".into());
+        Settings { agents, drain, retention, ..settings }
     }
 
     fn agent(&self, die: &Die, name: &str) -> AgentSettings {
@@ -226,4 +229,20 @@ fn time(text: &str) -> Timestamp {
 
 fn ms(die: &Die, below: u64) -> i64 {
     i64::try_from(die.below(below)).unwrap_or(0)
+}
+
+/// The promises are checked over the whole history: nothing of it goes because of its age.
+fn for_ever() -> Periods {
+    let keep = Keep::Forever;
+    let sessions = Policies {
+        run: keep,
+        job: keep,
+        main: keep,
+        chat: keep,
+        subagent: keep,
+        boot: keep,
+        temporary: keep,
+        other: keep,
+    };
+    Periods { sessions, archive: keep, events: keep, runs: keep, dead: keep, job_done: keep }
 }

@@ -24,6 +24,8 @@ use crate::run::{self, Outcome, Reason, Run, State};
 use crate::schedule::{Schedule, Zone};
 use crate::session::{self, Session};
 
+mod rules;
+
 /// A time of the day on which the tests happen: `10:02`, `10:02:30`.
 pub(crate) fn time(clock: &str) -> Timestamp {
     format!("2026-03-02T{clock}Z").parse().unwrap()
@@ -602,41 +604,6 @@ impl World {
         assert_eq!(told(EventType::JobAdded), usize::from(before.is_none()));
         if let Some(before) = before {
             assert!(job.last_slot >= before.last_slot, "a slot was taken back");
-        }
-    }
-
-    fn holds(&self, guard: &Guard) -> bool {
-        match guard {
-            Guard::Alive(epoch) => *epoch == self.owner.epoch,
-            Guard::NothingRunning(job) => self.running().iter().all(|run| run.job != Some(*job)),
-            Guard::KeyIdle(key) => self.running().iter().all(|run| run.session_key != *key),
-            Guard::NotContinued(id) => {
-                self.sessions.values().all(|next| !next.is_open() || next.previous != Some(*id))
-            }
-            Guard::QueueRoom(key, limit) => {
-                let queued = self.queued();
-                queued.iter().filter(|run| run.session_key == *key).count() < *limit
-            }
-            Guard::Unchanged(RecordId::Session(id), version) => {
-                self.sessions.get(id).map_or(Version::NEW, |session| session.version) == *version
-            }
-            Guard::Unchanged(..) => panic!("no decision of these plans asks for this"),
-        }
-    }
-
-    /// What a store enforces by unique indexes.
-    fn check_uniqueness(&self) {
-        let mut seen = BTreeSet::new();
-        for run in self.runs.values().filter(|run| run.slot.is_some()) {
-            assert!(seen.insert((run.job, run.slot, run.attempt)), "an attempt twice: {run:#?}");
-        }
-        let mut keys = BTreeSet::new();
-        for session in self.sessions.values().filter(|session| session.is_open()) {
-            assert!(keys.insert(&session.key), "two open sessions: {session:#?}");
-        }
-        let mut keys = BTreeSet::new();
-        for job in self.jobs.values().filter(|job| job.removed_at.is_none()) {
-            assert!(keys.insert(&job.key), "two jobs of one key: {job:#?}");
         }
     }
 }
