@@ -4,140 +4,31 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use crate::agent::{self, Agent, Command, Executor};
-use crate::change::{Change, Decision, Effect, Guard, Record, RecordId, Version};
-use crate::duration::Duration;
+use crate::change::{Change, Decision, Effect, Record};
 use crate::event::{EventType, NewEvent};
-use crate::id::{EventId, Ids, JobId, RunId, SessionId};
-use crate::job::{Job, Misfire, OnInterrupt, Overlap, Retention, Source, Spec, Target};
+use crate::id::{EventId, JobId, RunId, SessionId};
+use crate::job::{Job, Source, Spec};
 use crate::key::SessionKey;
-use crate::name::JobKey;
-use crate::node::{Epoch, Node, Owner, ProcessId};
-use crate::plan::ending::{Ending, RetryWish, Snapshot};
+use crate::node::Owner;
+use crate::plan::ending::{Ending, Snapshot};
 use crate::plan::jobs::{self, Existing};
-use crate::plan::messages::{self, Message, Place};
+use crate::plan::messages::{self, Message};
 use crate::plan::succession::Behind;
 use crate::plan::{Moment, admission, ending, reconcile, sessions, slots};
 use crate::reset::Rules;
-use crate::retry::Backoff;
-use crate::run::{self, Outcome, Reason, Run, State};
-use crate::schedule::{Schedule, Zone};
-use crate::session::{self, Session};
+use crate::run::{self, Run, State};
+use crate::session::Session;
 
+mod make;
 mod rules;
+mod text;
 
-/// A time of the day on which the tests happen: `10:02`, `10:02:30`.
-pub(crate) fn time(clock: &str) -> Timestamp {
-    format!("2026-03-02T{clock}Z").parse().unwrap()
-}
-
-pub(crate) fn span(text: &str) -> Duration {
-    text.parse().unwrap()
-}
-
-pub(crate) fn moment(clock: &str) -> Moment {
-    Moment::new(time(clock), 1)
-}
-
-pub(crate) fn owner() -> Owner {
-    node(1).owner()
-}
-
-/// The node of the `count`-th start, alive.
-pub(crate) fn node(count: u32) -> Node {
-    Node {
-        id: Ids::new(time("00:00"), u128::from(count)).mint(),
-        epoch: Epoch::new(1, count),
-        host: "host".to_owned(),
-        process: ProcessId { pid: 7, started: 7 },
-        software: "0".to_owned(),
-        started_at: time("00:00"),
-        heartbeat_at: time("00:00"),
-        lease_until: time("00:00:20"),
-        stable_at: None,
-        end: None,
-        drained: None,
-        version: Version(1),
-    }
-}
-
-pub(crate) fn settings() -> Agent {
-    Agent {
-        executor: Executor::Process(Command {
-            argv: vec!["work".to_owned()],
-            cwd: ".".to_owned(),
-            env_pass: Vec::new(),
-        }),
-        timeout: span("10m"),
-        idle_timeout: None,
-        grace: agent::DEFAULT_GRACE,
-        output_limit_bytes: agent::DEFAULT_OUTPUT_LIMIT_BYTES,
-    }
-}
-
-pub(crate) fn cron(expr: &str) -> Schedule {
-    Schedule::Cron { expr: expr.parse().unwrap(), tz: Zone::UTC }
-}
-
-pub(crate) fn every(width: &str) -> Schedule {
-    Schedule::every(span(width), time("00:00")).unwrap()
-}
-
-pub(crate) fn once(clock: &str) -> Schedule {
-    Schedule::At { at: time(clock) }
-}
-
-/// A job with this schedule and the defaults.
-pub(crate) fn spec(schedule: Schedule) -> Spec {
-    Spec {
-        name: None,
-        agent: "shell".parse().unwrap(),
-        schedule,
-        jitter: Duration::ZERO,
-        prompt: "work".to_owned(),
-        target: Target::Isolated,
-        timeout: None,
-        idle_timeout: None,
-        overlap: Overlap::Skip,
-        misfire: Misfire::Latest,
-        retries: None,
-        backoff: Backoff::default(),
-        on_interrupt: OnInterrupt::Fail,
-        retention: Retention::default(),
-        enabled: true,
-    }
-}
-
-pub(crate) fn key(text: &str) -> JobKey {
-    text.parse().unwrap()
-}
-
-/// A message to a key of the agent `shell`.
-pub(crate) fn message(name: &str, text: &str) -> Message {
-    Message { key: shared(name), agent: None, text: text.to_owned(), place: Place::Conversation }
-}
-
-/// A session key of the agent `shell`.
-pub(crate) fn shared(name: &str) -> SessionKey {
-    format!("agent:shell:{name}").parse().unwrap()
-}
-
-pub(crate) fn ok() -> Ending {
-    Ending::plain(Outcome::Ok, Reason::Exit)
-}
-
-pub(crate) fn failed() -> Ending {
-    Ending::plain(Outcome::Failed, Reason::Exit)
-}
-
-/// Exit code 75.
-pub(crate) fn temporary() -> Ending {
-    Ending { retry: RetryWish::Temporary, ..failed() }
-}
-
-pub(crate) fn crashed() -> Ending {
-    Ending::plain(Outcome::Interrupted, Reason::Crash)
-}
+pub(crate) use make::{
+    crashed, cron, every, failed, key, message, moment, node, ok, once, owner, settings, shared,
+    span, spec, temporary, time,
+};
+use text::line;
+pub(crate) use text::word;
 
 /// A store of jobs, runs and sessions. It takes a decision whole and checks that it could be taken
 /// by a real one and that everything that changed is told once.
@@ -465,181 +356,4 @@ impl World {
         self.check_uniqueness();
         decision.effects
     }
-
-    /// What makes a decision consistent in itself and with what is stored.
-    fn check(&self, decision: &Decision) {
-        let mut put = Vec::new();
-        let mut events = Vec::new();
-        for change in &decision.changes {
-            match change {
-                Change::Put(record) => put.push(record),
-                Change::Emit(event) => events.push(event),
-                Change::Require(guard) => assert!(self.holds(guard), "{guard:?}"),
-                _ => {}
-            }
-        }
-        let ids: BTreeSet<String> = put.iter().map(|record| format!("{:?}", record.id())).collect();
-        assert_eq!(ids.len(), put.len(), "a record is stored twice in one batch: {put:#?}");
-        for record in &put {
-            let stored = match record.id() {
-                RecordId::Job(id) => self.jobs.get(&id).map(|job| job.version),
-                RecordId::Run(id) => self.runs.get(&id).map(|run| run.version),
-                RecordId::Session(id) => self.sessions.get(&id).map(|session| session.version),
-                _ => None,
-            };
-            assert_eq!(record.version(), stored.unwrap_or_default(), "{record:#?}");
-            match record {
-                Record::Run(run) => self.check_run(run, &events),
-                Record::Session(session) => self.check_session(session, &events),
-                Record::Job(job) => self.check_job(job, &events),
-                _ => {}
-            }
-        }
-        let told: BTreeSet<RunId> = events
-            .iter()
-            .filter(|event| event.kind.name().starts_with("run."))
-            .filter_map(|event| event.subject.run)
-            .collect();
-        for run in told {
-            assert!(ids.contains(&format!("{:?}", RecordId::Run(run))), "told but not stored");
-        }
-    }
-
-    /// A run moves along its state machine and tells each move once.
-    fn check_run(&self, run: &Run, events: &[&NewEvent]) {
-        let told: Vec<EventType> = events
-            .iter()
-            .filter(|event| event.subject.run == Some(run.id))
-            .map(|event| event.kind)
-            .filter(|kind| kind.name().starts_with("run."))
-            .collect();
-        let before = self.runs.get(&run.id);
-        if before.is_some_and(|old| (old.state, old.range) == (run.state, run.range)) {
-            assert_eq!(told, [], "nothing changed: {run:#?}");
-            return;
-        }
-        let expected = match run.state {
-            State::Queued | State::Waiting { .. } => EventType::RunQueued,
-            State::Running { .. } => EventType::RunStarted,
-            State::Ended { .. } if run.started_at.is_some() => EventType::RunEnded,
-            State::Ended { outcome, .. } => match outcome {
-                Outcome::Skipped => EventType::RunSkipped,
-                Outcome::Missed => EventType::RunMissed,
-                Outcome::Coalesced => EventType::RunCoalesced,
-                _ => EventType::RunEnded,
-            },
-        };
-        assert_eq!(told, [expected], "{run:#?}");
-        match (before, run.state) {
-            (Some(old), _) if old.outcome().is_some() => {
-                assert_eq!((old.outcome(), old.reason()), (run.outcome(), run.reason()));
-                let slots = |run: &Run| run.range.map_or(1, |range| range.count);
-                assert!(
-                    slots(run) > slots(old),
-                    "an ended record changes only to cover more slots"
-                );
-            }
-            (Some(old), state) => {
-                let event = match state {
-                    State::Queued => run::Event::Rested,
-                    State::Running { owner, deadline } => run::Event::Claim { owner, deadline },
-                    State::Ended { at, outcome, reason } => run::Event::End { at, outcome, reason },
-                    State::Waiting { .. } => panic!("nothing goes back to waiting: {run:#?}"),
-                };
-                assert_eq!(old.state.next(event), Ok(state));
-            }
-            (None, State::Ended { outcome, .. }) => {
-                assert!(
-                    matches!(outcome, Outcome::Skipped | Outcome::Missed | Outcome::Coalesced),
-                    "{run:#?}"
-                );
-                assert_eq!(run.session, None);
-            }
-            (None, State::Queued) => assert_eq!(run.started_at, None),
-            (None, State::Waiting { .. }) => assert!(run.retry_of.is_some()),
-            (None, State::Running { .. }) => panic!("born running: {run:#?}"),
-        }
-    }
-
-    fn check_session(&self, session: &Session, events: &[&NewEvent]) {
-        let told: Vec<EventType> = events
-            .iter()
-            .filter(|event| event.subject.session == Some(session.id))
-            .map(|event| event.kind)
-            .filter(|kind| kind.name().starts_with("session."))
-            .collect();
-        match self.sessions.get(&session.id) {
-            None => assert_eq!(told, [EventType::SessionStarted]),
-            Some(before) if before.state == session.state => {
-                assert_eq!(told, [], "nothing happened: {session:#?}");
-            }
-            Some(before) => {
-                assert_eq!(told, [EventType::SessionEnded]);
-                assert_eq!(before.state, session::State::Open);
-                assert!(!session.is_open());
-            }
-        }
-    }
-
-    fn check_job(&self, job: &Job, events: &[&NewEvent]) {
-        let told = |kind| {
-            let of_kind = events.iter().filter(|event| event.kind == kind);
-            of_kind.filter(|event| event.subject.job == Some(job.id)).count()
-        };
-        let before = self.jobs.get(&job.id);
-        let newly =
-            |now: bool, then: fn(&Job) -> bool| usize::from(now && !before.is_some_and(then));
-        assert_eq!(
-            told(EventType::JobDone),
-            newly(job.done_at.is_some(), |job| job.done_at.is_some())
-        );
-        assert_eq!(
-            told(EventType::JobRemoved),
-            newly(job.removed_at.is_some(), |job| job.removed_at.is_some())
-        );
-        assert_eq!(
-            told(EventType::JobDisabled),
-            newly(job.suspension.is_some(), |job| job.suspension.is_some())
-        );
-        assert_eq!(told(EventType::JobAdded), usize::from(before.is_none()));
-        if let Some(before) = before {
-            assert!(job.last_slot >= before.last_slot, "a slot was taken back");
-        }
-    }
-}
-
-/// A run on one line: slot, attempt, state or outcome and reason, and why it exists if that is not
-/// its schedule.
-fn line(run: &Run) -> String {
-    let mut line = run.slot.map_or("-".to_owned(), clock);
-    if let Some(range) = run.range {
-        line += &format!("..{} x{}", clock(range.to), range.count);
-    }
-    if run.attempt > 1 {
-        line += &format!(" #{}", run.attempt);
-    }
-    line += &match run.state {
-        State::Waiting { until } => format!(" waiting for {}", clock(until)),
-        State::Ended { outcome, reason, .. } => format!(" {} {}", word(outcome), word(reason)),
-        state => format!(" {}", state.name()),
-    };
-    if run.cancel.is_some() && run.is_active() {
-        line += " stopping";
-    }
-    if run.cause != run::Cause::Schedule && run.retry_of.is_none() {
-        line += &format!(" {}", word(run.cause));
-    }
-    line
-}
-
-fn clock(at: Timestamp) -> String {
-    let days = at.duration_since(time("00:00")).as_hours() / 24;
-    let day = if days == 0 { String::new() } else { format!("+{days}d ") };
-    let text = at.strftime("%H:%M:%S").to_string();
-    day + text.strip_suffix(":00").unwrap_or(&text)
-}
-
-/// The stored name of a word.
-pub(crate) fn word(word: impl serde::Serialize) -> String {
-    serde_json::to_value(word).unwrap().as_str().unwrap().to_owned()
 }
