@@ -66,7 +66,7 @@ pub fn run(crash: &Crash) -> anyhow::Result<Verdict> {
     let program = gateway::build(Profile::Dev)?;
     gateway::clean_up_on_signals()?;
     let mut rounds = Rounds::new(&program, seed)?;
-    let verdict = rounds.play(crash.rounds);
+    let verdict = rounds.play(crash.rounds).with_context(|| rounds.gateway.log_tail());
     // Agents write into its folder until they are dead; then it can go.
     if rounds.gateway.pid().is_ok() {
         rounds.gateway.kill()?;

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::alert::Alert;
 use crate::duration::Duration;
 use crate::hook::{DeadReason, Delivery, Hook};
 use crate::id::{EventId, Ids, JobId, RunId, SessionId};
@@ -320,10 +321,16 @@ impl Teller<'_> {
         self.fact(EventType::NodeDraining, subject, data)
     }
 
-    /// An alert: `code` is a stable word, `message` is for people.
-    pub fn alert(&mut self, code: &str, message: &str, subject: Subject) -> NewEvent {
-        let data = json!({ "code": code, "message": message });
-        self.fact(EventType::AlertRaised, subject, data)
+    /// An alert that is raised or cleared: `code` is a stable word, `message` is for people.
+    pub fn alert(&mut self, kind: EventType, alert: &Alert) -> NewEvent {
+        let data = json!({
+            "code": alert.key.code,
+            "about": alert.key.about,
+            "message": alert.message,
+            "raised_at": alert.raised_at,
+            "cleared_at": alert.cleared_at,
+        });
+        self.fact(kind, alert.subject, data)
     }
 
     fn fact(&mut self, kind: EventType, subject: Subject, data: Value) -> NewEvent {

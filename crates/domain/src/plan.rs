@@ -15,6 +15,7 @@
 //! | what an answer makes of a delivery, and what becomes of a hook | [`deliveries`] |
 //! | what becomes of an ended session | [`sweep`] |
 //! | where archives go, and when they are over | [`archives`] |
+//! | what needs a look | [`alerts`] |
 //! | how long a stop may take, whose sessions it ends | [`drain`] |
 
 use jiff::Timestamp;
@@ -23,6 +24,7 @@ use crate::event::Teller;
 use crate::id::Ids;
 
 pub mod admission;
+pub mod alerts;
 pub mod archives;
 pub mod deliveries;
 pub mod drain;

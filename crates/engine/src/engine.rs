@@ -16,6 +16,7 @@ use sexton_store::nudge::Topic;
 use sexton_store::{Error as StoreError, Store};
 use tokio::sync::watch;
 
+use crate::alerts::Alerts;
 use crate::clock::Drift;
 use crate::dispatcher::Dispatcher;
 use crate::drain::Drain;
@@ -101,7 +102,7 @@ impl Engine {
         let drain = Drain {
             env: env.clone(),
             store: store.clone(),
-            node: record,
+            node: record.clone(),
             settings: settings.subscribe(),
             runners: runners.clone(),
             hooks: hooks.clone(),
@@ -153,7 +154,8 @@ impl Engine {
         };
         match prepared {
             Ok(()) => {
-                node.go_to_work(reconciler, &settings, bell, reconcile::catch_up(&earlier));
+                let catch_up = reconcile::catch_up(&earlier);
+                node.go_to_work(Work { reconciler, bell, catch_up, record }, &settings);
                 Ok(engine)
             }
             Err(error) => {
@@ -240,17 +242,22 @@ async fn join(
         let last_heartbeat = earlier.iter().map(|node| node.heartbeat_at).max();
         if let Some(jump) = reconcile::clock_at_boot(last_heartbeat, moment.now) {
             tracing::warn!(?jump, "the wall clock does not follow on from the last heartbeat");
-            decision.merge(jump.alert(node.epoch, &mut moment));
             decision.change(sweep::distrusted(&reaper::memory(store).await?, jump, moment.now));
-        }
-        if reconcile::catch_up(earlier) == CatchUp::Paused {
-            decision.merge(reconcile::boot_loop_alert(node.epoch, &mut moment));
         }
         decision.change(node.clone());
         if attempts.commit(decision.changes).await?.is_some() {
             return Ok(node);
         }
     }
+}
+
+/// What the loops begin with, besides a node's parts.
+struct Work {
+    reconciler: Reconciler,
+    bell: Arc<Bell>,
+    catch_up: CatchUp,
+    /// This epoch, as it began.
+    record: Node,
 }
 
 /// A node's parts while it starts, works and stops.
@@ -306,10 +313,8 @@ impl Parts {
     /// Starts the loops, unless the node was asked to stop meanwhile.
     fn go_to_work(
         &self,
-        reconciler: Reconciler,
+        Work { reconciler, bell, catch_up, record }: Work,
         settings: &watch::Sender<Arc<Settings>>,
-        bell: Arc<Bell>,
-        catch_up: CatchUp,
     ) {
         let scheduler = Scheduler {
             env: self.env.clone(),
@@ -343,6 +348,17 @@ impl Parts {
         self.spawn(Watch(self.runners.clone()), Some(self.store.subscribe(Topic::Cancels)));
         self.spawn(reconciler, None);
         self.hooks.go_to_work();
+        let began = self.env.clock.monotonic();
+        let alerts = Alerts {
+            env: self.env.clone(),
+            store: self.store.clone(),
+            node: record,
+            settings: settings.subscribe(),
+            catch_up,
+            began,
+            next: began,
+        };
+        self.spawn(alerts, Some(self.store.subscribe(Topic::Troubles)));
         let nudges = bell.nudges();
         let (env, store) = (self.env.clone(), self.store.clone());
         let reaper = Reaper::new(env, store, settings.subscribe(), self.phase.subscribe(), bell);

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use sexton_domain::alert::Alert;
 use sexton_domain::id::{DeliveryId, JobId, RunId, SessionId};
 use sexton_domain::job::Job;
 use sexton_domain::name::{AgentName, JobKey};
@@ -40,6 +41,9 @@ mod sweeps;
 
 pub use conversations::Turn;
 pub use ledger::Ledger;
+
+/// How many alerts a status shows.
+const ALERTS: u32 = 50;
 
 /// Where the engine stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,6 +138,8 @@ pub struct Status {
     pub upcoming: Vec<Job>,
     /// Runs in state running, the oldest first.
     pub running: Vec<Run>,
+    /// What needs a look, the newest first; at most [`ALERTS`].
+    pub alerts: Vec<Alert>,
     /// Running runs and open sessions without a live owner; must be none.
     pub ownerless: usize,
     /// What the reaper remembers: the last sweep, what is held, what is wrong with the archives.
@@ -293,7 +299,10 @@ impl Handle {
             }
             None => 0,
         };
+        let mut alerts = read.alerts(ALERTS).await?;
+        alerts.retain(Alert::is_active);
         Ok(Status {
+            alerts,
             reaper,
             overdue,
             phase: self.phase(),

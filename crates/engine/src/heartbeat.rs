@@ -49,9 +49,6 @@ impl Loop for Heartbeat {
         if let Some(jump) = self.drift.look(&*self.env.clock) {
             tracing::warn!(?jump, "the wall clock jumped");
             self.jumped = Some(jump);
-            let alert = jump.alert(self.owner.epoch, &mut self.env.moment());
-            // An alert that is not stored is in the log all the same.
-            drop(self.store.commit_unawaited(alert.changes));
         }
         if let Some(jump) = self.jumped {
             reaper::distrust(&self.store, &self.env, jump).await?;

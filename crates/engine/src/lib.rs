@@ -3,6 +3,7 @@
 //! Knows no HTTP and no particular database. [`engine::Engine`] brings a node to work,
 //! [`handle::Handle`] is all that the outside may ask of it, [`tasks`] lists every long-lived task.
 
+mod alerts;
 pub mod archive;
 pub mod clock;
 pub mod courier;

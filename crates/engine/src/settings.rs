@@ -8,6 +8,7 @@ use sexton_domain::duration::Duration;
 use sexton_domain::hook::Subscription;
 use sexton_domain::name::{AgentName, HookName};
 use sexton_domain::plan::admission::Limits;
+use sexton_domain::plan::alerts::STORE_ALARM_BYTES;
 use sexton_domain::plan::drain::Budget;
 use sexton_domain::reset::Rules;
 use sexton_domain::retention::Periods;
@@ -31,6 +32,8 @@ pub struct Settings {
     pub sweep_every: Duration,
     /// When sessions are over.
     pub reset: Rules,
+    /// How large the store may become before an alert says so.
+    pub store_alarm_bytes: u64,
     /// How long a stop waits.
     pub drain: Drain,
     /// The hooks.
@@ -94,6 +97,7 @@ impl Settings {
             retention: Periods::default(),
             sweep_every: Duration::from_secs(300),
             reset: Rules::default(),
+            store_alarm_bytes: STORE_ALARM_BYTES,
             drain: Drain::default(),
             hooks: BTreeMap::new(),
         }

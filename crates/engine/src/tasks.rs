@@ -20,6 +20,8 @@ pub enum TaskKind {
     Reconciler,
     /// Archives and deletes what is over.
     Reaper,
+    /// Raises and clears alerts.
+    Alerts,
     /// Renews the lease.
     Heartbeat,
     /// Takes one run from its claim to its end.
@@ -67,6 +69,7 @@ impl TaskKind {
             | Self::Runners
             | Self::Reconciler
             | Self::Reaper
+            | Self::Alerts
             | Self::Heartbeat
             | Self::Hooks
             | Self::Hook => OnFailure::LookAgain,
@@ -79,7 +82,7 @@ impl TaskKind {
     /// Until when it works while the node stops.
     pub const fn at_shutdown(self) -> AtShutdown {
         match self {
-            Self::Scheduler | Self::Dispatcher | Self::Reconciler | Self::Reaper => {
+            Self::Scheduler | Self::Dispatcher | Self::Reconciler | Self::Reaper | Self::Alerts => {
                 AtShutdown::EndsFirst
             }
             Self::Runners

@@ -3,6 +3,7 @@
 //! Names are those of `job add` in snake case and of the event payloads. Times are RFC 3339 in UTC,
 //! durations are texts such as `1h30m`, and fields that end in `_ms` are whole milliseconds.
 
+mod alert;
 mod archive;
 mod event;
 mod hook;
@@ -20,6 +21,7 @@ mod usage;
 
 pub(crate) use schema::word;
 
+pub use alert::Alert;
 pub use archive::{Archive, Checkup, Finding, Segment, Segments};
 pub use event::{Event, EventPage, Gap, Lagged};
 pub use hook::{Delivery, Hook, HookAnswer, HookSpec, HookTest};

@@ -103,6 +103,8 @@ pub enum Command {
     /// Look at hooks, try them out, switch them, and send dead letters again
     #[command(subcommand)]
     Hook(Hook),
+    /// Show what needs a look
+    Alerts(Alerts),
     /// Look at the lives of nodes
     #[command(subcommand)]
     Node(Node),
@@ -159,6 +161,17 @@ pub struct Drain {
     /// Return as soon as the daemon knows, not when it has stopped
     #[arg(long)]
     pub no_wait: bool,
+}
+
+/// `alerts`
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Alerts {
+    /// Also those that were cleared, for 30 days
+    #[arg(long)]
+    pub all: bool,
+    /// How many at most, 1 to 500
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=500))]
+    pub limit: u32,
 }
 
 /// `node …`

@@ -1,5 +1,6 @@
 //! The commands, one file for each word that follows `sexton`.
 
+pub mod alerts;
 pub mod archive;
 pub mod config;
 pub mod hook;

@@ -135,6 +135,7 @@ impl Config {
             sweep_every: retention.sweep_every,
             reset: reset.rules(),
             drain: Drain { runs: drain.runs, hooks: drain.hooks },
+            store_alarm_bytes: self.file.store.alarm.0,
             ..Settings::new(limits, lease.length, self.data_dir.clone())
         }
     }
@@ -144,7 +145,7 @@ impl Config {
         let (new, old) = (&self.file, &other.file);
         [
             ("server", new.server != old.server),
-            ("store", new.store != old.store),
+            ("store", new.store != file::Store { alarm: new.store.alarm, ..old.store.clone() }),
             ("lease", new.lease != old.lease),
         ]
         .into_iter()
@@ -155,7 +156,7 @@ impl Config {
     /// What is in force after a reload: what needs a restart stays as it was started.
     pub fn with_reloaded(&self, mut new: Self) -> Self {
         new.file.server = self.file.server.clone();
-        new.file.store = self.file.store.clone();
+        new.file.store = file::Store { alarm: new.file.store.alarm, ..self.file.store.clone() };
         new.file.lease = self.file.lease.clone();
         new.database.clone_from(&self.database);
         new

@@ -85,6 +85,7 @@ async fn talk(command: Command, mut client: Client, output: Output) -> Result<Ex
         Command::Stop(args) => command::stop::main(Ask::stop(args), client, output).await,
         Command::Restart(args) => command::stop::main(Ask::restart(args), client, output).await,
         Command::Drain(args) => command::stop::main(Ask::drain(args), client, output).await,
+        Command::Alerts(args) => command::alerts::main(args, client, output).await,
         Command::Node(command) => command::node::main(command, client, output).await,
         Command::Status => command::status::main(client, output).await,
         Command::Job(command) => command::job::main(command, client, output).await,

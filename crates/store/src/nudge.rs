@@ -21,9 +21,12 @@ pub enum Topic {
     Cancels,
     /// The event log.
     Events,
+    /// What needs a look: jobs, dead letters, what the reaper remembers.
+    Troubles,
 }
 
-const TOPICS: [Topic; 4] = [Topic::Jobs, Topic::Queue, Topic::Cancels, Topic::Events];
+const TOPICS: [Topic; 5] =
+    [Topic::Jobs, Topic::Queue, Topic::Cancels, Topic::Events, Topic::Troubles];
 
 /// Sends nudges and hands out receivers.
 #[derive(Debug)]
@@ -86,7 +89,11 @@ impl Topics {
         let Self { mut topics, mut hooks } = Self::default();
         for change in changes {
             match change {
-                Change::Put(Record::Job(_)) => topics[Topic::Jobs as usize] = true,
+                Change::Put(Record::Job(_)) => {
+                    topics[Topic::Jobs as usize] = true;
+                    topics[Topic::Troubles as usize] = true;
+                }
+                Change::Put(Record::Reaper(_)) => topics[Topic::Troubles as usize] = true,
                 Change::Put(Record::Run(run)) => {
                     let cancels =
                         run.cancel.is_some() && matches!(run.state, State::Running { .. });
@@ -96,6 +103,8 @@ impl Topics {
                 Change::Emit(_) => topics[Topic::Events as usize] = true,
                 Change::Put(Record::Delivery(delivery)) => {
                     let pending = matches!(delivery.state, DeliveryState::Pending { .. });
+                    topics[Topic::Troubles as usize] |=
+                        matches!(delivery.state, DeliveryState::Dead { .. }) || delivery.by_hand;
                     if pending && !hooks.contains(&delivery.hook) {
                         hooks.insert(delivery.hook.clone());
                     }

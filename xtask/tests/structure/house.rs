@@ -17,7 +17,8 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
 ];
 
 /// What developer commands may know.
-const DEVELOPERS: &[&str] = &["sexton-domain", "sexton-store", "sexton-store-sqlite", "sexton-sim"];
+const DEVELOPERS: &[&str] =
+    &["sexton-domain", "sexton-store", "sexton-store-sqlite", "sexton-engine", "sexton-sim"];
 
 /// The crates that the product consists of.
 const PRODUCT: &[&str] = &[

@@ -2,7 +2,7 @@
 
 use crate::change::{Decision, Effect};
 use crate::duration::Duration;
-use crate::event::{EventType, Subject};
+use crate::event::EventType;
 use crate::id::UsageId;
 use crate::job::{
     AUTO_DISABLE_AFTER, Counters, DEFAULT_TEMPORARY_RETRIES, Job, OnInterrupt, SuspendedBy,
@@ -367,6 +367,7 @@ fn count(job: &Job, end: End<'_>, moment: &mut Moment) -> Decision {
         Outcome::Ok | Outcome::Skipped => {
             counters.failing_streak = 0;
             counters.replaced_streak = 0;
+            counters.missed_streak = 0;
             job.backoff_until = None;
         }
         Outcome::Failed | Outcome::TimedOut => {
@@ -394,12 +395,6 @@ fn auto_disable(job: &mut Job, others: &[Run], moment: &mut Moment) -> Decision 
     let mut decision = halt(job, others, Reason::JobDisabled, moment);
     job.suspension = Some(Suspension { by: SuspendedBy::AutoDisable, since: moment.now });
     decision.change(moment.tell().job(EventType::JobDisabled, job));
-    let message = format!(
-        "job {} failed {} times in a row and was disabled; `sexton job enable {}` brings it back",
-        job.key, job.counters.failing_streak, job.key
-    );
-    let subject = Subject { job: Some(job.id), ..Subject::default() };
-    decision.change(moment.tell().alert("job_auto_disabled", &message, subject));
     decision
 }
 

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::change::Decision;
 use crate::duration::Duration;
-use crate::event::{EventType, Subject};
+use crate::event::EventType;
 use crate::node::{self, Epoch, Node, NodeEnd};
 use crate::plan::Moment;
 use crate::plan::admission::CatchUp;
@@ -117,18 +117,6 @@ pub fn catch_up(earlier: &[Node]) -> CatchUp {
     if loops { CatchUp::Paused } else { CatchUp::Paced }
 }
 
-/// The alert that tells that catching up is paused.
-pub fn boot_loop_alert(epoch: Epoch, moment: &mut Moment) -> Decision {
-    let message = format!(
-        "the gateway died {BOOT_LOOP} times within a minute of its start; passed slots are made up \
-         for after it has been up for {STABLE_AFTER}"
-    );
-    let subject = Subject { epoch: Some(epoch), ..Subject::default() };
-    let mut decision = Decision::default();
-    decision.change(moment.tell().alert("boot_loop", &message, subject));
-    decision
-}
-
 /// What is wrong with the wall clock at a start, judged by the newest heartbeat in the store.
 pub fn clock_at_boot(last_heartbeat: Option<Timestamp>, now: Timestamp) -> Option<ClockJump> {
     let last = last_heartbeat?;
@@ -154,21 +142,6 @@ pub enum ClockJump {
         /// By how much.
         by: Duration,
     },
-}
-
-impl ClockJump {
-    /// The alert that tells it.
-    pub fn alert(self, epoch: Epoch, moment: &mut Moment) -> Decision {
-        let (way, by) = match self {
-            Self::Back { by } => ("back", by),
-            Self::Ahead { by } => ("ahead", by),
-        };
-        let message = format!("the wall clock jumped {way} by {by}; check the machine's time");
-        let subject = Subject { epoch: Some(epoch), ..Subject::default() };
-        let mut decision = Decision::default();
-        decision.change(moment.tell().alert("clock_jump", &message, subject));
-        decision
-    }
 }
 
 #[cfg(test)]

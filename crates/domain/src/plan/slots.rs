@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use crate::agent::{self, Agent};
 use crate::change::Decision;
 use crate::duration::Duration;
-use crate::event::{EventType, NewEvent, Subject};
+use crate::event::EventType;
 use crate::job::{Job, Misfire, Overlap};
 use crate::key::SessionKey;
 use crate::plan::{Moment, ending, turns};
@@ -190,9 +190,6 @@ impl<'a> Books<'a> {
     /// Stops what the job is doing; the new run starts after its proven death.
     fn replace(&mut self, slot: Timestamp, cause: Cause, moment: &mut Moment) {
         if self.job.counters.replaced_streak >= MAX_REPLACED {
-            if self.snapshot.newest.and_then(Run::reason) != Some(Reason::ReplaceLimit) {
-                self.decision.change(replace_limit(&self.job, moment));
-            }
             return self.skip(slot, Reason::ReplaceLimit, moment);
         }
         for run in self.snapshot.active {
@@ -254,6 +251,9 @@ fn record(job: &mut Job, newest: Option<&Run>, passed: Passed, moment: &mut Mome
         Outcome::Coalesced => job.counters.coalesced += new,
         _ => job.counters.missed += new,
     }
+    if reason == Reason::Misfire && outcome == Outcome::Missed {
+        job.counters.missed_streak += new;
+    }
     let extends = |run: &&Run| {
         let end = run.range.map(|range| range.to).or(run.slot);
         run.outcome() == Some(outcome)
@@ -273,16 +273,6 @@ fn record(job: &mut Job, newest: Option<&Run>, passed: Passed, moment: &mut Mome
     decision.change(told);
     decision.change(run);
     decision
-}
-
-fn replace_limit(job: &Job, moment: &mut Moment) -> NewEvent {
-    let message = format!(
-        "job {} was replaced {MAX_REPLACED} times in a row before it could finish; its slots are \
-         skipped until it has",
-        job.key
-    );
-    let subject = Subject { job: Some(job.id), ..Subject::default() };
-    moment.tell().alert("replace_limit", &message, subject)
 }
 
 /// A run of the job with everything it works from, queued. Counts up the job's turn.

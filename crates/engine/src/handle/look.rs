@@ -1,5 +1,6 @@
 //! Looking: runs, sessions, transcripts, events and nodes by the handle.
 
+use sexton_domain::alert::Alert;
 use sexton_domain::entry::Entry;
 use sexton_domain::event::Event;
 use sexton_domain::id::{RunId, SessionId};
@@ -112,6 +113,15 @@ impl Handle {
     /// When the store fails.
     pub async fn generation(&self) -> Result<u32, Error> {
         Ok(self.0.store.read().meta().await?.generation)
+    }
+
+    /// Alerts that are active, then those that were cleared, each newest first.
+    ///
+    /// # Errors
+    ///
+    /// When the store fails.
+    pub async fn alerts(&self, limit: u32) -> Result<Vec<Alert>, Error> {
+        Ok(self.0.store.read().alerts(limit).await?)
     }
 
     /// The newest epochs of all nodes, newest first.

@@ -1,6 +1,7 @@
 //! Whole engines: a node on a real SQLite file with real processes.
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests, too")]
 
+mod alerts;
 mod conversations;
 mod drain;
 mod faults;

@@ -12,13 +12,16 @@ use sexton_domain::run::Outcome;
 use sexton_engine::drain::Progress;
 
 use super::schema::{Id, KindWord, OutcomeWord};
-use super::{Node, ReaperStatus, Run, RunState};
+use super::{Alert, Node, ReaperStatus, Run, RunState};
 
 /// Everything a status screen shows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Status {
     /// Where the engine stands.
     pub phase: Phase,
+    /// What needs a look, the newest first; at most 50.
+    #[serde(default)]
+    pub alerts: Vec<Alert>,
     /// How far a stop has come.
     #[serde(default)]
     pub drain: Option<Drain>,

@@ -14,7 +14,7 @@ use sexton_engine::page::Tally;
 use sexton_engine::{Stats, page};
 
 use crate::api::{
-    Code, Drain, Health, NextSlot, Node, Page, Phase, Problem, ReaperStatus, Run, RunCount,
+    Alert, Code, Drain, Health, NextSlot, Node, Page, Phase, Problem, ReaperStatus, Run, RunCount,
     RunState, SessionCount, Status, Stop, Stopping, StoreStatus,
 };
 use crate::body::Json;
@@ -42,6 +42,12 @@ pub(super) fn routes() -> Vec<Route> {
             .summary("The newest lives of all nodes, newest first; there is one page")
             .params(&[LIMIT])
             .answers::<Page<Node>>(200),
+        Route::get("/v1/alerts", alerts)
+            .summary(
+                "What needs a look, then what was cleared, each newest first; there is one page",
+            )
+            .params(&[LIMIT])
+            .answers::<Page<Alert>>(200),
         Route::post("/v1/stop", stop)
             .summary(
                 "Asks the node to stop: within its budget, at once, or as soon as nothing runs",
@@ -80,6 +86,7 @@ async fn status(State(handle): State<Handle>) -> Result<Reply<Status>> {
     let status = handle.status().await?;
     Ok(Reply(Status {
         phase: phase(status.phase),
+        alerts: status.alerts.iter().map(Alert::from).collect(),
         drain: handle.progress().map(Drain::from),
         node: status.node.as_ref().map(Node::from),
         now: handle.now(),
@@ -103,6 +110,11 @@ async fn status(State(handle): State<Handle>) -> Result<Reply<Status>> {
 async fn nodes(State(handle): State<Handle>, query: Query) -> Result<Reply<Page<Node>>> {
     let nodes = handle.nodes(query.limit()?).await?;
     Ok(Reply(Page { items: nodes.iter().map(Node::from).collect(), next: None }))
+}
+
+async fn alerts(State(handle): State<Handle>, query: Query) -> Result<Reply<Page<Alert>>> {
+    let alerts = handle.alerts(query.limit()?).await?;
+    Ok(Reply(Page { items: alerts.iter().map(Alert::from).collect(), next: None }))
 }
 
 async fn stop(

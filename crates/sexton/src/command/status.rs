@@ -7,9 +7,6 @@ use crate::client::{Ask, Client};
 use crate::failure::{Exit, Failure};
 use crate::output::{Output, bytes, count, relative, rough, word};
 
-/// Free space below which a status says so.
-const LOW_DISK_BYTES: u64 = 1 << 30;
-
 /// Runs `status`.
 pub async fn main(client: &mut Client, output: Output) -> Result<Exit, Failure> {
     let answer = client.ask(Ask::get("/v1/status")).await?;
@@ -58,9 +55,9 @@ fn screen(status: &Status, output: Output) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What needs a look, as far as a status can tell.
+/// What needs a look: the alerts, and what only this moment tells.
 fn alerts(status: &Status) -> Vec<String> {
-    let mut alerts = Vec::new();
+    let mut alerts: Vec<String> = status.alerts.iter().map(|alert| alert.message.clone()).collect();
     if status.ownerless > 0 {
         let what = count(status.ownerless as u64, "running run or open session");
         let cure = match status.phase {
@@ -69,26 +66,10 @@ fn alerts(status: &Status) -> Vec<String> {
         };
         alerts.push(format!("{what} without a live owner: {cure}"));
     }
-    if status.reaper.overdue > 0 {
-        let what = count(status.reaper.overdue, "ended session");
-        alerts
-            .push(format!("{what} overdue for no reason: `sexton sweep --explain` looks at them"));
-    }
-    if let Some(until) = status.reaper.held_until {
-        let until = relative(until, status.now);
-        alerts.push(format!("the wall clock jumped; nothing is deleted until {until}"));
-    }
-    for fault in &status.reaper.faults {
-        let segment = fault.segment.as_ref().map(|name| format!(" {name}")).unwrap_or_default();
-        alerts.push(format!("archives{segment}: {}", fault.message));
-    }
     let overdue =
         status.running.iter().filter(|run| run.deadline.is_some_and(|at| at < status.now));
     for run in overdue {
         alerts.push(format!("run {} is past its deadline", run.id));
-    }
-    if let Some(free) = status.store.free_bytes.filter(|free| *free < LOW_DISK_BYTES) {
-        alerts.push(format!("only {} free on the disk of the store", bytes(free)));
     }
     alerts
 }

@@ -12,6 +12,7 @@ use sexton_domain::event::EventType;
 use sexton_domain::hook::Subscription;
 use sexton_domain::key::SessionKind;
 use sexton_domain::name::{AgentName, JobKey};
+use sexton_domain::plan::alerts::STORE_ALARM_BYTES;
 use sexton_domain::reset;
 use sexton_domain::retention::{Periods, Policies};
 use sexton_domain::retry::Backoff;
@@ -47,11 +48,14 @@ pub struct Store {
     pub url: String,
     /// What an acknowledged write survives.
     pub durability: Durability,
+    /// A larger store raises an alert.
+    pub alarm: Bytes,
 }
 
 impl Default for Store {
     fn default() -> Self {
-        Self { url: "sqlite:sexton.db".to_owned(), durability: Durability::Full }
+        let alarm = Bytes(STORE_ALARM_BYTES);
+        Self { url: "sqlite:sexton.db".to_owned(), durability: Durability::Full, alarm }
     }
 }
 

@@ -410,7 +410,7 @@ fn a_job_is_disabled_after_ten_slots_in_a_row_that_failed() {
     assert_eq!(failures, 10);
     let suspension = world.jobs[&job].suspension.unwrap();
     assert_eq!(suspension, Suspension { by: SuspendedBy::AutoDisable, since: world.now });
-    assert_eq!((world.told(EventType::JobDisabled), world.told(EventType::AlertRaised)), (1, 1));
+    assert_eq!(world.told(EventType::JobDisabled), 1);
 }
 
 /// A failing streak counts slots, not attempts (decision 5).

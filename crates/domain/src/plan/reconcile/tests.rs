@@ -160,22 +160,3 @@ fn a_wall_clock_that_went_back_or_a_week_ahead_is_not_believed() {
         assert_eq!(clock_at_boot(heartbeat, now), jump, "{heartbeat:?} {now}");
     }
 }
-
-#[test]
-fn what_is_wrong_at_a_start_is_told_as_an_alert_of_its_epoch() {
-    let epoch = node(1).epoch;
-    let mut moment = moment("10:00");
-    let back = ClockJump::Back { by: Duration::from_secs(90) };
-    let ahead = ClockJump::Ahead { by: Duration::from_secs(90) };
-    let cases = [
-        (boot_loop_alert(epoch, &mut moment), "boot_loop", "3 times"),
-        (back.alert(epoch, &mut moment), "clock_jump", "back by 1m30s"),
-        (ahead.alert(epoch, &mut moment), "clock_jump", "ahead by 1m30s"),
-    ];
-    for (decision, code, words) in cases {
-        let [Change::Emit(event)] = &decision.changes[..] else { panic!("{decision:?}") };
-        assert_eq!((event.kind, event.subject.epoch), (EventType::AlertRaised, Some(epoch)));
-        assert_eq!(event.data["code"], code);
-        assert!(event.data["message"].as_str().unwrap().contains(words), "{}", event.data);
-    }
-}

@@ -254,7 +254,7 @@ fn after_three_replacements_slots_are_skipped_until_the_run_has_ended() {
     for now in ["10:05", "10:06", "10:07"] {
         world.at(now).account(job);
     }
-    assert_eq!(world.told(EventType::AlertRaised), 1);
+    assert_eq!(world.jobs[&job].counters.replaced_streak, MAX_REPLACED);
     world.end(run, failed());
     world.jobs.get_mut(&job).unwrap().backoff_until = None;
     world.at("10:08").account(job);

@@ -1,0 +1,153 @@
+//! The alerts' loop raises an alert if and only if its condition holds and no active alert says so, and
+//! clears an active one if and only if its condition holds no more.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use sexton_domain::alert::Alert;
+use sexton_domain::change::{Change, Decision, Guard, Record, RecordId};
+use sexton_domain::event::EventType;
+use sexton_domain::name::HookName;
+use sexton_domain::node::Node;
+use sexton_domain::plan::admission::CatchUp;
+use sexton_domain::plan::alerts::{self, Conditions, Snapshot, Space};
+use sexton_domain::plan::reconcile::STABLE_AFTER;
+use sexton_store::page::{Standing, Tally};
+use sexton_store::{Error, Store};
+use tokio::sync::watch;
+
+use crate::env::Env;
+use crate::reaper;
+use crate::settings::Settings;
+use crate::tasks::TaskKind;
+use crate::ticker::{Loop, MAX_PAUSE, Pass};
+
+/// Jobs that are looked at; more that are troubled are no news.
+const JOBS: u32 = 500;
+/// Active alerts that are looked at: more than conditions can be.
+const ACTIVE: u32 = 10_000;
+/// The shortest time between two looks, however often something changes.
+const PACE: Duration = Duration::from_secs(1);
+
+/// The loop.
+pub(crate) struct Alerts {
+    pub(crate) env: Env,
+    pub(crate) store: Store,
+    /// This epoch, as it began.
+    pub(crate) node: Node,
+    pub(crate) settings: watch::Receiver<Arc<Settings>>,
+    /// Whether this start was one of many.
+    pub(crate) catch_up: CatchUp,
+    /// When it began, on the monotonic clock.
+    pub(crate) began: Duration,
+    /// When it may look again, on the monotonic clock.
+    pub(crate) next: Duration,
+}
+
+#[async_trait]
+impl Loop for Alerts {
+    fn kind(&self) -> TaskKind {
+        TaskKind::Alerts
+    }
+
+    async fn run_once(&mut self, _: Timestamp) -> Result<Pass, Error> {
+        let now = self.env.clock.monotonic();
+        self.env.clock.sleep(self.next.saturating_sub(now)).await;
+        self.next = self.env.clock.monotonic() + PACE;
+        let mut attempts = self.store.attempts("raise and clear alerts");
+        loop {
+            let tally = self.store.read().tally().await?;
+            let conditions = self.conditions(&tally).await?;
+            let stored = self.stored(&conditions, &tally).await?;
+            let mut decision = alerts::follow(&conditions, &stored, &mut self.env.moment());
+            if decision.is_empty() {
+                return Ok(Pass::after(0, MAX_PAUSE));
+            }
+            let alive = Change::Require(Guard::Alive(self.node.epoch));
+            decision.changes.insert(0, alive);
+            if attempts.commit(decision.changes.clone()).await?.is_some() {
+                log(&decision);
+                return Ok(Pass::after(decision.changes.len() - 1, MAX_PAUSE));
+            }
+        }
+    }
+}
+
+impl Alerts {
+    /// What holds now.
+    async fn conditions(&self, tally: &Tally) -> Result<Conditions, Error> {
+        let settings = Arc::clone(&self.settings.borrow());
+        let now = self.env.clock.now();
+        let jobs = match tally.troubled {
+            0 => Vec::new(),
+            _ => self.store.read().troubled_jobs(JOBS).await?,
+        };
+        let memory = reaper::memory(&self.store).await?;
+        let held = memory.deletion_held_until;
+        let overdue = match alerts::has_swept(now, self.node.started_at, held, settings.sweep_every)
+        {
+            true => reaper::overdue(&self.store, &settings, &memory, now).await?,
+            false => 0,
+        };
+        let stable = self.env.clock.monotonic() >= self.began + STABLE_AFTER.to_std();
+        let stats = self.store.read().stats();
+        let snapshot = Snapshot {
+            epoch: self.node.epoch,
+            jobs: &jobs,
+            dead: &dead(tally, &settings),
+            overdue,
+            deletion_held_until: held,
+            catch_up: if stable { CatchUp::Paced } else { self.catch_up },
+            space: Space {
+                store_bytes: stats.store_bytes.saturating_add(stats.wal_bytes),
+                log_bytes: stats.wal_bytes,
+                free_bytes: stats.free_bytes,
+                alarm_bytes: settings.store_alarm_bytes,
+            },
+            faults: &memory.faults,
+        };
+        Ok(alerts::conditions(snapshot, now))
+    }
+
+    /// The alerts that are active, and what is known of those that are not and would be raised.
+    async fn stored(&self, conditions: &Conditions, tally: &Tally) -> Result<Vec<Alert>, Error> {
+        let mut stored = match tally.alerts {
+            0 => Vec::new(),
+            _ => self.store.read().alerts(ACTIVE).await?,
+        };
+        stored.retain(Alert::is_active);
+        let known: BTreeSet<_> = stored.iter().map(|alert| alert.key.clone()).collect();
+        for key in conditions.keys().filter(|key| !known.contains(key)) {
+            if let Some(Record::Alert(alert)) =
+                self.store.read().get(RecordId::Alert(key.clone())).await?
+            {
+                stored.push(alert);
+            }
+        }
+        Ok(stored)
+    }
+}
+
+/// Dead letters of the hooks that there are.
+fn dead(tally: &Tally, settings: &Settings) -> BTreeMap<HookName, u64> {
+    let dead = tally.deliveries.iter().filter(|((hook, standing), _)| {
+        *standing == Standing::Dead && settings.hooks.contains_key(hook)
+    });
+    dead.map(|((hook, _), count)| (hook.clone(), *count)).collect()
+}
+
+/// One line each.
+fn log(decision: &Decision) {
+    for change in &decision.changes {
+        let Change::Emit(event) = change else { continue };
+        let text = |name: &str| event.data[name].as_str().unwrap_or_default().to_owned();
+        let (code, about, message) = (text("code"), text("about"), text("message"));
+        match event.kind {
+            EventType::AlertRaised => tracing::warn!(code, about, "alert: {message}"),
+            _ => tracing::info!(code, about, "alert cleared: {message}"),
+        }
+    }
+}
