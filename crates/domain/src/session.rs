@@ -193,6 +193,10 @@ pub struct Session {
     pub owner: Owner,
     /// The session on the same key whose conversation it continues.
     pub previous: Option<SessionId>,
+    /// The session that was opened on the key after this one had ended for a reason that lets a
+    /// conversation go on: it goes on from there or nowhere, also when that one is gone.
+    #[serde(default)]
+    pub next: Option<SessionId>,
     /// When it was opened.
     pub opened_at: Timestamp,
     /// Why.

@@ -7,9 +7,9 @@
 //! | an open session that is to end: by a command, by the turn, by `[reset]` | it ends, and a fresh one is opened |
 //! | the newest ended for `shutdown`, `restart` or `interrupted` | one that continues it |
 //! | the same, but deleted, silent for too long, or the turn asks for a fresh one | a fresh one |
-//! | the newest ended for another reason, or there is none | a fresh one |
+//! | the newest ended for another reason, or another one followed it and is gone, or there is none | a fresh one |
 
-use crate::change::{Change, Decision, Guard, RecordId, Version};
+use crate::change::{Decision, Version};
 use crate::event::EventType;
 use crate::id::SessionId;
 use crate::key::SessionKind;
@@ -55,32 +55,33 @@ pub(super) fn session_for(
         decision.change(moment.tell().session(EventType::SessionStarted, &session));
         return Ok((session, decision));
     }
-    let continued = match behind.open {
+    let mut last = None;
+    match behind.open {
         Some(open) if open.owner != owner => return Err(Elsewhere(open.id)),
         Some(open) => match over(open, run, rules, moment) {
             None => {
                 let session = Session { active_at: Some(moment.now), ..open.clone() };
                 return Ok((session, decision));
             }
-            Some(reason) => {
-                decision.merge(ending::end_session(open, reason, moment));
-                None
-            }
+            Some(reason) => decision.merge(ending::end_session(open, reason, moment)),
         },
-        None => behind.newest_ended.filter(|newest| {
-            let wanted = newest.end_reason().is_some_and(EndReason::is_continued);
-            wanted && newest.discard.is_none() && over(newest, run, rules, moment).is_none()
-        }),
-    };
-    if let Some(before) = continued {
-        // The reaper may not take it meanwhile.
-        let unchanged = Guard::Unchanged(RecordId::Session(before.id), before.version);
-        decision.change(Change::Require(unchanged));
+        None => last = behind.newest_ended.filter(|newest| may_go_on(newest)),
     }
+    let continued = last
+        .filter(|newest| newest.discard.is_none() && over(newest, run, rules, moment).is_none());
     let reason = if continued.is_some() { OpenReason::Continued } else { OpenReason::New };
     let session = opened(snapshot, reason, continued, moment);
+    if let Some(last) = last {
+        // This also fails if the reaper takes it meanwhile.
+        decision.change(Session { next: Some(session.id), ..last.clone() });
+    }
     decision.change(moment.tell().session(EventType::SessionStarted, &session));
     Ok((session, decision))
+}
+
+/// Whether the conversation of a session that has ended was cut off, and has not gone on yet.
+fn may_go_on(session: &Session) -> bool {
+    session.end_reason().is_some_and(EndReason::is_continued) && session.next.is_none()
 }
 
 /// Why a turn does not go on with this session's conversation.
@@ -116,6 +117,7 @@ fn opened(
         run: isolated.then_some(run.id),
         owner,
         previous: previous.map(|session| session.id),
+        next: None,
         opened_at: moment.now,
         open_reason,
         state: State::Open,

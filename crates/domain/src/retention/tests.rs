@@ -17,6 +17,7 @@ fn session(reason: EndReason) -> Session {
         run: None,
         owner: owner(),
         previous: None,
+        next: None,
         opened_at: time("09:00"),
         open_reason: OpenReason::Run,
         state: State::Ended { at: time("10:00"), reason },

@@ -26,6 +26,7 @@ fn idle(owner: Owner) -> impl Iterator<Item = Session> {
         run: None,
         owner,
         previous: None,
+        next: None,
         opened_at,
         open_reason: OpenReason::New,
         state: State::Open,

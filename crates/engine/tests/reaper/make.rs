@@ -40,6 +40,7 @@ pub fn ended(kind: SessionKind, at: Timestamp) -> Session {
         run: None,
         owner: Owner { node: crate::make::id(opened_at), epoch: Epoch::new(1, 1) },
         previous: None,
+        next: None,
         opened_at,
         open_reason: OpenReason::Run,
         state: session::State::Ended { at, reason: EndReason::Completed },

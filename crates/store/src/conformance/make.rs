@@ -196,6 +196,7 @@ impl Make {
             run: None,
             owner: self.owner(1),
             previous: None,
+            next: None,
             opened_at: self.now(),
             open_reason: OpenReason::New,
             state: session::State::Open,

@@ -41,6 +41,7 @@ pub fn session(number: u64) -> anyhow::Result<Session> {
         run: Some(run),
         owner: Owner { node: Ids::new(Timestamp::UNIX_EPOCH, 1).mint(), epoch: epoch() },
         previous: None,
+        next: None,
         opened_at: at,
         open_reason: OpenReason::Run,
         state: State::Open,

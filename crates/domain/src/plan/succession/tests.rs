@@ -1,7 +1,7 @@
 //! In which session a turn works, for everything that may lie behind its key.
 
 use super::*;
-use crate::change::Effect;
+use crate::change::{Change, Effect, Record};
 use crate::id::RunId;
 use crate::job::{Overlap, Spec, Target};
 use crate::plan::admission::NotClaimed;
@@ -81,16 +81,40 @@ fn a_conversation_goes_on_after_a_stop_and_a_crash_and_begins_anew_after_everyth
 
 /// P6: between the look of the claim and its commit the reaper may take the predecessor.
 #[test]
-fn a_claim_that_continues_a_session_requires_that_it_is_still_there() {
+fn a_claim_that_continues_a_session_requires_that_it_is_still_there_and_names_its_successor_in_it()
+{
     let (mut world, first) = talked();
     let decision = ending::end_session(&first, EndReason::Restart, &mut world.moment());
     world.commit(decision);
     let run = world.send("main", "go on").unwrap();
     let mut moment = world.moment();
     let claim = world.claimed(run, &mut moment).unwrap();
-    let stored = world.sessions[&first.id].version;
-    let guard = Guard::Unchanged(RecordId::Session(first.id), stored);
-    assert!(claim.changes.contains(&Change::Require(guard)));
+    let put = claim.changes.iter().find_map(|change| match change {
+        Change::Put(Record::Session(session)) if session.id == first.id => Some(session),
+        _ => None,
+    });
+    let put = put.expect("the predecessor is stored with its successor");
+    assert_eq!(put.version, world.sessions[&first.id].version);
+    let next = put.next;
+    world.commit(claim);
+    assert_eq!(next, Some(world.open_on(&shared("main")).unwrap().id));
+}
+
+/// The session in which the conversation went on, or after which it was over, was deleted: what comes then
+/// does not go back to the part before it.
+#[test]
+fn a_conversation_goes_on_once() {
+    for (clock, goes_on) in [("10:59", true), ("11:00", false)] {
+        let (mut world, first) = talked();
+        world.rules.main = Rule { idle: Some(span("1h")), daily: None };
+        world.crash();
+        let second = turn(world.at(clock));
+        assert_eq!(second.previous, goes_on.then_some(first.id));
+        world.sessions.remove(&second.id);
+        world.rules = Rules::default();
+        let third = turn(&mut world);
+        assert_eq!((third.open_reason, third.previous), (OpenReason::New, None), "{clock}");
+    }
 }
 
 #[test]

@@ -22,6 +22,7 @@ fn session(kind: SessionKind, reason: EndReason) -> Session {
         run: None,
         owner: owner(),
         previous: None,
+        next: None,
         opened_at: time("09:00"),
         open_reason: OpenReason::New,
         state: State::Ended { at: time("10:00"), reason },
