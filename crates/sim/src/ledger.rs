@@ -3,7 +3,7 @@
 //! It outlives the gateway, and nothing is taken out of it: what the reaper deletes stays in it as it last
 //! was, marked as gone.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use futures_util::FutureExt;
 use jiff::Timestamp;
@@ -39,8 +39,8 @@ pub(crate) struct Ledger {
     pub(crate) touched: Touched,
     /// What the events since the last look are about.
     news: Touched,
-    /// What was deleted by a batch that the witness saw.
-    gone: HashSet<RecordId>,
+    /// What was deleted by a batch that the witness saw, and when.
+    gone: HashMap<RecordId, Timestamp>,
     /// What is not stored any more although no batch has deleted it.
     pub(crate) vanished: Vec<RecordId>,
     /// What was acknowledged at least once.
@@ -183,7 +183,7 @@ impl Ledger {
 
     /// Whether a record was deleted.
     pub(crate) fn is_gone(&self, id: &RecordId) -> bool {
-        self.gone.contains(id)
+        self.gone.contains_key(id)
     }
 
     /// A record is about to be deleted, or was just written: it is read as it is.
@@ -199,14 +199,22 @@ impl Ledger {
         Some(record)
     }
 
+    /// The ended sessions of a job that were deleted since then.
+    pub(crate) fn gone_since(&self, job: JobId, since: Timestamp) -> Vec<Session> {
+        let sessions = self.sessions.values().filter(|it| it.job == Some(job));
+        let gone =
+            |it: &&Session| self.gone.get(&RecordId::Session(it.id)).is_some_and(|at| *at >= since);
+        sessions.filter(gone).cloned().collect()
+    }
+
     /// A record may have been deleted: whether it was.
-    pub(crate) fn has_gone(&mut self, store: &dyn Driver, id: &RecordId) -> bool {
+    pub(crate) fn has_gone(&mut self, store: &dyn Driver, id: &RecordId, now: Timestamp) -> bool {
         let gone = match id {
             RecordId::Event(event) => inline(store.event(*event)).is_none(),
             id => inline(store.get(id.clone())).is_none(),
         };
         if gone {
-            self.gone.insert(id.clone());
+            self.gone.insert(id.clone(), now);
         }
         gone
     }
@@ -288,7 +296,7 @@ impl Ledger {
         let runs = runs.iter().map(|id| RecordId::Run(*id));
         let sessions = sessions.iter().map(|id| RecordId::Session(*id));
         let touched: Vec<RecordId> = jobs.chain(runs).chain(sessions).collect();
-        for id in touched.into_iter().filter(|id| !self.gone.contains(id)).collect::<Vec<_>>() {
+        for id in touched.into_iter().filter(|id| !self.is_gone(id)).collect::<Vec<_>>() {
             if self.learn(store, &id).is_none() && self.knows(&id) {
                 self.vanished.push(id);
             }

@@ -121,7 +121,7 @@ impl Witness {
             self.ledger().learn(&*self.0.auditor, &id);
         }
         for (id, allowed) in departures {
-            if self.ledger().has_gone(&*self.0.auditor, &id) {
+            if self.ledger().has_gone(&*self.0.auditor, &id, self.0.time.wall()) {
                 self.judge(allowed);
                 self.is_archived(&id);
             }

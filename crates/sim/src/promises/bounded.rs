@@ -21,6 +21,8 @@ use crate::diary::{Broken, Promise};
 use crate::ledger::{Ledger, inline};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
+/// The longest that a reaper goes by one look at what it judges.
+const SLICE: Duration = Duration::from_secs(60);
 const MONTH: Duration = Duration::from_secs(30 * 24 * 3600);
 /// So many runs of a job may stay.
 const RUNS_PER_JOB: usize = 10_000;
@@ -182,12 +184,16 @@ fn session_stays(session: &Session, from: Departure<'_>, periods: &Periods) -> O
         Some(Record::Job(job)) => Some(*job),
         _ => None,
     });
-    let others = match &job {
+    let mut others = match &job {
         Some(job) if has_bounds(&job.spec.retention) => sessions_of(store, job.id, Some(false)),
         _ => Vec::new(),
     };
-    let due = due(session, job.as_ref(), &others, &periods.sessions);
-    match due {
+    let due_now = due(session, job.as_ref(), &others, &periods.sessions);
+    // A slice of a sweep may have counted what another part of it took.
+    others.extend(job.iter().flat_map(|job| ledger.gone_since(job.id, SLICE.before(now))));
+    let crowded = due(session, job.as_ref(), &others, &periods.sessions) == Due::Now;
+    match due_now {
+        _ if crowded => None,
         Due::Now => None,
         Due::At(at) if at <= now => None,
         due => Some(format!("at {now}, although it is due {due:?}; it ended at {ended_at}")),
