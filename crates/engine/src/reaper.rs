@@ -170,14 +170,16 @@ impl Sweep<'_> {
         let memory = self.remember(|memory, _| sweep::policies_changed(memory, &kinds)).await?;
         self.report.held_until =
             memory.deletion_held_until.filter(|until| self.env.clock.now() < *until);
-        self.check_segments().await?;
+        // A step that fails does not keep those behind it from their work.
+        let mut done = self.check_segments().await;
         if self.report.held_until.is_none() {
-            self.due_sessions().await?;
-            self.capped_sessions().await?;
-            self.collect_segments().await?;
-            self.expire_records().await?;
-            self.reindex(memory).await?;
+            done = done.and(self.due_sessions().await);
+            done = done.and(self.capped_sessions().await);
+            done = done.and(self.collect_segments().await);
+            done = done.and(self.expire_records().await);
+            done = done.and(self.reindex(memory).await);
         }
+        done?;
         let took = self.env.clock.monotonic().saturating_sub(began);
         self.report.summary.took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         let Report { summary, faults, .. } = &self.report;
