@@ -323,6 +323,44 @@ pub struct Run {
 }
 
 impl Run {
+    /// A first attempt that is queued now, for nobody's slot, without anything to work from yet.
+    pub fn queued(
+        id: RunId,
+        agent: AgentName,
+        session_key: SessionKey,
+        cause: Cause,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            id,
+            job: None,
+            job_key: None,
+            agent,
+            session_key,
+            slot: None,
+            range: None,
+            attempt: 1,
+            failures: 0,
+            interruptions: 0,
+            retry_of: None,
+            turn: 0,
+            alone: false,
+            cause,
+            state: State::Queued,
+            input: None,
+            session: None,
+            shim: None,
+            cancel: None,
+            queued_at: now,
+            started_at: None,
+            error: None,
+            output: None,
+            stderr: None,
+            usage: None,
+            version: Version::NEW,
+        }
+    }
+
     /// Whether it is still to be ended.
     pub fn is_active(&self) -> bool {
         !matches!(self.state, State::Ended { .. })

@@ -10,6 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use sexton_domain::change::{Record, RecordId};
+use sexton_domain::plan::admission::Headroom;
 use sexton_domain::plan::reconcile::ClockJump;
 use sexton_domain::plan::sweep;
 use sexton_domain::retention::{Periods, Rule};
@@ -140,7 +141,7 @@ impl Reaper {
             phase: &self.phase,
             drift: &mut self.drift,
             report: Report::begun(now),
-            shut: false,
+            shut: self.store.headroom() == Headroom::Released,
             batch: SMALLEST_BATCH,
         };
         sweep.run().await?;

@@ -268,6 +268,9 @@ impl Runner {
                 watch.heard(now);
             }
             watch.check(now, execution);
+            if watch.stopped.is_some() {
+                transcript.finish();
+            }
             if watch.gather_until.is_some_and(|until| until <= now) {
                 transcript.queue();
                 watch.gather_until = None;

@@ -1,5 +1,8 @@
 //! The transcript of a running session: entries are queued without waiting for the disk, in order,
 //! and none is lost when the store fails for a while.
+//!
+//! While the disk is full, entries wait in memory until there is room or the run is stopped: what room
+//! there is, is for ends. An agent that says more than [`MAX_BYTES`] in that time waits too.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -9,6 +12,7 @@ use sexton_domain::change::{Append, Change};
 use sexton_domain::entry::{Entry, Role};
 use sexton_domain::id::SessionId;
 use sexton_domain::node::Owner;
+use sexton_domain::plan::admission::Headroom;
 use sexton_domain::session::Session;
 use sexton_store::{Error, Store, Ticket};
 
@@ -20,6 +24,8 @@ pub(crate) const GATHER: Duration = Duration::from_millis(20);
 const BATCH_BYTES: usize = 128 * 1024;
 /// Batches that may be on their way to the disk; the agent's output waits when there are more.
 const MAX_QUEUED: usize = 8;
+/// So many bytes may be kept back; the agent's output waits when there are more.
+const MAX_BYTES: usize = MAX_QUEUED * BATCH_BYTES;
 /// The pause before entries are queued again after the store failed.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -51,12 +57,16 @@ pub(crate) struct Transcript {
     gathered: Vec<Entry>,
     gathered_bytes: usize,
     queued: VecDeque<Batch>,
+    /// The bytes of the last batch, if it is kept back.
+    held_bytes: usize,
+    /// What is queued belongs to the end of the run.
+    ends: bool,
 }
 
 #[derive(Debug)]
 struct Batch {
     entries: Vec<Entry>,
-    /// None when the store refused it and it has to be queued again.
+    /// None when the store refused it, or has no room for it, and it has to be queued again.
     ticket: Option<Ticket>,
 }
 
@@ -71,6 +81,8 @@ impl Transcript {
             gathered: Vec::new(),
             gathered_bytes: 0,
             queued: VecDeque::new(),
+            held_bytes: 0,
+            ends: false,
         }
     }
 
@@ -93,14 +105,30 @@ impl Transcript {
             return;
         }
         let entries = std::mem::take(&mut self.gathered);
-        self.gathered_bytes = 0;
-        let ticket = self.store.commit_unawaited(vec![self.append(entries.clone())]);
-        self.queued.push_back(Batch { entries, ticket: Some(ticket) });
+        let bytes = std::mem::take(&mut self.gathered_bytes);
+        if let Some(held) = self.queued.back_mut().filter(|last| last.ticket.is_none()) {
+            held.entries.extend(entries);
+            self.held_bytes += bytes;
+            return;
+        }
+        let change = || self.append(entries.clone());
+        let ticket = self.has_room().then(|| self.store.commit_unawaited(vec![change()]));
+        self.held_bytes = if ticket.is_none() { bytes } else { 0 };
+        self.queued.push_back(Batch { entries, ticket });
+    }
+
+    /// The run is about to end: from now on entries may use the room for ends.
+    pub(crate) fn finish(&mut self) {
+        self.ends = true;
+    }
+
+    fn has_room(&self) -> bool {
+        self.ends || self.store.headroom() == Headroom::Kept
     }
 
     /// Whether so much is on its way that no more should be read.
     pub(crate) fn is_full(&self) -> bool {
-        self.queued.len() >= MAX_QUEUED
+        self.queued.len() >= MAX_QUEUED || self.held_bytes >= MAX_BYTES
     }
 
     /// Whether something is on its way.
@@ -122,8 +150,9 @@ impl Transcript {
         self.queue_again().await
     }
 
-    /// Waits until everything that was queued is on disk.
+    /// Waits until everything that was queued is on disk. For the end of a run.
     pub(crate) async fn settle_all(&mut self) -> Result<(), NotOurs> {
+        self.finish();
         while self.is_waiting() {
             self.settle().await?;
         }
@@ -168,13 +197,18 @@ impl Transcript {
         let missing = |entry: &Entry| entry.seq > session.entry_count;
         if !self.queued.iter().any(|batch| batch.entries.iter().any(missing)) {
             self.queued.clear();
+            self.held_bytes = 0;
             return Ok(());
         }
         self.env.clock.sleep(RETRY).await;
+        if !self.has_room() {
+            return Ok(());
+        }
         let entries: Vec<Entry> =
             self.queued.drain(..).flat_map(|batch| batch.entries).filter(missing).collect();
         let ticket = self.store.commit_unawaited(vec![self.append(entries.clone())]);
         self.queued.push_back(Batch { entries, ticket: Some(ticket) });
+        self.held_bytes = 0;
         Ok(())
     }
 }

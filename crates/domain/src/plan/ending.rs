@@ -316,26 +316,19 @@ fn retry_run(run: &Run, state: State, moment: &mut Moment) -> Run {
         None => run.session_key.clone(),
     };
     Run {
-        id,
-        session_key,
+        job: run.job,
+        job_key: run.job_key.clone(),
+        slot: run.slot,
+        range: run.range,
         attempt: run.attempt + 1,
         failures: run.failures + u32::from(!interrupted),
         interruptions: run.interruptions + u32::from(crashed),
         retry_of: Some(run.id),
         turn: run.turn + 1,
-        cause: Cause::Retry,
+        alone: run.alone,
         state,
-        session: None,
-        shim: None,
-        cancel: None,
-        queued_at: moment.now,
-        started_at: None,
-        error: None,
-        output: None,
-        stderr: None,
-        usage: None,
-        version: crate::change::Version::NEW,
-        ..run.clone()
+        input: run.input.clone(),
+        ..Run::queued(id, run.agent.clone(), session_key, Cause::Retry, moment.now)
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a message to a session key becomes: a turn, queued behind those before it.
 
 use crate::agent::{self, Agent};
-use crate::change::{Decision, Version};
+use crate::change::Decision;
 use crate::event::EventType;
 use crate::id::RunId;
 use crate::job::MAX_PROMPT_BYTES;
@@ -9,7 +9,7 @@ use crate::key::{SessionKey, SessionKind};
 use crate::name::AgentName;
 use crate::plan::Moment;
 use crate::plan::turns::{self, QueueFull};
-use crate::run::{Cause, Input, Run, State};
+use crate::run::{Cause, Input, Run};
 use crate::session::Session;
 
 /// A message as it was sent.
@@ -121,40 +121,19 @@ pub struct Sent {
 
 fn turn(snapshot: Snapshot<'_>, moment: &mut Moment) -> Run {
     let Snapshot { message, agent, settings, on_key, turn } = snapshot;
+    let (id, key) = (moment.ids.mint(), message.key.clone());
+    let input = Input {
+        prompt: message.text.clone(),
+        settings: settings.cloned(),
+        job_revision: None,
+        timeout: settings.map_or(agent::DEFAULT_TIMEOUT, |agent| agent.timeout),
+        idle_timeout: settings.and_then(|agent| agent.idle_timeout),
+        fresh: message.place == Place::Fresh,
+    };
     Run {
-        id: moment.ids.mint(),
-        job: None,
-        job_key: None,
-        agent: agent.clone(),
-        session_key: message.key.clone(),
-        slot: None,
-        range: None,
-        attempt: 1,
-        failures: 0,
-        interruptions: 0,
-        retry_of: None,
         turn: turn.max(turns::behind(on_key)),
-        alone: false,
-        cause: Cause::Message,
-        state: State::Queued,
-        input: Some(Input {
-            prompt: message.text.clone(),
-            settings: settings.cloned(),
-            job_revision: None,
-            timeout: settings.map_or(agent::DEFAULT_TIMEOUT, |agent| agent.timeout),
-            idle_timeout: settings.and_then(|agent| agent.idle_timeout),
-            fresh: message.place == Place::Fresh,
-        }),
-        session: None,
-        shim: None,
-        cancel: None,
-        queued_at: moment.now,
-        started_at: None,
-        error: None,
-        output: None,
-        stderr: None,
-        usage: None,
-        version: Version::NEW,
+        input: Some(input),
+        ..Run::queued(id, agent.clone(), key, Cause::Message, moment.now)
     }
 }
 

@@ -305,35 +305,15 @@ fn input(job: &Job, settings: Option<&Agent>) -> Input {
 }
 
 fn blank_run(job: &Job, slot: Option<Timestamp>, cause: Cause, moment: &mut Moment) -> Run {
-    let id = moment.ids.mint();
+    let (id, agent) = (moment.ids.mint(), job.spec.agent.clone());
+    let own = || SessionKey::for_run(&agent, &job.key, id);
+    let session_key = job.spec.shared_key().unwrap_or_else(own);
     Run {
-        id,
         job: Some(job.id),
         job_key: Some(job.key.clone()),
-        agent: job.spec.agent.clone(),
-        session_key: (job.spec.shared_key())
-            .unwrap_or_else(|| SessionKey::for_run(&job.spec.agent, &job.key, id)),
         slot,
-        range: None,
-        attempt: 1,
-        failures: 0,
-        interruptions: 0,
-        retry_of: None,
-        turn: 0,
         alone: cause == Cause::CatchUp || job.spec.overlap != Overlap::Allow,
-        cause,
-        state: State::Queued,
-        input: None,
-        session: None,
-        shim: None,
-        cancel: None,
-        queued_at: moment.now,
-        started_at: None,
-        error: None,
-        output: None,
-        stderr: None,
-        usage: None,
-        version: crate::change::Version::NEW,
+        ..Run::queued(id, agent, session_key, cause, moment.now)
     }
 }
 

@@ -6,9 +6,11 @@ mod commands;
 mod config;
 mod conversations;
 mod daemon;
-mod receiver;
 #[cfg(target_os = "linux")]
-mod slow_disk;
+mod disk;
+#[cfg(target_os = "linux")]
+mod full_disk;
+mod receiver;
 mod stopping;
 mod support;
 mod sweeps;

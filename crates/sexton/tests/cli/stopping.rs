@@ -9,7 +9,7 @@ use sexton_domain::event::{Event, EventType};
 use sexton_domain::id::Ids;
 use sexton_store_sqlite::{Access, Options, SqliteDriver};
 
-use crate::slow_disk::SlowDisk;
+use crate::disk::SlowDisk;
 use crate::support::{CONFIG, Daemon, Place, until};
 
 /// Agents that wait for a file, that ignore TERM, and one that hangs.

@@ -54,7 +54,6 @@ pub(crate) fn p2_succession(ledger: &Ledger, session: &Session, rules: &Rules) -
         let at = told_at(ledger, it.id, EventType::SessionStarted)?;
         (at < began).then_some((at, it))
     });
-    let gone = |session: &Session| ledger.is_gone(&RecordId::Session(session.id));
     let newest = earlier.max_by_key(|(at, _)| *at).map(|(_, it)| it);
     if let Some(newest) = newest
         && !told_at(ledger, newest.id, EventType::SessionEnded).is_some_and(|at| at < began)
@@ -62,8 +61,7 @@ pub(crate) fn p2_succession(ledger: &Ledger, session: &Session, rules: &Rules) -
         return no(format!("it began before {} had ended", newest.id));
     }
     match (session.previous, newest) {
-        // One that was deleted meanwhile is no longer known.
-        (Some(previous), Some(newest)) if previous != newest.id && !gone(newest) => {
+        (Some(previous), Some(newest)) if previous != newest.id => {
             no(format!("it continues {previous}, the newest before it was {}", newest.id))
         }
         (Some(previous), None) => no(format!("it continues {previous}, which is unknown")),

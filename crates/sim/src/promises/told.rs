@@ -143,7 +143,7 @@ pub(crate) fn p3_letter(ledger: &Ledger, received: &mut Received, arrival: Arriv
     if said["late"] != late {
         return no(format!("it says late {}; told by {teller}, it is {event:?}", said["late"]));
     }
-    let gap = is_gap(ledger, event, hook, row);
+    let gap = is_gap(ledger, event, arrival);
     if gap.is_some_and(|gap| said["gap"] != gap) {
         let lane = row.session.into_iter().flat_map(|it| ledger.deliveries_about(it));
         let lane: Vec<_> = lane.filter(|it| it.hook == row.hook).collect();
@@ -164,16 +164,21 @@ fn is_late(store: &dyn Driver, ledger: &Ledger, event: &Event, teller: Epoch) ->
 
 /// Whether the start of a session that ended was never delivered to this hook; none where that is not
 /// known, because the hook came and went meanwhile.
-fn is_gap(ledger: &Ledger, event: &Event, hook: &Subscriber, row: &Delivery) -> Option<bool> {
+fn is_gap(ledger: &Ledger, event: &Event, arrival: Arrival<'_>) -> Option<bool> {
+    let Arrival { hook, store, .. } = arrival;
     if event.fact.kind != EventType::SessionEnded || !hook.hears_of_starts() {
         return Some(false);
     }
     let start = ledger
         .deliveries_about(event.fact.subject.session?)
-        .find(|it| it.hook == row.hook && it.event_type == Some(EventType::SessionStarted))?;
+        .find(|it| it.hook == hook.name && it.event_type == Some(EventType::SessionStarted))?;
+    let known = inline(store.hooks()).into_iter().find(|it| it.name == hook.name);
+    let is_another = known.and_then(|it| it.since).is_some_and(|since| since > start.created_at);
     match start.state {
         // Sent again by hand: its record has forgotten whether it ever arrived.
         _ if start.by_hand => None,
+        // It was removed and added again meanwhile.
+        _ if is_another => None,
         _ if ledger.delivered.contains(&start.id) => Some(false),
         // Its record went before the session ended: nobody can know.
         _ if ledger.is_gone(&RecordId::Delivery(start.id)) => None,

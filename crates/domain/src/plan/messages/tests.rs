@@ -9,6 +9,7 @@ use crate::plan::admission::{Admission, CatchUp, Conditions, Headroom, Limits};
 use crate::plan::fixtures::{World, cron, every, message, ok, shared, span, spec};
 use crate::plan::jobs;
 use crate::plan::turns::{MAX_QUEUED, ahead, is_next};
+use crate::run::State;
 
 fn prompt(run: &Run) -> &str {
     &run.input.as_ref().unwrap().prompt

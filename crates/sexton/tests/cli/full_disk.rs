@@ -1,0 +1,69 @@
+//! A disk that fills up while agents work.
+
+use crate::disk::SmallDisk;
+use crate::support::{CONFIG, Place, until};
+
+/// What one run may write is four times the reserve.
+const TALKER: &str = r#"
+[agents.talk]
+executor = "process"
+command = ["sh", "-c", "while cat block; do :; done"]
+output_limit = "256MiB"
+grace = "1s"
+"#;
+
+/// P2, P7, P10: on a full disk nothing new begins, an agent that goes on talking does not use up the room
+/// for ends, what is stopped ends, and once there is room everything goes on without a restart.
+#[test]
+fn on_a_full_disk_everything_can_still_end_and_nothing_begins_until_there_is_room() {
+    let place = Place::new(&format!("{CONFIG}{TALKER}"));
+    let block = format!("{}\n", "x".repeat(1000)).repeat(64);
+    std::fs::write(place.dir.path().join("block"), block).unwrap();
+    let disk = SmallDisk::new(&place);
+    let daemon = place.ready(place.spawn(&[], &disk.environment()));
+    for (job, agent) in [("talks", "talk"), ("echoes", "echo")] {
+        place.ok(&[
+            "job",
+            "add",
+            job,
+            "--agent",
+            agent,
+            "--cron",
+            "0 0 1 1 *",
+            "--prompt",
+            "hello",
+        ]);
+    }
+    let talks = place.json(&["job", "run", "talks"])["id"].as_str().unwrap().to_owned();
+    until("its first words", || {
+        (place.json(&["run", "show", &talks])["state"] == "running").then_some(())
+    });
+
+    disk.fill_up_to(8 << 20);
+    place.logged("the disk is full", 0);
+    let refused = place.run(&["job", "run", "echoes"]);
+    assert!(refused.err.contains("the disk is full"), "{refused:?}");
+    // It could have written all of it several times by now.
+    let mut least = u64::MAX;
+    for _ in 0..20 {
+        least = least.min(disk.free_bytes());
+        place.ok(&["status"]);
+    }
+    assert!(least > 48 << 20, "{least} bytes are left for ends");
+
+    place.ok(&["run", "cancel", &talks]);
+    let ended = until("the end of the run on the full disk", || {
+        let run = place.json(&["run", "show", &talks]);
+        (run["state"] == "ended").then_some(run)
+    });
+    assert_eq!(ended["outcome"], "cancelled", "{ended}");
+    assert!(place.log().matches("the store keeps its reserve").count() <= 1, "{}", place.log());
+
+    disk.empty();
+    let echoed = until("room for new work", || {
+        let asked = place.run(&["job", "run", "echoes", "--wait"]);
+        (asked.code == 0).then_some(asked)
+    });
+    assert!(echoed.out.contains("hello"), "{echoed:?}");
+    assert!(daemon.stop().success());
+}
