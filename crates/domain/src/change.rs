@@ -91,6 +91,8 @@ pub enum Guard {
     KeyIdle(SessionKey),
     /// No open session names this one as the one before it.
     NotContinued(SessionId),
+    /// No delivery about this session is pending.
+    Told(SessionId),
     /// Fewer runs than this are queued on this session key.
     QueueRoom(SessionKey, usize),
 }

@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use sexton_domain::hook::{Delivery, Subscription};
-use sexton_domain::id::DeliveryId;
+use sexton_domain::hook::Subscription;
 use sexton_domain::name::HookName;
 use sexton_domain::node::Epoch;
 use sexton_domain::plan::deliveries;
@@ -247,32 +246,21 @@ async fn abandoned(store: &Store, settings: &Settings) -> Result<BTreeSet<HookNa
     Ok(names.filter(|name| !settings.hooks.contains_key(name)).collect())
 }
 
-/// Again until nothing is left: what was committed just before it left the config may come in between.
+/// A page at a time, and again until nothing is left: what was committed just before it left the config may
+/// come in between.
 async fn remove(store: &Store, env: &Env, name: &HookName) -> Result<(), Error> {
     let mut attempts = store.attempts("remove a hook");
+    let filter =
+        DeliveryFilter { hook: Some(name.clone()), state: Some(Standing::Pending), session: None };
     loop {
-        let hook = store.hook(name.clone()).await?;
-        let pending = pending(store, name).await?;
-        let decision = deliveries::remove(name, hook.as_ref(), &pending, &mut env.moment());
+        let pending = store.read().deliveries(filter.clone(), PageRequest::first(MAX_PAGE)).await?;
+        let is_last = pending.next.is_none();
+        let hook = if is_last { store.hook(name.clone()).await? } else { None };
+        let decision = deliveries::remove(name, hook.as_ref(), &pending.items, &mut env.moment());
         if decision.is_empty() {
             return Ok(());
         }
         attempts.commit(decision.changes).await?;
-    }
-}
-
-async fn pending(store: &Store, name: &HookName) -> Result<Vec<Delivery>, Error> {
-    let filter =
-        DeliveryFilter { hook: Some(name.clone()), state: Some(Standing::Pending), session: None };
-    let (mut all, mut after): (Vec<Delivery>, Option<DeliveryId>) = (Vec::new(), None);
-    loop {
-        let request = PageRequest { after, limit: MAX_PAGE };
-        let page = store.read().deliveries(filter.clone(), request).await?;
-        all.extend(page.items);
-        after = page.next;
-        if after.is_none() {
-            return Ok(all);
-        }
     }
 }
 

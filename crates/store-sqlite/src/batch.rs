@@ -6,6 +6,7 @@ use sexton_store::{Committed, Conflict, limits};
 
 use crate::codec;
 use crate::fail::Fail;
+use crate::read::{deliveries, sessions};
 use crate::record;
 
 const ALIVE: &str = "SELECT 1 FROM node WHERE epoch = ? AND ended = 0";
@@ -15,9 +16,6 @@ const BUSY: &str =
     "SELECT 1 FROM run INDEXED BY run_running_key WHERE session_key = ? AND state = 'running'";
 const QUEUED: &str = "SELECT count(*) FROM run INDEXED BY run_active_key \
      WHERE session_key = ? AND state = 'queued' AND state <> 'ended'";
-
-const CONTINUED: &str = "SELECT 1 FROM session INDEXED BY session_continued \
-     WHERE previous = ? AND open = 1 AND previous IS NOT NULL LIMIT 1";
 
 /// Applies every change or stops at the first that cannot be applied; the caller undoes the rest.
 pub(crate) fn apply(db: &Connection, batch: &mut [Change]) -> Result<Committed, Fail> {
@@ -52,7 +50,8 @@ fn require(db: &Connection, guard: &Guard) -> Result<(), Fail> {
                 db.prepare_cached(QUEUED)?.query_row([key.as_str()], |row| row.get(0))?;
             usize::try_from(queued).is_ok_and(|queued| queued < *limit)
         }
-        Guard::NotContinued(session) => !exists(CONTINUED, &codec::id(session.uuid()))?,
+        Guard::NotContinued(session) => !exists(sessions::CONTINUED, &codec::id(session.uuid()))?,
+        Guard::Told(session) => !exists(deliveries::UNDELIVERED, &codec::id(session.uuid()))?,
     };
     if holds { Ok(()) } else { Err(Conflict::Guard(guard.clone()).into()) }
 }

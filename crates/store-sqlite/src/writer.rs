@@ -1,9 +1,12 @@
 //! The writer: applies groups of batches in one transaction each, so that one wait for the disk
 //! acknowledges them all.
 //!
-//! Each batch has a savepoint: a conflict undoes that batch and no other. Some errors (a full disk, an
-//! I/O error, no memory) make SQLite roll the whole transaction back. Then the batch that ran into it
-//! fails, and the others are applied again, each in a transaction of its own.
+//! Each batch of a group has a savepoint: a conflict undoes that batch and no other. Some errors (a full
+//! disk, an I/O error, no memory) make SQLite roll the whole transaction back. Then the batch that ran into
+//! it fails, and the others are applied again, each in a transaction of its own.
+//!
+//! Inside a savepoint SQLite keeps a copy of every page that is changed, and every statement that sets off
+//! a trigger walks all of them: the square of a batch's size. A large batch is a group of its own, without.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -26,6 +29,8 @@ use crate::reserve::Reserve;
 /// The answer to one batch.
 pub(crate) type Answer = Result<Committed, CommitError>;
 
+/// With so many changes a batch shares its transaction with no other.
+const LARGE: usize = 500;
 /// A checkpoint is due when the log has grown by this many pages (SQLite's own default).
 const CHECKPOINT_PAGES: u32 = 1000;
 /// With this many pages readers have kept the log from starting over: the writer waits for them, but
@@ -97,6 +102,12 @@ impl Writer {
 
     /// Applies batches in their order, each for itself all or nothing, and answers in that order.
     pub(crate) fn apply(&mut self, batches: &mut [Vec<Change>]) -> Vec<Answer> {
+        let small = |batch: &Vec<Change>| batch.len() < LARGE;
+        let groups = batches.chunk_by_mut(|one, next| small(one) && small(next));
+        groups.flat_map(|group| self.apply_group(group)).collect()
+    }
+
+    fn apply_group(&mut self, batches: &mut [Vec<Change>]) -> Vec<Answer> {
         match self.transaction(batches) {
             Ok(answers) => answers,
             Err(RolledBack { at, error }) if batches.len() > 1 => {
@@ -137,14 +148,16 @@ impl Writer {
             return Ok(batches.iter().map(|_| Err(error.clone().into())).collect());
         }
         let mut answers = Vec::with_capacity(batches.len());
+        let is_alone = batches.len() == 1;
         for (at, batch) in batches.iter_mut().enumerate() {
-            let answer = self.savepoint(batch);
+            let answer = if is_alone { self.whole(batch) } else { self.savepoint(batch) };
             if self.full.get() && self.has_reserve() && !self.db.is_autocommit() {
                 let _ = self.execute("ROLLBACK");
             }
             if self.db.is_autocommit() {
                 let error = match answer {
                     Err(CommitError::Failed(error)) => error,
+                    Err(_) if is_alone => return Ok(vec![answer]),
                     _ => unavailable("the transaction was rolled back".to_owned()),
                 };
                 return Err(RolledBack { at, error });
@@ -165,14 +178,18 @@ impl Writer {
         if self.db.is_autocommit() { Ok(()) } else { self.execute("ROLLBACK") }
     }
 
+    /// Applies a batch that is all of its transaction.
+    fn whole(&mut self, batch: &mut [Change]) -> Answer {
+        self.strike()?;
+        let applied = batch::apply(&self.db, batch);
+        if applied.is_err() && !self.db.is_autocommit() {
+            let _ = self.execute("ROLLBACK");
+        }
+        self.answer(applied)
+    }
+
     fn savepoint(&mut self, batch: &mut [Change]) -> Answer {
-        if self.tools.faults.strike(Point::Apply) {
-            self.roll_back_as_sqlite_does();
-        }
-        if self.db.is_autocommit() {
-            // A savepoint would now be a transaction of its own, and its release a commit.
-            return Err(unavailable("the transaction was rolled back".to_owned()).into());
-        }
+        self.strike()?;
         let applied = self
             .execute("SAVEPOINT batch")
             .map_err(Fail::from)
@@ -187,6 +204,22 @@ impl Writer {
                 return Err(failed("undo a batch", &error).into());
             }
         }
+        self.answer(applied)
+    }
+
+    /// Rolls back where a fault is to strike.
+    fn strike(&mut self) -> Result<(), CommitError> {
+        if self.tools.faults.strike(Point::Apply) {
+            self.roll_back_as_sqlite_does();
+        }
+        match self.db.is_autocommit() {
+            // A savepoint would now be a transaction of its own, and its release a commit.
+            true => Err(unavailable("the transaction was rolled back".to_owned()).into()),
+            false => Ok(()),
+        }
+    }
+
+    fn answer(&self, applied: Result<Committed, Fail>) -> Answer {
         applied.map_err(|fail| match fail {
             Fail::Conflict(conflict) => CommitError::Conflict(conflict),
             Fail::Store(error) => error.into(),

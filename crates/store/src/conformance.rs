@@ -113,7 +113,8 @@ macro_rules! conformance {
                 a_guard_for_a_job_without_running_runs_notices_one,
                 a_guard_for_an_idle_key_notices_a_running_run,
                 a_guard_for_room_in_a_queue_counts_the_queued_runs_of_its_key,
-                a_guard_for_a_session_that_nobody_continues_notices_a_successor;
+                a_guard_for_a_session_that_nobody_continues_notices_a_successor,
+                a_guard_for_a_session_that_is_told_notices_what_is_to_be_told;
             jobs: a_job_key_is_unique_among_jobs_that_are_not_removed,
                 due_jobs_come_longest_due_first_and_only_active_ones,
                 the_next_due_time_is_the_earliest_of_active_jobs,

@@ -120,7 +120,8 @@ pub fn add(name: &HookName, moment: &Moment) -> Decision {
     decision
 }
 
-/// Forgets a hook that the config no longer has, and gives up what it was still to be told, at once.
+/// Gives up what a hook was still to be told that the config no longer has, and forgets the hook where it
+/// is given: with the last of that.
 pub fn remove(
     name: &HookName,
     hook: Option<&Hook>,

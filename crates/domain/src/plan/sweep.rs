@@ -139,6 +139,7 @@ pub fn reap(gone: &[Gone<'_>], segment: Option<Segment>, moment: &mut Moment) ->
     let mut decision = Decision::default();
     for Gone { session, rule, archive } in gone {
         decision.change(Change::Require(Guard::NotContinued(session.id)));
+        decision.change(Change::Require(Guard::Told(session.id)));
         if let Some(archive) = archive {
             decision.change((*archive).clone());
             if archive.deleted_at.is_none() {

@@ -321,7 +321,7 @@ impl Packed<'_> {
 fn touched(conflict: &Conflict) -> Option<SessionId> {
     match conflict {
         Conflict::Version(RecordId::Session(id) | RecordId::Archive(id))
-        | Conflict::Guard(Guard::NotContinued(id)) => Some(*id),
+        | Conflict::Guard(Guard::NotContinued(id) | Guard::Told(id)) => Some(*id),
         _ => None,
     }
 }

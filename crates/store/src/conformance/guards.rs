@@ -2,11 +2,12 @@
 
 use sexton_domain::alert::AlertCode;
 use sexton_domain::change::{Change, Guard, RecordId, Version};
+use sexton_domain::hook::{Delivery, DeliveryState};
 use sexton_domain::run::{Outcome, State};
 use sexton_domain::session::EndReason;
 
 use super::World;
-use super::make::{append, ended_run, ended_session, epoch};
+use super::make::{append, at, ended_run, ended_session, epoch};
 use super::world::id_of;
 use crate::driver::Conflict;
 
@@ -153,4 +154,23 @@ pub async fn a_guard_for_a_session_that_nobody_continues_notices_a_successor(wor
     successor.version = Version(2);
     world.put(ended_session(successor, EndReason::Idle)).await;
     assert!(holds(&world, alone).await, "ended ones do not count");
+}
+
+/// P6: a session of which somebody is to be told stays, also when that is asked for in the meantime.
+pub async fn a_guard_for_a_session_that_is_told_notices_what_is_to_be_told(world: World) {
+    let session = ended_session(world.make.session("agent:main:main"), EndReason::Idle);
+    let other = ended_session(world.make.session("agent:main:other"), EndReason::Idle);
+    world.store(vec![session.clone().into(), other.clone().into()]).await;
+    let told = Guard::Told(session.id);
+    let fact = world.make.event();
+    let to = |id| Delivery { session: Some(id), ..world.make.delivery(fact.id, "hook") };
+    world.store(vec![fact.clone().into(), to(other.id).into()]).await;
+    assert!(holds(&world, told.clone()).await, "others do not count");
+    let mut delivery = to(session.id);
+    world.put(delivery.clone()).await;
+    assert!(!holds(&world, told.clone()).await);
+    delivery.version = Version(1);
+    delivery.state = DeliveryState::Delivered { at: at(9) };
+    world.put(delivery).await;
+    assert!(holds(&world, told).await, "what has arrived does not count");
 }

@@ -37,7 +37,7 @@ use crate::sample;
 /// For how long is written without a sweep.
 const QUIET: Duration = Duration::from_secs(10);
 /// Samples that are in the way of nobody else's.
-const FIRST: u64 = 20_000_000;
+const FIRST: u64 = 2_000_000;
 /// Entries of a transcript.
 const ENTRIES: u64 = 10;
 

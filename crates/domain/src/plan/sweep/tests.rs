@@ -176,10 +176,11 @@ fn a_session_that_goes_leaves_an_archive_and_two_events() {
     };
     let gone = Gone { session: &run, rule: Rule::Age, archive: Some(&archive) };
     let decision = reap(&[gone], None, &mut moment("11:00"));
-    let [guard, put, archived, reaped, delete] = &decision.changes[..] else {
+    let [alone, told, put, archived, reaped, delete] = &decision.changes[..] else {
         panic!("{decision:#?}")
     };
-    assert_eq!(*guard, Change::Require(Guard::NotContinued(run.id)));
+    assert_eq!(*alone, Change::Require(Guard::NotContinued(run.id)));
+    assert_eq!(*told, Change::Require(Guard::Told(run.id)));
     assert_eq!(*put, archive.clone().into());
     assert_eq!(*delete, Change::Delete(RecordId::Session(run.id), run.version));
     let (Change::Emit(archived), Change::Emit(reaped)) = (archived, reaped) else {
@@ -191,7 +192,7 @@ fn a_session_that_goes_leaves_an_archive_and_two_events() {
     let erased = archive.erased(time("11:00"));
     let gone = Gone { archive: Some(&erased), rule: Rule::Discarded, ..gone };
     let decision = reap(&[gone], None, &mut moment("11:00"));
-    assert_eq!(decision.changes.len(), 4, "what is erased was not archived: {decision:#?}");
+    assert_eq!(decision.changes.len(), 5, "what is erased was not archived: {decision:#?}");
 }
 
 /// A policy edit is an edit of the kinds that it changes.
