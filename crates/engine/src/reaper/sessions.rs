@@ -12,6 +12,7 @@ use sexton_store::Error;
 use sexton_store::page::{PageRequest, SessionFilter};
 
 use super::{SLICE, Sweep};
+use crate::unreadable::readable;
 
 /// A sweep that has indexed for this long leaves the rest to the next one, so that what becomes due
 /// meanwhile does not wait.
@@ -101,7 +102,7 @@ impl Sweep<'_> {
         }
         let mut attempts = self.store.attempts("index the sessions of a job");
         loop {
-            let found = self.store.job(job.id).await?;
+            let found = readable(self.store.job(job.id).await, "a job cannot be read again")?;
             let indexed = found.and_then(|found| sweep::job_reindexed(&found, &job.spec.retention));
             let Some(indexed) = indexed else { return Ok(()) };
             if attempts.commit(vec![indexed.into()]).await?.is_some() {

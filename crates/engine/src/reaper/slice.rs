@@ -17,7 +17,7 @@ use sexton_domain::sweep::Fault;
 use sexton_store::{CommitError, Conflict, Error};
 
 use super::{Docket, SLICE_TIME, Sweep};
-use crate::archive::{Failed, Writer, causes, erase, length, strangers};
+use crate::archive::{Failed, Transcript, Writer, causes, erase, length, strangers, unread};
 
 /// A session that goes.
 struct Going<'a> {
@@ -163,15 +163,23 @@ impl Sweep<'_> {
         shelf: Option<&mut Shelf>,
     ) -> Result<Packed<'a>, Failed> {
         let session = going.session;
-        let known = self.store.archive(session.id).await.map_err(Failed::Store)?;
+        let known = self.store.archive(session.id).await.map_err(unread)?;
+        let damaged = self.damaged(going, known.as_ref()).await?;
         let (archive, fresh) = match (going.discard, known) {
             // It was restored once: it is still where it was.
-            (Discard::Archive, Some(known)) if known.is_there() => (None, false),
+            (Discard::Archive, Some(known)) if known.is_there() && !damaged => (None, false),
             (Discard::Archive, known) => {
                 let shut = || Failed::Files(std::io::Error::other("archives cannot be written"));
                 let shelf = shelf.ok_or_else(shut)?;
                 let now = self.env.clock.now();
                 let written = shelf.writer.add(session, self.store, now).await?;
+                // What is left of the other one would be where nobody knows of it.
+                if let Some(known) = known.as_ref().filter(|_| damaged)
+                    && let Err(error) = erase(&*self.env.archives, known).await
+                {
+                    tracing::error!(session = %session.id, segment = known.segment, %error,
+                        "what is left of a damaged archive cannot be erased");
+                }
                 let version = known.map_or_else(Default::default, |known| known.version);
                 let delete_after = shelf.delete_after;
                 (Some(Archive { delete_after, version, ..written }), true)
@@ -185,6 +193,24 @@ impl Sweep<'_> {
             (Discard::Purge, None) => (None, false),
         };
         Ok(Packed { going, archive, fresh })
+    }
+
+    /// Whether a session that was restored once, and goes again, has lost its archive meanwhile.
+    async fn damaged(&self, going: &Going<'_>, known: Option<&Archive>) -> Result<bool, Failed> {
+        let Some(known) = known.filter(|known| known.is_there()) else { return Ok(false) };
+        if going.discard != Discard::Archive {
+            return Ok(false);
+        }
+        let Err(damage) = Transcript::check(&self.env.archives, known).await else {
+            return Ok(false);
+        };
+        let (session, damage) = (going.session, causes(&damage));
+        if session.entry_count < known.entries {
+            let why = format!("it was half restored, and its archive is damaged: {damage}");
+            return Err(Failed::Transcript(why));
+        }
+        tracing::warn!(session = %session.id, damage, "a damaged archive is written anew");
+        Ok(true)
     }
 
     /// Deletes sessions whose archives are on disk.

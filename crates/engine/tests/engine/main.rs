@@ -10,4 +10,5 @@ mod hooks;
 mod mailbox;
 mod runs;
 mod support;
+mod unreadable;
 mod usage;
