@@ -8,6 +8,7 @@ mod faults;
 mod hook_commands;
 mod hooks;
 mod mailbox;
+mod retention;
 mod runs;
 mod support;
 mod unreadable;
