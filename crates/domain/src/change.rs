@@ -91,7 +91,7 @@ pub enum Guard {
     KeyIdle(SessionKey),
     /// No open session names this one as the one before it.
     NotContinued(SessionId),
-    /// No delivery about this session is pending.
+    /// No delivery of this session's start or end is pending.
     Told(SessionId),
     /// Fewer runs than this are queued on this session key.
     QueueRoom(SessionKey, usize),

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::alert::Alert;
 use crate::duration::Duration;
 use crate::hook::{DeadReason, Delivery, Hook};
-use crate::id::{EventId, Ids, JobId, RunId, SessionId};
+use crate::id::{DeliveryId, EventId, Ids, JobId, RunId, SessionId};
 use crate::job::Job;
 use crate::name::HookName;
 use crate::node::{EndReason, Epoch, Node};
@@ -304,6 +304,13 @@ impl Teller<'_> {
     /// All pending deliveries of a hook that was removed, given up together.
     pub fn dead_letters(&mut self, hook: &HookName, count: usize) -> NewEvent {
         let data = json!({ "hook": hook, "why": DeadReason::HookRemoved, "count": count });
+        self.fact(EventType::HookDeadLettered, Subject::default(), data)
+    }
+
+    /// A pending delivery that is given up because neither it nor its event can be read.
+    pub fn lost_letter(&mut self, hook: &HookName, delivery: DeliveryId) -> NewEvent {
+        let data =
+            json!({ "hook": hook, "why": "unreadable", "delivery_id": delivery, "count": 1 });
         self.fact(EventType::HookDeadLettered, Subject::default(), data)
     }
 

@@ -160,6 +160,8 @@ pub enum HoldReason {
     ArchiveFailed,
     /// The clock is not to be trusted.
     ClockJump,
+    /// Its job's record cannot be read.
+    JobUnreadable,
 }
 
 /// What a deletion by hand leaves of a session.

@@ -15,7 +15,7 @@ use sexton_domain::node::Node;
 use sexton_domain::plan::admission::CatchUp;
 use sexton_domain::plan::alerts::{self, Conditions, Snapshot, Space};
 use sexton_domain::plan::reconcile::STABLE_AFTER;
-use sexton_store::page::{Standing, Tally};
+use sexton_store::page::{Standing, Suspects, Tally, Unreadable};
 use sexton_store::{Error, Store};
 use tokio::sync::watch;
 
@@ -24,6 +24,7 @@ use crate::reaper;
 use crate::settings::Settings;
 use crate::tasks::TaskKind;
 use crate::ticker::{Loop, MAX_PAUSE, Pass};
+use crate::unreadable::known;
 
 /// Jobs that are looked at; more that are troubled are no news.
 const JOBS: u32 = 500;
@@ -61,7 +62,11 @@ impl Loop for Alerts {
         loop {
             let tally = self.store.read().tally().await?;
             let conditions = self.conditions(&tally).await?;
-            let stored = self.stored(&conditions, &tally).await?;
+            let stored = match known(self.stored(&conditions, &tally).await)? {
+                Ok(stored) => stored,
+                Err(error) if self.forget_unreadable().await? == 0 => return Err(error),
+                Err(_) => continue,
+            };
             let mut decision = alerts::follow(&conditions, &stored, &mut self.env.moment());
             if decision.is_empty() {
                 return Ok(Pass::after(0, MAX_PAUSE));
@@ -119,6 +124,9 @@ impl Alerts {
             _ => self.store.read().alerts(ACTIVE).await?,
         };
         stored.retain(Alert::is_active);
+        if (stored.len() as u64) < tally.alerts {
+            self.forget_unreadable().await?;
+        }
         let known: BTreeSet<_> = stored.iter().map(|alert| alert.key.clone()).collect();
         for key in conditions.keys().filter(|key| !known.contains(key)) {
             if let Some(Record::Alert(alert)) =
@@ -128,6 +136,22 @@ impl Alerts {
             }
         }
         Ok(stored)
+    }
+
+    /// Deletes alerts whose rows cannot be read, so that what they were about can be told again. Returns
+    /// how many.
+    async fn forget_unreadable(&self) -> Result<usize, Error> {
+        let unread = self.store.read().unreadable(Suspects::Alerts, ACTIVE).await?;
+        let mut changes = Vec::new();
+        for Unreadable { id, version, .. } in unread {
+            tracing::error!(row = ?id, "an alert cannot be read; it is forgotten");
+            changes.push(Change::Delete(id, version));
+        }
+        let forgotten = changes.len();
+        if forgotten > 0 {
+            self.store.attempts("forget alerts").commit(changes).await?;
+        }
+        Ok(forgotten)
     }
 }
 

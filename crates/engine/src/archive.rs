@@ -27,4 +27,4 @@ pub use reader::Damage;
 pub(crate) use audit::{causes, check_segment, fault, length, strangers};
 pub(crate) use reader::Transcript;
 pub(crate) use restore::{NotRestored, restore};
-pub(crate) use writer::{Failed, Writer, erase};
+pub(crate) use writer::{Failed, Writer, erase, unread};

@@ -5,7 +5,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
-use sexton_domain::change::Decision;
+use sexton_domain::change::{Decision, RecordId};
 use sexton_domain::event::EventType;
 use sexton_domain::node::{EndReason, Epoch, Node, Owner};
 use sexton_domain::plan::admission::CatchUp;
@@ -13,6 +13,7 @@ use sexton_domain::plan::jobs::{Declared, Empty};
 use sexton_domain::plan::reconcile::{self, BOOT_LOOP, Fence, STABLE_AFTER};
 use sexton_domain::plan::sweep;
 use sexton_store::nudge::Topic;
+use sexton_store::page::{MAX_PAGE, Suspects};
 use sexton_store::{Error as StoreError, Store};
 use tokio::sync::watch;
 
@@ -220,8 +221,7 @@ async fn join(
     let mut attempts = store.attempts("take an epoch");
     loop {
         let meta = store.read().meta().await?;
-        let newest = store.read().nodes(1).await?.pop();
-        let last = newest.as_ref().map_or(Epoch::new(meta.generation, 0), |node| node.epoch);
+        let last = newest_epoch(store).await?.unwrap_or(Epoch::new(meta.generation, 0));
         let mut moment = env.moment();
         let node = Node {
             id: moment.ids.mint(),
@@ -249,6 +249,17 @@ async fn join(
             return Ok(node);
         }
     }
+}
+
+/// The newest epoch there was, also where its row cannot be read: epochs only rise.
+async fn newest_epoch(store: &Store) -> Result<Option<Epoch>, StoreError> {
+    let read = store.read().nodes(1).await?.into_iter().map(|node| node.epoch);
+    let unread = store.read().unreadable(Suspects::Nodes, MAX_PAGE).await?;
+    let unread = unread.into_iter().filter_map(|row| match row.id {
+        RecordId::Node(epoch) => Some(epoch),
+        _ => None,
+    });
+    Ok(read.chain(unread).max())
 }
 
 /// What the loops begin with, besides a node's parts.

@@ -41,6 +41,7 @@ mod sweeps;
 
 pub use conversations::Turn;
 pub use ledger::Ledger;
+pub use sweeps::Purged;
 
 /// How many alerts a status shows.
 const ALERTS: u32 = 50;

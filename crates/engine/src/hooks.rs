@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use sexton_domain::change::{Change, RecordId};
 use sexton_domain::hook::Subscription;
 use sexton_domain::name::HookName;
 use sexton_domain::node::Epoch;
 use sexton_domain::plan::deliveries;
-use sexton_store::page::{DeliveryFilter, MAX_PAGE, PageRequest, Standing};
-use sexton_store::{Error, Store};
+use sexton_store::page::{DeliveryFilter, MAX_PAGE, PageRequest, Standing, Suspects, Unreadable};
+use sexton_store::{CommitError, Error, Store};
 use tokio::sync::watch;
 
 use crate::env::Env;
@@ -21,6 +22,7 @@ use crate::handle::Phase;
 use crate::settings::Settings;
 use crate::tasks::TaskKind;
 use crate::ticker::{self, Loop, Pass};
+use crate::unreadable::{known, readable};
 
 mod attempt;
 mod command;
@@ -134,8 +136,10 @@ impl Hooks {
     async fn deliverable(&self) -> Result<bool, Error> {
         let settings = self.settings();
         for name in settings.hooks.keys() {
-            let paused = self.desk(name).is_some_and(|desk| desk.is_resting(&self.0.env));
-            let hook = self.0.store.hook(name.clone()).await?;
+            // Without a desk nothing is sent yet.
+            let paused = self.desk(name).is_none_or(|desk| desk.is_resting(&self.0.env));
+            // The keeper sees to one that cannot be read.
+            let hook = known(self.0.store.hook(name.clone()).await)?.unwrap_or(None);
             if paused || hook.is_none_or(|hook| hook.disabled.is_some()) {
                 continue;
             }
@@ -221,7 +225,17 @@ pub(crate) async fn bring_in_line(
         let is_known = |name: &&HookName| known.iter().any(|hook| hook.name == **name);
         let moment = env.moment();
         let new = settings.hooks.keys().filter(|name| !is_known(name));
-        let changes: Vec<_> = new.flat_map(|name| deliveries::add(name, &moment).changes).collect();
+        let unread = store.read().unreadable(Suspects::Hooks, MAX_PAGE).await?;
+        let anew = |name: &HookName| {
+            let id = RecordId::Hook(name.clone());
+            let unread = unread.iter().find(|row| row.id == id);
+            if unread.is_some() {
+                tracing::error!(hook = %name, "this hook's record cannot be read; it begins anew, and is on");
+            }
+            deliveries::add(name, unread.map(|row| row.version).unwrap_or_default(), &moment)
+                .changes
+        };
+        let changes: Vec<_> = new.flat_map(anew).collect();
         if changes.is_empty() || attempts.commit(changes).await?.is_some() {
             break;
         }
@@ -238,11 +252,16 @@ pub(crate) async fn bring_in_line(
 /// Hooks that the store knows, or has something for, and the config does not.
 async fn abandoned(store: &Store, settings: &Settings) -> Result<BTreeSet<HookName>, Error> {
     let known = store.read().hooks().await?.into_iter().map(|hook| hook.name);
+    let unread = store.read().unreadable(Suspects::Hooks, MAX_PAGE).await?;
+    let unread = unread.into_iter().filter_map(|row| match row.id {
+        RecordId::Hook(name) => Some(name),
+        _ => None,
+    });
     let owed = store.read().tally().await?.deliveries;
     let owed = owed
         .into_iter()
         .filter(|((_, standing), count)| *standing == Standing::Pending && *count > 0);
-    let names = known.chain(owed.map(|((name, _), _)| name));
+    let names = known.chain(unread).chain(owed.map(|((name, _), _)| name));
     Ok(names.filter(|name| !settings.hooks.contains_key(name)).collect())
 }
 
@@ -255,8 +274,20 @@ async fn remove(store: &Store, env: &Env, name: &HookName) -> Result<(), Error> 
     loop {
         let pending = store.read().deliveries(filter.clone(), PageRequest::first(MAX_PAGE)).await?;
         let is_last = pending.next.is_none();
-        let hook = if is_last { store.hook(name.clone()).await? } else { None };
-        let decision = deliveries::remove(name, hook.as_ref(), &pending.items, &mut env.moment());
+        let hook = match is_last {
+            true => readable(store.hook(name.clone()).await, "a hook's record is deleted unread")?,
+            false => None,
+        };
+        let mut decision =
+            deliveries::remove(name, hook.as_ref(), &pending.items, &mut env.moment());
+        if is_last {
+            let hooks = store.read().unreadable(Suspects::Hooks, MAX_PAGE).await?;
+            let unread = hooks.into_iter().filter(|row| row.id == RecordId::Hook(name.clone()));
+            let letters = Suspects::Deliveries(name.clone());
+            let letters = store.read().unreadable(letters, MAX_PAGE).await?;
+            let unread = unread.chain(letters).map(|row| Change::Delete(row.id, row.version));
+            decision.changes.extend(unread);
+        }
         if decision.is_empty() {
             return Ok(());
         }
@@ -282,7 +313,8 @@ impl Loop for Keeper {
         let (mut expired, mut next) = (0, None);
         for hook in settings.hooks.values() {
             // One hook's rows that cannot be read keep no other from being looked at.
-            match self.expire(&hook.subscription).await {
+            let mended = self.mend(&hook.subscription).await;
+            match mended.and(self.expire(&hook.subscription).await) {
                 Ok((count, oldest)) => {
                     expired += count;
                     next = next.into_iter().chain(oldest).min();
@@ -298,6 +330,30 @@ impl Loop for Keeper {
 }
 
 impl Keeper {
+    /// Writes deliveries anew whose rows cannot be read: they would keep their lanes for ever. One whose
+    /// event is gone as well is given up.
+    async fn mend(&self, Subscription { hook, .. }: &Subscription) -> Result<(), Error> {
+        let Inner { env, store, .. } = &*self.0.0;
+        let unread = store.read().unreadable(Suspects::Deliveries(hook.clone()), MAX_PAGE).await?;
+        for Unreadable { id, version, event } in unread {
+            let RecordId::Delivery(id) = id else { continue };
+            let event = match event {
+                Some(event) => known(store.read().event(event).await)?.unwrap_or(None),
+                None => None,
+            };
+            tracing::error!(%hook, delivery.id = %id, event = event.is_some(),
+                "a pending delivery cannot be read; it is written anew from its event, or given up without");
+            let lost = deliveries::Unread { id, version, hook, event: event.as_ref() };
+            match store.commit(deliveries::mend(lost, &mut env.moment()).changes).await {
+                Err(CommitError::Failed(error)) => return Err(error),
+                // Found again by the next look, if it is still so.
+                Ok(_) => store.nudge_hook(hook),
+                Err(CommitError::Conflict(_) | CommitError::AnswerLost) => {}
+            }
+        }
+        Ok(())
+    }
+
     /// Gives up what is too old; says how much that was and when the next one is.
     async fn expire(&self, hook: &Subscription) -> Result<(usize, Option<Timestamp>), Error> {
         let Inner { env, store, .. } = &*self.0.0;

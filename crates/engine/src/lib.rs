@@ -30,6 +30,7 @@ pub mod settings;
 pub mod tasks;
 mod ticker;
 mod transcript;
+mod unreadable;
 
 pub use run_files::RunFiles;
 pub use sexton_store::{Error as StoreError, Stats, once, page};

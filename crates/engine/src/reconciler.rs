@@ -27,11 +27,14 @@ use crate::settings::Settings;
 use crate::tasks::TaskKind;
 use crate::ticker::{Loop, Pass};
 use crate::transcript;
+use crate::unreadable::readable;
 
 /// How many orphans one read takes.
 const PAGE: u32 = 256;
 /// The pause before runs are looked at again whose end the store did not take.
 pub(crate) const FAILURE_PAUSE: Duration = Duration::from_secs(1);
+/// A row that cannot be read must not keep the run that names it from ending.
+const WITHOUT: &str = "a run ends without a record that cannot be read";
 
 /// The reconciler.
 #[derive(Debug)]
@@ -271,11 +274,13 @@ pub(crate) struct Loaded {
 impl Loaded {
     pub(crate) async fn read(store: &Store, run: &Run) -> Result<Self, Error> {
         let session = match run.session {
-            Some(session) => readable(store.session(session).await)?,
+            Some(session) => readable(store.session(session).await, WITHOUT)?,
             None => None,
         };
         let (job, mut others) = match run.job {
-            Some(job) => (readable(store.job(job).await)?, store.read().active_runs(job).await?),
+            Some(job) => {
+                (readable(store.job(job).await, WITHOUT)?, store.read().active_runs(job).await?)
+            }
             None => (None, Vec::new()),
         };
         others.retain(|other| other.id != run.id);
@@ -289,16 +294,5 @@ impl Loaded {
             job: self.job.as_ref(),
             others: &self.others,
         }
-    }
-}
-
-/// A row that cannot be read is as good as gone: it must not keep the run that names it from ending.
-fn readable<T>(row: Result<Option<T>, Error>) -> Result<Option<T>, Error> {
-    match row {
-        Err(error @ Error::Corrupt { .. }) => {
-            tracing::error!(%error, "a run ends without a record that cannot be read");
-            Ok(None)
-        }
-        row => row,
     }
 }

@@ -25,7 +25,7 @@ use sexton_domain::session::Session;
 use sexton_domain::usage::DailyUsage;
 use sexton_store::page::{
     DeliveryFilter, Ended, Expired, JobFilter, Page, PageRequest, Queue, RunFilter, SessionFilter,
-    Tally,
+    Suspects, Tally, Unreadable,
 };
 use sexton_store::{CommitError, Committed, Driver, Error, Stats, Ticket};
 
@@ -382,6 +382,13 @@ impl Driver for SqliteDriver {
     async fn expired(&self, what: Expired, limit: u32) -> Result<Vec<(RecordId, Version)>, Error> {
         self.read("list expired records", move |view| read::expired::expired(view, &what, limit))
             .await
+    }
+
+    async fn unreadable(&self, among: Suspects, limit: u32) -> Result<Vec<Unreadable>, Error> {
+        self.read("look for unreadable rows", move |view| {
+            read::unreadable::unreadable(view, &among, limit)
+        })
+        .await
     }
 
     async fn segments(&self) -> Result<Vec<Segment>, Error> {

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 
+use jiff::Timestamp;
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 use sexton_store::Error;
@@ -28,6 +29,7 @@ pub(crate) mod page;
 mod plans;
 pub(crate) mod runs;
 pub(crate) mod sessions;
+pub(crate) mod unreadable;
 
 /// How many unreadable rows are remembered as logged.
 const MAX_REMEMBERED: usize = 1000;
@@ -76,6 +78,20 @@ impl View<'_> {
         limit: usize,
     ) -> Result<Vec<R>, Fail> {
         self.collect(sql, values, limit, table::read)
+    }
+
+    /// The time in the last column of a query's first row that can be read; as [`View::list`].
+    pub(crate) fn first_time<R: Row>(
+        &self,
+        sql: &str,
+        values: Vec<Value>,
+    ) -> Result<Option<Timestamp>, Fail> {
+        let times = self.collect(sql, values, 1, |row| {
+            table::read::<R>(row)?;
+            let at: i64 = row.get(row.as_ref().column_count() - 1)?;
+            Ok(codec::from_time(at).ok())
+        })?;
+        Ok(times.into_iter().next().flatten())
     }
 
     /// The first `limit` readable rows of a query.

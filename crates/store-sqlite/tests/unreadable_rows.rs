@@ -6,8 +6,9 @@ use std::path::PathBuf;
 
 use rusqlite::Connection;
 use sexton_domain::change::{Change, Record, RecordId};
+use sexton_domain::hook::Delivery;
 use sexton_store::conformance::specimens;
-use sexton_store::page::{JobFilter, PageRequest, Queue, RunFilter, SessionFilter};
+use sexton_store::page::{JobFilter, PageRequest, Queue, RunFilter, SessionFilter, Suspects};
 use sexton_store::{Driver, Error};
 use sexton_store_sqlite::{Mode, Options, SqliteDriver};
 use tempfile::TempDir;
@@ -118,5 +119,65 @@ async fn damage_to_the_file_is_an_error() {
             }
         }
         Err(error) => assert!(error.to_string().contains("sexton.db"), "{error}"),
+    }
+}
+
+/// What is counted and waited for is what the lists have: a time that never passes kept a loop from resting.
+#[tokio::test]
+async fn damaged_rows_are_neither_waited_for_nor_overdue() {
+    let Damaged { _folder, path, store, records } = damaged("body").await;
+    let Record::Delivery(Delivery { hook, .. }) = &records[8] else { panic!("it is a delivery") };
+    let db = Connection::open(&path).unwrap();
+    db.execute_batch(
+        "UPDATE job SET due_at = 1; UPDATE session SET expires_at = 1, open = 0;
+         UPDATE run SET state = 'waiting', rests_until = 1;
+         UPDATE delivery SET state = 'pending', seq = 1, at = 1;
+         UPDATE delivery SET head = 1;",
+    )
+    .unwrap();
+    let now = "2027-01-15T08:00:00Z".parse().unwrap();
+    assert!(store.next_due().await.unwrap().is_some());
+    assert!(store.next_rested().await.unwrap().is_some());
+    assert!(store.next_due_session().await.unwrap().is_some());
+    assert!(store.next_delivery(hook.clone()).await.unwrap().is_some());
+    assert_eq!(store.overdue_sessions(now, 10).await.unwrap(), 2);
+    for table in TABLES {
+        db.execute(&format!("UPDATE {table} SET body = '{{'"), []).unwrap();
+    }
+    assert_eq!(store.next_due().await.unwrap(), None);
+    assert_eq!(store.next_rested().await.unwrap(), None);
+    assert_eq!(store.next_due_session().await.unwrap(), None);
+    assert_eq!(store.next_delivery(hook.clone()).await.unwrap(), None);
+    assert_eq!(store.overdue_sessions(now, 10).await.unwrap(), 0);
+}
+
+/// They are found by their key columns, so that they can be replaced or deleted.
+#[tokio::test]
+async fn damaged_rows_are_found_by_their_keys() {
+    let Damaged { _folder, path, store, records } = damaged("'{'").await;
+    let db = Connection::open(&path).unwrap();
+    let hook: String = db
+        .query_row("SELECT hook FROM delivery WHERE body = '{' AND state = 'pending'", [], |row| {
+            row.get(0)
+        })
+        .unwrap();
+    let among = [
+        (Suspects::Nodes, 0),
+        (Suspects::Hooks, 7),
+        (Suspects::Alerts, 14),
+        (Suspects::Deliveries(hook.parse().unwrap()), 8),
+    ];
+    for (among, index) in among {
+        let found = store.unreadable(among.clone(), 10).await.unwrap();
+        let ids: Vec<RecordId> = found.iter().map(|row| row.id.clone()).collect();
+        assert_eq!(ids, [records[index].id()], "{among:?}");
+        let event = match &records[index] {
+            Record::Delivery(delivery) => Some(delivery.event),
+            _ => None,
+        };
+        assert_eq!(found[0].event, event);
+        let gone = vec![Change::Delete(found[0].id.clone(), found[0].version)];
+        store.commit(gone).await.unwrap();
+        assert_eq!(store.unreadable(among, 10).await.unwrap(), []);
     }
 }

@@ -38,7 +38,10 @@ impl<'a> Attempts<'a> {
     /// When the store fails, or after 32 conflicts in a row.
     pub async fn commit(&mut self, changes: Vec<Change>) -> Result<Option<Committed>, Error> {
         let conflict = match self.try_once(changes).await {
-            Ok(committed) => return Ok(Some(committed)),
+            Ok(committed) => {
+                self.conflicts = 0;
+                return Ok(Some(committed));
+            }
             Err(CommitError::Failed(error)) => return Err(error),
             Err(CommitError::Conflict(conflict)) => Some(conflict),
             Err(CommitError::AnswerLost) => None,

@@ -28,7 +28,7 @@ use tokio::sync::oneshot;
 
 use crate::page::{
     DeliveryFilter, Ended, Expired, JobFilter, Page, PageRequest, Queue, RunFilter, SessionFilter,
-    Tally,
+    Suspects, Tally, Unreadable,
 };
 
 /// A monotonic clock, as time since an arbitrary start: for measuring, never for deciding.
@@ -246,6 +246,12 @@ pub trait Driver: Send + Sync + 'static {
 
     /// Records whose time is over, the longest over first.
     async fn expired(&self, what: Expired, limit: u32) -> Result<Vec<(RecordId, Version)>, Error>;
+
+    /// Records whose rows cannot be read, among the first `limit` of some. None by default: a driver
+    /// whose rows can always be read has none.
+    async fn unreadable(&self, _among: Suspects, _limit: u32) -> Result<Vec<Unreadable>, Error> {
+        Ok(Vec::new())
+    }
 
     /// Every segment that is not deleted, and those that are, until their stubs go.
     async fn segments(&self) -> Result<Vec<Segment>, Error>;

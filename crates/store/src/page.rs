@@ -6,8 +6,9 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use sexton_domain::change::{RecordId, Version};
 use sexton_domain::hook::DeliveryState;
-use sexton_domain::id::{JobId, RunId, SessionId};
+use sexton_domain::id::{EventId, JobId, RunId, SessionId};
 use sexton_domain::job::Source;
 use sexton_domain::key::{SessionKey, SessionKind};
 use sexton_domain::name::{AgentName, HookName};
@@ -214,6 +215,30 @@ pub enum Expired {
     Idempotency(Timestamp),
     /// Alerts that were cleared before.
     Alerts(Timestamp),
+}
+
+/// Where rows that cannot be read are looked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Suspects {
+    /// Nodes, the newest first.
+    Nodes,
+    /// Hooks.
+    Hooks,
+    /// Alerts, active ones first.
+    Alerts,
+    /// What is pending for a hook, the oldest first.
+    Deliveries(HookName),
+}
+
+/// A record whose row cannot be read: what its key columns say of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreadable {
+    /// Which record it is.
+    pub id: RecordId,
+    /// The version it is at, for replacing or deleting it.
+    pub version: Version,
+    /// The event that a delivery is of.
+    pub event: Option<EventId>,
 }
 
 /// How many records there are.

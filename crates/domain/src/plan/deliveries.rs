@@ -8,7 +8,7 @@ use crate::event::{Event, EventType, NewEvent, Subject};
 use crate::hook::{
     self, DeadReason, Delivery, DeliveryState, Disabled, Hook, Rejected, Subscription,
 };
-use crate::id::SessionId;
+use crate::id::{DeliveryId, SessionId};
 use crate::key::SessionKind;
 use crate::name::HookName;
 use crate::node::Epoch;
@@ -112,11 +112,41 @@ fn give_up(
     Ok(decision)
 }
 
-/// A hook that the config has and the store does not know yet.
-pub fn add(name: &HookName, moment: &Moment) -> Decision {
+/// A pending delivery whose row cannot be read.
+#[derive(Debug, Clone, Copy)]
+pub struct Unread<'a> {
+    /// Which it is.
+    pub id: DeliveryId,
+    /// The version that it is at.
+    pub version: Version,
+    /// Whom it is for.
+    pub hook: &'a HookName,
+    /// What it is of, unless that is gone, or cannot be read either.
+    pub event: Option<&'a Event>,
+}
+
+/// Writes a delivery anew from its event: it has all its tries before it. Without the event it is given
+/// up and goes; else it would keep its lane for ever.
+pub fn mend(Unread { id, version, hook, event }: Unread<'_>, moment: &mut Moment) -> Decision {
+    let mut decision = Decision::default();
+    match event {
+        Some(event) => {
+            decision.change(Delivery { version, ..hook::delivery(&event.fact, hook) });
+        }
+        None => {
+            decision.change(moment.tell().lost_letter(hook, id));
+            decision.changes.push(Change::Delete(RecordId::Delivery(id), version));
+        }
+    }
+    decision
+}
+
+/// A hook that the config has and the store does not know yet, or knows by a row of this version that
+/// cannot be read.
+pub fn add(name: &HookName, version: Version, moment: &Moment) -> Decision {
     let mut decision = Decision::default();
     let since = Some(moment.now);
-    decision.change(Hook { name: name.clone(), since, disabled: None, version: Version::NEW });
+    decision.change(Hook { name: name.clone(), since, disabled: None, version });
     decision
 }
 

@@ -89,6 +89,19 @@ pub fn judge(case: Case<'_>, law: Law<'_>) -> Judgement {
     Judgement { fate, rule }
 }
 
+/// Judges a session whose job cannot be read: nobody knows for how long that keeps it.
+pub fn unjudged(session: &Session, law: Law<'_>) -> Judgement {
+    let Judgement { fate, rule } = judge(
+        Case { session, job: None, rank: Rank::default(), undelivered: false, continued: false },
+        law,
+    );
+    let fate = match fate {
+        Fate::Keep if session.pinned => Fate::Keep,
+        _ => Fate::Hold(HoldReason::JobUnreadable, LONGEST_PAUSE.after(law.now)),
+    };
+    Judgement { fate, rule }
+}
+
 /// What becomes of a session whose time is over.
 fn expired(case: Case<'_>, law: Law<'_>) -> Fate {
     let Case { session, undelivered, continued, .. } = case;

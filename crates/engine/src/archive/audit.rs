@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use sexton_domain::archive::{Archive, Segment};
+use sexton_domain::archive::Segment;
 use sexton_domain::id::SessionId;
 use sexton_store::{Error, Store};
 
@@ -64,17 +64,12 @@ pub(crate) async fn check_segment(
             }
             bytes += archive.length;
             let session = Some(archive.session);
-            match check(files, archive).await {
+            match Transcript::check(files, &archive).await {
                 Ok(()) => checkup.sound += 1,
-                Err(what) => checkup.findings.push(Finding { session, what }),
+                Err(damage) => checkup.findings.push(Finding { session, what: causes(&damage) }),
             }
         }
     }
-}
-
-async fn check(files: &Arc<dyn Files>, archive: Archive) -> Result<(), String> {
-    let read = async { Transcript::open(Arc::clone(files), archive).await?.verify().await };
-    read.await.map_err(|damage| causes(&damage))
 }
 
 /// Whether a segment's file is there and as long as it has to be.

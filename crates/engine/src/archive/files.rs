@@ -16,6 +16,18 @@ pub trait Files: Send + Sync + 'static {
     /// Writes at an offset; makes the file, and the folder, where there is none.
     async fn write(&self, name: &str, at: u64, bytes: Vec<u8>) -> io::Result<()>;
 
+    /// Writes over what is there at an offset, up to the end of the file: makes no file, and none longer.
+    async fn overwrite(&self, name: &str, at: u64, mut bytes: Vec<u8>) -> io::Result<()> {
+        let found = self.list().await?;
+        let length = found.iter().find(|(file, _)| file == name).map(|(_, length)| *length);
+        let room = length.ok_or(io::ErrorKind::NotFound)?.saturating_sub(at);
+        bytes.truncate(usize::try_from(room).unwrap_or(usize::MAX));
+        match bytes.is_empty() {
+            true => Ok(()),
+            false => self.write(name, at, bytes).await,
+        }
+    }
+
     /// Cuts what lies beyond a length.
     async fn cut(&self, name: &str, length: u64) -> io::Result<()>;
 
@@ -61,10 +73,24 @@ impl Files for Folder {
     async fn write(&self, name: &str, at: u64, bytes: Vec<u8>) -> io::Result<()> {
         let name = name.to_owned();
         self.with(move |folder| {
-            DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+            if !folder.exists() {
+                DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+                folder.parent().map_or(Ok(()), |parent| File::open(parent)?.sync_all())?;
+            }
             let mut options = OpenOptions::new();
             options.write(true).create(true).truncate(false).mode(0o600);
             options.open(folder.join(name))?.write_all_at(&bytes, at)
+        })
+        .await
+    }
+
+    async fn overwrite(&self, name: &str, at: u64, mut bytes: Vec<u8>) -> io::Result<()> {
+        let name = name.to_owned();
+        self.with(move |folder| {
+            let file = OpenOptions::new().write(true).open(folder.join(name))?;
+            let room = file.metadata()?.len().saturating_sub(at);
+            bytes.truncate(usize::try_from(room).unwrap_or(usize::MAX));
+            file.write_all_at(&bytes, at)
         })
         .await
     }

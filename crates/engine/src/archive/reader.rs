@@ -148,6 +148,11 @@ impl Transcript {
         Ok(page)
     }
 
+    /// Reads an archive to its end.
+    pub async fn check(files: &Arc<dyn Files>, archive: &Archive) -> Result<(), Damage> {
+        Self::open(Arc::clone(files), archive.clone()).await?.verify().await
+    }
+
     /// Reads to the end.
     pub async fn verify(mut self) -> Result<(), Damage> {
         while self.next().await?.is_some() {}

@@ -43,7 +43,7 @@ pub(crate) async fn restore(
         return Err(NotRestored::Exists);
     }
     // The whole of it is checked before any of it is believed.
-    Transcript::open(Arc::clone(&files), archive.clone()).await?.verify().await?;
+    Transcript::check(&files, &archive).await?;
     let mut transcript = Transcript::open(files, archive).await?;
     let mut new = stored.is_none().then(|| archives::restored(transcript.session()));
     let session = transcript.session().id;

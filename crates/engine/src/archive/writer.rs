@@ -90,8 +90,11 @@ impl Writer {
         })
     }
 
-    /// Writes what is left and waits for the disk.
+    /// Writes what is left and waits for the disk. Without any frame there may be no file.
     pub async fn finish(&mut self) -> io::Result<()> {
+        if self.end() == self.segment.committed_bytes {
+            return Ok(());
+        }
         self.write_out().await?;
         self.files.sync(&self.segment.name).await
     }
@@ -180,7 +183,7 @@ impl Writer {
 }
 
 /// A row that cannot be read is its session's misfortune; a store that does not answer is everybody's.
-fn unread(error: StoreError) -> Failed {
+pub(crate) fn unread(error: StoreError) -> Failed {
     match error {
         StoreError::Corrupt { .. } => Failed::Transcript(error.to_string()),
         error => Failed::Store(error),
@@ -234,15 +237,23 @@ impl Plain {
 }
 
 /// Overwrites an archive's frames with frames of nothing of the same length, on disk when it returns.
+/// Where the file is gone, or ends before them, so have they: it stays as it is, and its fault is seen.
 pub(crate) async fn erase(files: &dyn Files, archive: &Archive) -> io::Result<()> {
+    match overwrite(files, archive).await {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        erased => erased,
+    }
+}
+
+async fn overwrite(files: &dyn Files, archive: &Archive) -> io::Result<()> {
     for (at, header, mut nothing) in frame::erased(archive.length) {
         let mut at = archive.offset + at;
         let length = header.len() as u64;
-        files.write(&archive.segment, at, header).await?;
+        files.overwrite(&archive.segment, at, header).await?;
         at += length;
         while nothing > 0 {
             let part = nothing.min(ZEROS);
-            files.write(&archive.segment, at, vec![0; part as usize]).await?;
+            files.overwrite(&archive.segment, at, vec![0; part as usize]).await?;
             at += part;
             nothing -= part;
         }

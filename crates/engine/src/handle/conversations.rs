@@ -91,16 +91,10 @@ impl Handle {
         let deleted = self
             .change_session(id, |snapshot, moment| sessions::delete(snapshot, discard, moment))
             .await;
-        match deleted {
-            Err(Error::NotFound { what: "session", .. }) if discard == Discard::Purge => {
-                self.purge_archived(id).await
-            }
-            Ok(session) => {
-                self.bell().ring();
-                Ok(session)
-            }
-            refused => refused,
+        if deleted.is_ok() {
+            self.bell().ring();
         }
+        deleted
     }
 
     /// Keeps a session whatever its age.

@@ -100,10 +100,9 @@ impl Handle {
             if decision.is_empty() {
                 break;
             }
-            if attempts.commit(decision.changes).await?.is_some() {
-                online.hooks.recheck(name);
-            }
+            attempts.commit(decision.changes).await?;
         }
+        online.hooks.recheck(name);
         let mut hooks = self.hooks().await?;
         hooks.retain(|hook| hook.name == *name);
         hooks.pop().ok_or_else(|| unknown(name))

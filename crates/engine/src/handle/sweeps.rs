@@ -8,7 +8,7 @@ use sexton_domain::archive::{Archive, Segment};
 use sexton_domain::entry::Entry;
 use sexton_domain::id::SessionId;
 use sexton_domain::plan::sweep::Judgement;
-use sexton_domain::session::Session;
+use sexton_domain::session::{Discard, Session};
 use sexton_store::page::{Page, PageRequest, SessionFilter};
 
 use super::{Error, Handle, Mode, Online, Phase};
@@ -28,6 +28,15 @@ pub struct Segments {
     pub segments: Vec<Segment>,
     /// Files in the folder of archives that are none of them. They are never touched.
     pub strangers: Vec<String>,
+}
+
+/// What a purge comes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Purged {
+    /// The session goes as soon as its end is told, and leaves nothing.
+    Session(Session),
+    /// It was gone already: its archive is erased. What is left of that one.
+    Archive(Archive),
 }
 
 impl Handle {
@@ -128,20 +137,11 @@ impl Handle {
         archive.ok_or(Error::NotFound { what: "archive", id: session.to_string() })
     }
 
-    /// An archived session as it was.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NotFound`], [`Error::ArchiveGone`], [`Error::Damaged`], or when the store fails.
-    pub async fn archived_session(&self, session: SessionId) -> Result<Session, Error> {
-        Ok(self.transcript(session).await?.session().clone())
-    }
-
     /// Entries of an archived session after a number, in order.
     ///
     /// # Errors
     ///
-    /// As [`Handle::archived_session`].
+    /// [`Error::NotFound`], [`Error::ArchiveGone`], [`Error::Damaged`], or when the store fails.
     pub async fn archived_entries(
         &self,
         session: SessionId,
@@ -156,7 +156,7 @@ impl Handle {
     ///
     /// # Errors
     ///
-    /// [`Error::InStore`] when it is there, and as [`Handle::archived_session`].
+    /// [`Error::InStore`] when it is there, and as [`Handle::archived_entries`].
     pub async fn restore_session(&self, session: SessionId) -> Result<Session, Error> {
         let online = self.writable()?;
         let archive = self.whole(session).await?;
@@ -190,13 +190,20 @@ impl Handle {
         }
     }
 
-    /// Erases the archive of a session that is no longer in the store; returns the session as it was.
-    pub(super) async fn purge_archived(&self, id: SessionId) -> Result<Session, Error> {
-        match self.archived_session(id).await {
-            Ok(session) => self.purge_archive(id).await.map(|_| session),
-            Err(Error::NotFound { .. }) => {
-                Err(Error::NotFound { what: "session", id: id.to_string() })
-            }
+    /// Purges a session, wherever it is: one in the store goes as [`Handle::delete_session`] says; of one
+    /// that is gone the archive is erased, whether it can be read or not.
+    ///
+    /// # Errors
+    ///
+    /// As [`Handle::delete_session`] and [`Handle::purge_archive`]; [`Error::ArchiveGone`].
+    pub async fn purge_session(&self, id: SessionId) -> Result<Purged, Error> {
+        let missing = match self.delete_session(id, Discard::Purge).await {
+            Err(missing @ Error::NotFound { what: "session", .. }) => missing,
+            deleted => return deleted.map(Purged::Session),
+        };
+        match self.whole(id).await {
+            Ok(_) => self.purge_archive(id).await.map(Purged::Archive),
+            Err(Error::NotFound { .. }) => Err(missing),
             Err(other) => Err(other),
         }
     }

@@ -60,7 +60,12 @@ impl OnItsWay {
         self.desk.learn(&answer, &hook.subscription.backoff, env);
         self.give_place();
         let closing = self.hooks.0.closing.subscribe();
+        let is_gone = answer == Answer::Gone;
         self.note(hook, answer, closing).await;
+        if is_gone {
+            // What was read while it was still on must not go out.
+            self.desk.recheck();
+        }
     }
 
     /// Writes an answer down, however long the store fails: until then the lane is taken.
@@ -103,9 +108,12 @@ impl OnItsWay {
                     return Ok(());
                 }
                 Err(CommitError::Failed(error)) => return Err(error),
-                Err(CommitError::Conflict(_) | CommitError::AnswerLost) => {
+                Err(error) => {
                     read = store.delivery(self.letter.delivery.id).await?;
-                    if read.is_none() {
+                    let Some(read) = &read else { return Ok(()) };
+                    let tried = self.letter.delivery.attempts + 1;
+                    if error == CommitError::AnswerLost && read.attempts == tried {
+                        self.count(answer);
                         return Ok(());
                     }
                 }

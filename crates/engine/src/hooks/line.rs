@@ -67,6 +67,7 @@ impl Loop for Line {
         while self.desk.has_place(hook, self.env()) && !*self.hooks.0.closing.borrow() {
             if self.ready.is_empty() && self.stale {
                 self.read(hook).await?;
+                continue;
             }
             let Some(letter) = self.ready.pop_front() else { break };
             if self.is_too_old(&letter.delivery, hook) {

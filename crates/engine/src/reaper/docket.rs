@@ -11,9 +11,12 @@ use sexton_domain::session::Session;
 use sexton_store::page::Ended;
 use sexton_store::{Error, Store};
 
+use crate::unreadable::known;
+
 /// The cases of some sessions.
 pub(crate) struct Docket {
-    jobs: BTreeMap<JobId, Standing>,
+    /// Without one where the job's row cannot be read.
+    jobs: BTreeMap<JobId, Option<Standing>>,
     undelivered: BTreeSet<SessionId>,
     continued: BTreeSet<SessionId>,
 }
@@ -39,9 +42,14 @@ impl Docket {
         let mut jobs = BTreeMap::new();
         let ids: BTreeSet<JobId> = sessions.iter().filter_map(|session| session.job).collect();
         for id in ids {
-            if let Some(job) = store.job(id).await? {
-                jobs.insert(id, Standing::read(store, job).await?);
-            }
+            match known(store.job(id).await)? {
+                Ok(Some(job)) => jobs.insert(id, Some(Standing::read(store, job).await?)),
+                Ok(None) => None,
+                Err(error) => {
+                    tracing::error!(%error, "sessions are held for a job that cannot be read");
+                    jobs.insert(id, None)
+                }
+            };
         }
         let ids: Vec<SessionId> = sessions.iter().map(|session| session.id).collect();
         let undelivered = store.read().undelivered(ids.clone()).await?.into_iter().collect();
@@ -51,7 +59,13 @@ impl Docket {
 
     /// Judges one of them.
     pub fn judge(&self, session: &Session, bench: Bench) -> Judgement {
-        let standing = session.job.and_then(|job| self.jobs.get(&job));
+        let Bench { kinds, held_until, now } = bench;
+        let law = Law { kinds: &kinds, held_until, now };
+        let standing = match session.job.and_then(|job| self.jobs.get(&job)) {
+            Some(None) => return sweep::unjudged(session, law),
+            Some(standing) => standing.as_ref(),
+            None => None,
+        };
         let case = Case {
             session,
             job: standing.map(|standing| &standing.job),
@@ -59,8 +73,7 @@ impl Docket {
             undelivered: self.undelivered.contains(&session.id),
             continued: self.continued.contains(&session.id),
         };
-        let Bench { kinds, held_until, now } = bench;
-        sweep::judge(case, Law { kinds: &kinds, held_until, now })
+        sweep::judge(case, law)
     }
 }
 

@@ -9,6 +9,7 @@ use sexton_store::page::Expired;
 use sexton_store::{CommitError, Committed, Conflict, Error};
 
 use super::{SLICE, Sweep};
+use crate::unreadable::readable;
 
 impl Sweep<'_> {
     /// Deletes what is over by every line of the table.
@@ -87,7 +88,9 @@ impl Sweep<'_> {
     }
 
     async fn remove_done_job(&self, id: JobId, before: Timestamp) -> Result<bool, Error> {
-        let Some(job) = self.store.job(id).await? else { return Ok(false) };
+        let job =
+            readable(self.store.job(id).await, "a job that is done cannot be read and stays")?;
+        let Some(job) = job else { return Ok(false) };
         let active = self.store.read().active_runs(id).await?;
         let existing = Existing { job: &job, active: &active };
         let decision = jobs::remove_done(existing, before, &mut self.env.moment());

@@ -12,6 +12,7 @@ use sexton_store::Error;
 use sexton_store::page::{PageRequest, SessionFilter};
 
 use super::{SLICE, Sweep};
+use crate::unreadable::readable;
 
 /// A sweep that has indexed for this long leaves the rest to the next one, so that what becomes due
 /// meanwhile does not wait.
@@ -22,7 +23,7 @@ impl Sweep<'_> {
     pub(super) async fn due_sessions(&mut self) -> Result<(), Error> {
         while self.goes_on().await? {
             let due = self.store.read().due_sessions(self.env.clock.now(), SLICE).await?;
-            if due.is_empty() || self.slice(due).await? == 0 {
+            if due.is_empty() || self.slice(due).await?.settled == 0 {
                 break;
             }
         }
@@ -48,7 +49,7 @@ impl Sweep<'_> {
         while self.goes_on().await? {
             let now = self.env.clock.now();
             let beyond = self.store.read().ended_beyond(job, max, now, SLICE).await?;
-            if beyond.is_empty() || self.slice(beyond).await? == 0 {
+            if beyond.is_empty() || self.slice(beyond).await?.settled == 0 {
                 break;
             }
         }
@@ -74,7 +75,10 @@ impl Sweep<'_> {
                 open: Some(false),
                 ..SessionFilter::default()
             };
-            let next = self.page(filter, part.after).await?;
+            let (next, left) = self.page(filter, part.after).await?;
+            if left > 0 {
+                return Ok(());
+            }
             memory = self
                 .remember(|memory, _| {
                     // Edited again meanwhile: it begins from the beginning.
@@ -94,14 +98,18 @@ impl Sweep<'_> {
             }
             let filter =
                 SessionFilter { job: Some(job.id), open: Some(false), ..SessionFilter::default() };
-            after = self.page(filter, after).await?;
+            let (next, left) = self.page(filter, after).await?;
+            if left > 0 {
+                return Ok(());
+            }
+            after = next;
             if after.is_none() {
                 break;
             }
         }
         let mut attempts = self.store.attempts("index the sessions of a job");
         loop {
-            let found = self.store.job(job.id).await?;
+            let found = readable(self.store.job(job.id).await, "a job cannot be read again")?;
             let indexed = found.and_then(|found| sweep::job_reindexed(&found, &job.spec.retention));
             let Some(indexed) = indexed else { return Ok(()) };
             if attempts.commit(vec![indexed.into()]).await?.is_some() {
@@ -110,19 +118,17 @@ impl Sweep<'_> {
         }
     }
 
-    /// Judges a page of a list; returns where the next one begins.
+    /// Judges a page of a list; returns where the next one begins, and how many of this one are left.
     async fn page(
         &mut self,
         filter: SessionFilter,
         after: Option<SessionId>,
-    ) -> Result<Option<SessionId>, Error> {
+    ) -> Result<(Option<SessionId>, usize), Error> {
         let request = PageRequest { after, limit: SLICE };
         let found = self.store.read().sessions(filter, request).await?;
         let ended: Vec<Session> =
             found.items.into_iter().filter(|session| !session.is_open()).collect();
-        if !ended.is_empty() {
-            self.slice(ended).await?;
-        }
-        Ok(found.next)
+        let left = if ended.is_empty() { 0 } else { self.slice(ended).await?.left };
+        Ok((found.next, left))
     }
 }

@@ -17,7 +17,7 @@ use sexton_domain::sweep::Fault;
 use sexton_store::{CommitError, Conflict, Error};
 
 use super::{Docket, SLICE_TIME, Sweep};
-use crate::archive::{Failed, Writer, causes, erase, length, strangers};
+use crate::archive::{Failed, Transcript, Writer, causes, erase, length, strangers, unread};
 
 /// A session that goes.
 struct Going<'a> {
@@ -34,9 +34,18 @@ struct Packed<'a> {
     fresh: bool,
 }
 
+/// What came of a look at some sessions.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Looked {
+    /// So many will not be found by the same look again.
+    pub settled: usize,
+    /// And so many are neither indexed nor gone: somebody has touched them, or time was up.
+    pub left: usize,
+}
+
 impl Sweep<'_> {
-    /// Looks at some ended sessions. Returns how many of them will not be found by the same look again.
-    pub(super) async fn slice(&mut self, sessions: Vec<Session>) -> Result<usize, Error> {
+    /// Looks at some ended sessions.
+    pub(super) async fn slice(&mut self, sessions: Vec<Session>) -> Result<Looked, Error> {
         let docket = Docket::read(self.store, &sessions).await?;
         let bench = self.bench();
         let (mut stays, mut goes) = (Vec::new(), Vec::new());
@@ -52,23 +61,27 @@ impl Sweep<'_> {
             }
         }
         let began = self.env.clock.monotonic();
-        let mut done = self.index(stays).await?;
+        let Looked { mut settled, mut left } = self.index(stays).await?;
+        left += goes.len();
         self.pause(began).await;
         let mut rest = &goes[..];
         while !rest.is_empty() && self.goes_on().await? {
             let began = self.env.clock.monotonic();
             let next = &rest[..rest.len().min(self.batch)];
-            let (taken, settled) = self.bury(next, began).await?;
+            let (taken, buried) = self.bury(next, began).await?;
             rest = &rest[taken..];
-            done += settled;
+            settled += buried;
+            left -= buried;
             self.adapt(began);
             self.pause(began).await;
         }
-        Ok(done)
+        Ok(Looked { settled, left })
     }
 
     /// Stores when sessions are looked at next.
-    async fn index(&mut self, mut sessions: Vec<Session>) -> Result<usize, Error> {
+    async fn index(&mut self, mut sessions: Vec<Session>) -> Result<Looked, Error> {
+        let all = sessions.len();
+        let nothing = Looked { settled: 0, left: all };
         while !sessions.is_empty() {
             let changes = sessions.iter().cloned().map(Change::from).collect();
             match self.store.commit(changes).await {
@@ -78,31 +91,31 @@ impl Sweep<'_> {
                     let before = sessions.len();
                     sessions.retain(|session| Some(session.id) != touched);
                     if sessions.len() == before {
-                        return Ok(0);
+                        return Ok(nothing);
                     }
                 }
-                Err(CommitError::AnswerLost) => return Ok(0),
+                Err(CommitError::AnswerLost) => return Ok(nothing),
                 Err(CommitError::Failed(error @ Error::TooLarge { .. })) => {
                     return self.index_each(sessions, &error).await;
                 }
                 Err(CommitError::Failed(error)) => return Err(error),
             }
         }
-        Ok(sessions.len())
+        Ok(Looked { settled: sessions.len(), left: all - sessions.len() })
     }
 
     /// As [`Sweep::index`], one by one: one record does not fit, and must not keep the others.
-    async fn index_each(&mut self, all: Vec<Session>, why: &Error) -> Result<usize, Error> {
+    async fn index_each(&mut self, all: Vec<Session>, why: &Error) -> Result<Looked, Error> {
         tracing::error!(error = %why, "a session cannot be indexed");
-        let mut done = 0;
+        let mut settled = 0;
         for session in all {
             match self.store.commit(vec![session.into()]).await {
-                Ok(_) => done += 1,
+                Ok(_) => settled += 1,
                 Err(CommitError::Failed(error @ Error::Unavailable { .. })) => return Err(error),
                 Err(_) => {}
             }
         }
-        Ok(done)
+        Ok(Looked { settled, left: 0 })
     }
 
     /// Archives and deletes the first of these, as many as time allows. Returns how many it took, and
@@ -163,15 +176,23 @@ impl Sweep<'_> {
         shelf: Option<&mut Shelf>,
     ) -> Result<Packed<'a>, Failed> {
         let session = going.session;
-        let known = self.store.archive(session.id).await.map_err(Failed::Store)?;
+        let known = self.store.archive(session.id).await.map_err(unread)?;
+        let damaged = self.damaged(going, known.as_ref()).await?;
         let (archive, fresh) = match (going.discard, known) {
             // It was restored once: it is still where it was.
-            (Discard::Archive, Some(known)) if known.is_there() => (None, false),
+            (Discard::Archive, Some(known)) if known.is_there() && !damaged => (None, false),
             (Discard::Archive, known) => {
                 let shut = || Failed::Files(std::io::Error::other("archives cannot be written"));
                 let shelf = shelf.ok_or_else(shut)?;
                 let now = self.env.clock.now();
                 let written = shelf.writer.add(session, self.store, now).await?;
+                // What is left of the other one would be where nobody knows of it.
+                if let Some(known) = known.as_ref().filter(|_| damaged)
+                    && let Err(error) = erase(&*self.env.archives, known).await
+                {
+                    tracing::error!(session = %session.id, segment = known.segment, %error,
+                        "what is left of a damaged archive cannot be erased");
+                }
                 let version = known.map_or_else(Default::default, |known| known.version);
                 let delete_after = shelf.delete_after;
                 (Some(Archive { delete_after, version, ..written }), true)
@@ -185,6 +206,24 @@ impl Sweep<'_> {
             (Discard::Purge, None) => (None, false),
         };
         Ok(Packed { going, archive, fresh })
+    }
+
+    /// Whether a session that was restored once, and goes again, has lost its archive meanwhile.
+    async fn damaged(&self, going: &Going<'_>, known: Option<&Archive>) -> Result<bool, Failed> {
+        let Some(known) = known.filter(|known| known.is_there()) else { return Ok(false) };
+        if going.discard != Discard::Archive {
+            return Ok(false);
+        }
+        let Err(damage) = Transcript::check(&self.env.archives, known).await else {
+            return Ok(false);
+        };
+        let (session, damage) = (going.session, causes(&damage));
+        if session.entry_count < known.entries {
+            let why = format!("it was half restored, and its archive is damaged: {damage}");
+            return Err(Failed::Transcript(why));
+        }
+        tracing::warn!(session = %session.id, damage, "a damaged archive is written anew");
+        Ok(true)
     }
 
     /// Deletes sessions whose archives are on disk.
@@ -235,7 +274,7 @@ impl Sweep<'_> {
             self.report.summary.held += sessions.len() as u64;
         }
         let held = sessions.into_iter().filter_map(|session| sweep::indexed(session, fate));
-        self.index(held.collect()).await
+        Ok(self.index(held.collect()).await?.settled)
     }
 
     /// The end of the segment for what is archived now; none when it cannot be written.

@@ -8,6 +8,8 @@ mod faults;
 mod hook_commands;
 mod hooks;
 mod mailbox;
+mod retention;
 mod runs;
 mod support;
+mod unreadable;
 mod usage;

@@ -4,7 +4,7 @@ use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 
 use sexton_domain::archive::Archive;
-use sexton_domain::change::{Change, Record, RecordId};
+use sexton_domain::change::Change;
 use sexton_domain::duration::Keep;
 use sexton_domain::key::SessionKind;
 use sexton_domain::session::{Discard, Session};
@@ -12,7 +12,7 @@ use sexton_engine::handle::Error;
 use sexton_engine::page::PageRequest;
 
 use crate::make::ended;
-use crate::yard::{Keeper, Yard, keep};
+use crate::yard::{Keeper, Yard, keep, outdate};
 
 /// A session that was archived a moment ago.
 async fn archived(keeper: &Keeper, texts: &[&str]) -> (Session, Archive) {
@@ -27,18 +27,6 @@ async fn archived(keeper: &Keeper, texts: &[&str]) -> (Session, Archive) {
 /// The bytes of a segment.
 fn segment(yard: &Yard, name: &str) -> Vec<u8> {
     std::fs::read(yard.archives().join(name)).unwrap()
-}
-
-/// Makes an archive and its segment as old as if their time were over.
-async fn outdate(keeper: &Keeper, archive: &Archive) {
-    let Record::Segment(segment) = keeper.get(RecordId::Segment(archive.segment.clone())).await
-    else {
-        panic!("segments are segments")
-    };
-    let delete_after = Some(keeper.ago("1m"));
-    let archive = Archive { delete_after, ..archive.clone() };
-    let segment = sexton_domain::archive::Segment { delete_after, ..segment };
-    keeper.put(vec![archive.into(), segment.into()]).await;
 }
 
 /// Anybody with `zstd` can read an archive, and nobody but its owner may.

@@ -1,15 +1,15 @@
 //! What goes wrong: folders, segments, bytes, clocks.
 
 use std::fs;
-use std::sync::atomic::Ordering;
 
 use sexton_domain::archive::Archive;
+use sexton_domain::change::RecordId;
 use sexton_domain::key::SessionKind;
-use sexton_domain::session::{HoldReason, Session};
+use sexton_domain::session::{Hold, HoldReason, Session};
 use sexton_engine::handle::Error;
 
 use crate::make::ended;
-use crate::yard::{Keeper, Yard};
+use crate::yard::{Keeper, Step, Yard, keep, outdate};
 
 async fn over(keeper: &Keeper, texts: &[&str]) -> Session {
     let session = ended(SessionKind::Run, keeper.ago("2d"));
@@ -56,24 +56,64 @@ async fn a_folder_that_cannot_be_written_holds_sessions_and_nothing_else() {
     keeper.stop().await;
 }
 
-/// P6: the disk of the archives is full.
+/// P1, P6: whatever fails, nothing is deleted before its archive is on disk; what was to go is held and says
+/// why, and goes when the folder works again.
 #[tokio::test]
-async fn a_full_disk_holds_what_is_to_be_archived() {
+async fn whatever_fails_nothing_is_lost_and_the_next_sweep_goes_on() {
+    for step in [Step::List, Step::Write, Step::Cut, Step::Sync] {
+        let yard = Yard::new();
+        let keeper = yard.start().await;
+        let before = archived(&keeper, &["before"]).await;
+        let path = yard.archives().join(&before.segment);
+        // Something that is to be cut: a write whose commit never came.
+        let half_written = [&fs::read(&path).unwrap()[..], b"more"].concat();
+        fs::write(&path, half_written).unwrap();
+        yard.files.fail(Some(step));
+        let sessions = [over(&keeper, &["one"]).await, over(&keeper, &["two"]).await];
+        let report = keeper.sweep().await;
+        assert_eq!(report.summary.reaped, 0, "{step:?}");
+        assert_eq!(report.held, [(HoldReason::ArchiveFailed, 2)].into(), "{step:?}");
+        assert!(report.faults[0].message.contains("no storage space"), "{report:?}");
+        for (session, text) in sessions.iter().zip(["one", "two"]) {
+            assert_eq!(keeper.transcript(session.id).await, [text]);
+            assert!(!keeper.has(RecordId::Archive(session.id)).await, "{step:?}");
+        }
+        assert_eq!(keeper.handle.status().await.unwrap().overdue, 0, "the hold is the reason");
+        yard.files.fail(None);
+        for session in &sessions {
+            retry(&keeper, session).await;
+        }
+        let report = keeper.sweep().await;
+        assert_eq!((report.summary.archived, report.faults), (2, vec![]), "{step:?}");
+        assert_eq!(keeper.archived(before.session).await, ["before"]);
+        assert_eq!(keeper.archived(sessions[1].id).await, ["two"]);
+        let checkup = keeper.handle.check_segment(&before.segment, None).await.unwrap();
+        assert_eq!((checkup.sound, checkup.findings), (3, vec![]), "{step:?}");
+        keeper.stop().await;
+    }
+}
+
+/// P6: a file that cannot be deleted is named, keeps nothing else, and goes with a later sweep.
+#[tokio::test]
+async fn a_segment_that_cannot_be_deleted_is_named_and_deleted_later() {
     let yard = Yard::new();
     let keeper = yard.start().await;
-    let before = archived(&keeper, &["before"]).await;
-    yard.files.full.store(true, Ordering::SeqCst);
-    let sessions = [over(&keeper, &["one"]).await, over(&keeper, &["two"]).await];
+    let old = archived(&keeper, &["old"]).await;
+    outdate(&keeper, &old).await;
+    let path = yard.archives().join(&old.segment);
+    yard.files.fail(Some(Step::Remove));
+    // To another file.
+    keeper.reload(|settings| settings.retention.archive = keep("1d")).await;
+    let other = over(&keeper, &["other"]).await;
     let report = keeper.sweep().await;
-    assert_eq!(report.held, [(HoldReason::ArchiveFailed, 2)].into());
-    assert!(report.faults[0].message.contains("no storage space"), "{report:?}");
-    yard.files.full.store(false, Ordering::SeqCst);
-    for session in &sessions {
-        retry(&keeper, session).await;
-    }
-    assert_eq!(keeper.sweep().await.summary.archived, 2);
-    assert_eq!(keeper.archived(before.session).await, ["before"]);
-    assert_eq!(keeper.archived(sessions[1].id).await, ["two"]);
+    assert!(!keeper.is_stored(other.id).await, "{report:?}");
+    assert!(report.faults[0].message.contains("cannot be deleted"), "{report:?}");
+    assert!(path.exists());
+    assert!(!keeper.archive(old.session).await.is_there(), "what is shown can be read");
+    assert_eq!(keeper.archived(other.id).await, ["other"]);
+    yard.files.fail(None);
+    assert_eq!(keeper.sweep().await.faults, vec![]);
+    assert!(!path.exists());
     keeper.stop().await;
 }
 
@@ -194,30 +234,78 @@ async fn a_transcript_with_a_gap_is_held_and_the_others_go() {
     keeper.stop().await;
 }
 
-/// P6: a wall clock that jumps by years deletes nothing for an hour, whichever way it goes.
+/// P6: a wall clock that jumps deletes nothing for an hour, whichever way it goes, and after the hour what is
+/// over goes: also what the clock of before held until a time that is now far away.
 #[tokio::test]
-async fn a_clock_that_jumps_deletes_nothing_for_an_hour() {
-    let yard = Yard::new();
-    let keeper = yard.start().await;
-    let young = ended(SessionKind::Run, keeper.ago("1h"));
-    keeper.bury(&young, &["x"]).await;
-    yard.clock.jump(3650);
-    let report = keeper.sweep().await;
-    assert_eq!(report.summary.reaped, 0);
-    let until = report.held_until.unwrap();
-    assert!(keeper.now() < until);
-    assert_eq!(keeper.handle.status().await.unwrap().overdue, 0, "the hold is the reason");
-    assert_eq!(keeper.sweep().await.held_until, Some(until), "still the same hour");
-    assert!(keeper.is_stored(young.id).await);
-    yard.clock.jump(-3650);
-    assert!(keeper.sweep().await.held_until.is_some());
-    keeper.stop().await;
-    // A boot notices as well: before its last heartbeat, or long after it.
+async fn a_clock_that_jumps_deletes_nothing_for_an_hour_and_then_goes_on() {
+    for days in [3650, -3650] {
+        let yard = Yard::new();
+        let keeper = yard.start().await;
+        let (sessions, young) = of_all_ages(&keeper).await;
+        yard.clock.jump(days);
+        let report = keeper.sweep().await;
+        assert_eq!(report.summary.reaped, 0);
+        let until = report.held_until.unwrap();
+        assert!(keeper.now() < until);
+        assert_eq!(keeper.handle.status().await.unwrap().overdue, 0, "the hold is the reason");
+        let by_now = over(&keeper, &["by now"]).await;
+        yard.clock.pass(55);
+        assert_eq!(keeper.sweep().await.held_until, Some(until), "still the same hour");
+        assert!(keeper.is_stored(young.id).await && keeper.is_stored(by_now.id).await);
+        yard.clock.pass(10);
+        lifted(&keeper).await;
+        assert!(!keeper.is_stored(by_now.id).await, "{days}");
+        for session in &sessions {
+            assert!(!keeper.is_stored(session.id).await, "{days}: {session:?}");
+        }
+        assert_eq!(keeper.is_stored(young.id).await, days < 0, "by the clock of now");
+        keeper.stop().await;
+    }
+}
+
+/// P6: a boot before its last heartbeat, or long after it, notices as well.
+#[tokio::test]
+async fn a_clock_that_jumped_while_nobody_looked_deletes_nothing_for_an_hour_either() {
     for days in [-30, 60] {
+        let yard = Yard::new();
+        let keeper = yard.start().await;
+        let (sessions, _) = of_all_ages(&keeper).await;
+        keeper.stop().await;
         yard.clock.jump(days);
         let keeper = yard.start().await;
         assert!(keeper.sweep().await.held_until.is_some(), "{days}");
-        assert!(keeper.is_stored(young.id).await);
+        for session in &sessions {
+            assert!(keeper.is_stored(session.id).await);
+        }
+        yard.clock.pass(61);
+        lifted(&keeper).await;
+        for session in &sessions {
+            assert!(!keeper.is_stored(session.id).await, "{days}: {session:?}");
+        }
         keeper.stop().await;
+    }
+}
+
+/// Sessions whose time is over whatever the clock shows, held for a moment or just due; and one that is young.
+async fn of_all_ages(keeper: &Keeper) -> ([Session; 2], Session) {
+    let old = || ended(SessionKind::Run, keeper.ago("4000d"));
+    let until = sexton_domain::duration::Duration::from_secs(600).after(keeper.now());
+    let hold = Some(Hold { reason: HoldReason::ArchiveFailed, until });
+    let (sessions, young) =
+        ([Session { hold, ..old() }, old()], ended(SessionKind::Run, keeper.ago("1h")));
+    for session in sessions.iter().chain([&young]) {
+        keeper.bury(session, &["x"]).await;
+    }
+    (sessions, young)
+}
+
+/// Sweeps until nothing is left to do: the hour is over.
+async fn lifted(keeper: &Keeper) {
+    loop {
+        let report = keeper.sweep().await;
+        assert_eq!(report.held_until, None);
+        if !report.unfinished {
+            return;
+        }
     }
 }

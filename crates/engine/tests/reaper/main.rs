@@ -2,8 +2,10 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests, too")]
 
 mod archives;
+mod damage;
 mod faults;
 mod make;
 mod records;
 mod sessions;
+mod unreadable;
 mod yard;

@@ -2,13 +2,13 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use sexton_domain::archive::Archive;
+use sexton_domain::archive::{Archive, Segment};
 use sexton_domain::change::{Change, Record, RecordId};
 use sexton_domain::duration::{self, Keep};
 use sexton_domain::entry::Entry;
@@ -61,10 +61,14 @@ impl Yard {
         let lease = duration::Duration::from_secs(20);
         let settings = Settings::new(limits, lease, dir.path().to_owned());
         let settings = Settings { sweep_every: duration::Duration::from_secs(3600), ..settings };
-        let clock = Arc::new(Movable { real: SystemClock::new(), ahead_ms: AtomicI64::new(0) });
+        let clock = Arc::new(Movable {
+            real: SystemClock::new(),
+            ahead_ms: Default::default(),
+            passed_ms: Default::default(),
+        });
         let folder = Folder::new(dir.path());
-        let (full, meanwhile) = (AtomicBool::new(false), Mutex::new(None));
-        let files = Arc::new(Breakable { folder, full, meanwhile });
+        let (broken, meanwhile) = (Mutex::new(None), Mutex::new(None));
+        let files = Arc::new(Breakable { folder, broken, meanwhile });
         Self { dir, clock, files, settings }
     }
 
@@ -208,6 +212,18 @@ impl Keeper {
     }
 }
 
+/// Makes an archive and its segment as old as if their time were over.
+pub async fn outdate(keeper: &Keeper, archive: &Archive) {
+    let Record::Segment(segment) = keeper.get(RecordId::Segment(archive.segment.clone())).await
+    else {
+        panic!("segments are segments")
+    };
+    let delete_after = Some(keeper.ago("1m"));
+    let archive = Archive { delete_after, ..archive.clone() };
+    let segment = Segment { delete_after, ..segment };
+    keeper.put(vec![archive.into(), segment.into()]).await;
+}
+
 pub fn keep(text: &str) -> Keep {
     text.parse().unwrap()
 }
@@ -231,6 +247,8 @@ impl Courier for Nobody {
 pub struct Movable {
     real: Arc<SystemClock>,
     ahead_ms: AtomicI64,
+    /// What has passed besides, on both clocks.
+    passed_ms: AtomicI64,
 }
 
 impl Movable {
@@ -238,17 +256,23 @@ impl Movable {
     pub fn jump(&self, days: i64) {
         self.ahead_ms.fetch_add(days * 24 * 3_600_000, Ordering::SeqCst);
     }
+
+    /// Lets time pass at once, on both clocks. What sleeps sleeps on.
+    pub fn pass(&self, minutes: i64) {
+        self.passed_ms.fetch_add(minutes * 60_000, Ordering::SeqCst);
+    }
 }
 
 #[async_trait]
 impl Clock for Movable {
     fn now(&self) -> Timestamp {
-        let now = self.real.now().as_millisecond() + self.ahead_ms.load(Ordering::SeqCst);
-        Timestamp::from_millisecond(now).unwrap()
+        let ahead = self.ahead_ms.load(Ordering::SeqCst) + self.passed_ms.load(Ordering::SeqCst);
+        Timestamp::from_millisecond(self.real.now().as_millisecond() + ahead).unwrap()
     }
 
     fn monotonic(&self) -> Duration {
-        self.real.monotonic()
+        let passed = self.passed_ms.load(Ordering::SeqCst);
+        self.real.monotonic() + Duration::from_millis(passed.unsigned_abs())
     }
 
     async fn sleep(&self, duration: Duration) {
@@ -256,28 +280,58 @@ impl Clock for Movable {
     }
 }
 
+/// What can be done with files, and fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    List,
+    Write,
+    Cut,
+    Sync,
+    Remove,
+}
+
 /// A real folder on a disk that can be full.
 pub struct Breakable {
     folder: Folder,
-    pub full: AtomicBool,
+    /// What fails.
+    broken: Mutex<Option<Step>>,
     /// What somebody commits while the reaper waits for the disk.
     pub meanwhile: Mutex<Option<(Store, Vec<Change>)>>,
+}
+
+impl Breakable {
+    /// From now on this fails, or nothing.
+    pub fn fail(&self, step: Option<Step>) {
+        *self.broken.lock().unwrap() = step;
+    }
+
+    fn check(&self, step: Step) -> io::Result<()> {
+        match *self.broken.lock().unwrap() == Some(step) {
+            true => Err(io::ErrorKind::StorageFull.into()),
+            false => Ok(()),
+        }
+    }
 }
 
 #[async_trait]
 impl Files for Breakable {
     async fn list(&self) -> io::Result<Vec<(String, u64)>> {
+        self.check(Step::List)?;
         self.folder.list().await
     }
 
     async fn write(&self, name: &str, at: u64, bytes: Vec<u8>) -> io::Result<()> {
-        if self.full.load(Ordering::SeqCst) {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
+        self.check(Step::Write)?;
         self.folder.write(name, at, bytes).await
     }
 
+    async fn overwrite(&self, name: &str, at: u64, bytes: Vec<u8>) -> io::Result<()> {
+        self.check(Step::Write)?;
+        self.folder.overwrite(name, at, bytes).await
+    }
+
     async fn cut(&self, name: &str, length: u64) -> io::Result<()> {
+        self.check(Step::Cut)?;
         self.folder.cut(name, length).await
     }
 
@@ -286,6 +340,7 @@ impl Files for Breakable {
         if let Some((store, changes)) = meanwhile {
             store.commit(changes).await.unwrap();
         }
+        self.check(Step::Sync)?;
         self.folder.sync(name).await
     }
 
@@ -294,6 +349,7 @@ impl Files for Breakable {
     }
 
     async fn remove(&self, name: &str) -> io::Result<()> {
+        self.check(Step::Remove)?;
         self.folder.remove(name).await
     }
 }

@@ -93,7 +93,8 @@ pub struct Owner {
 /// Why an expired session stays for now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Hold {
-    /// `delivery_pending`, `continued`, `archive_failed` or `clock_jump`.
+    /// `delivery_pending`, `continued`, `archive_failed`, `clock_jump` or
+    /// `job_unreadable`.
     #[schemars(with = "String")]
     pub reason: HoldReason,
     /// When the reaper looks again.

@@ -115,7 +115,7 @@ pub struct Judgement {
     #[schemars(with = "String")]
     pub rule: Rule,
     /// What holds it although its time is over: `delivery_pending`, `continued`, `floor`,
-    /// `archive_failed` or `clock_jump`.
+    /// `archive_failed`, `clock_jump` or `job_unreadable`.
     #[schemars(with = "Option<String>")]
     pub hold: Option<HoldReason>,
     /// When it is looked at again.

@@ -3,15 +3,16 @@
 use axum::Json as Reply;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
 use sexton_domain::key::{SessionKey, SessionKind};
 use sexton_domain::name::AgentName;
 use sexton_domain::plan::sessions::End;
 use sexton_domain::session::{self, Discard, EndReason};
-use sexton_engine::handle::Handle;
+use sexton_engine::handle::{Handle, Purged};
 use sexton_engine::page::{PageRequest, SessionFilter};
 
 use super::runs::{self, JOB};
-use crate::api::{Entry, Page, Session, word};
+use crate::api::{Archive, Entry, Page, Session, word};
 use crate::body::Segment;
 use crate::cursor;
 use crate::failure::Result;
@@ -43,9 +44,10 @@ pub(super) fn routes() -> Vec<Route> {
             .answers::<Page<Session>>(200),
         Route::get("/v1/sessions/{id}", show).summary("A session").answers::<Session>(200),
         Route::delete("/v1/sessions/{id}", delete)
-            .summary("Deletes a session as soon as its end is told; a turn in flight is cancelled first")
+            .summary("Deletes a session as soon as its end is told; a turn in flight is cancelled first. With `purge`, one that is archived already: its archive is erased at once (200)")
             .params(&[PURGE])
-            .answers::<Session>(202),
+            .answers::<Session>(202)
+            .answers::<Archive>(200),
         Route::post("/v1/sessions/{id}/end", end)
             .summary("Ends a session: at once between two turns, soon (202) when one is in flight")
             .answers::<Session>(200)
@@ -117,17 +119,16 @@ async fn reset(State(handle): State<Handle>, id: Segment) -> Result<(StatusCode,
     Ok(closed(&handle.end_session(id.parse()?, End::Reset).await?))
 }
 
-async fn delete(
-    State(handle): State<Handle>,
-    id: Segment,
-    query: Query,
-) -> Result<(StatusCode, Reply<Session>)> {
-    let discard = match query.flag(&PURGE)? {
-        Some(true) => Discard::Purge,
-        _ => Discard::Archive,
-    };
-    let session = handle.delete_session(id.parse()?, discard).await?;
-    Ok((StatusCode::ACCEPTED, Reply(Session::from(&session))))
+async fn delete(State(handle): State<Handle>, id: Segment, query: Query) -> Result<Response> {
+    let id = id.parse()?;
+    let goes = |session| (StatusCode::ACCEPTED, Reply(Session::from(session))).into_response();
+    Ok(match query.flag(&PURGE)? {
+        Some(true) => match handle.purge_session(id).await? {
+            Purged::Session(session) => goes(&session),
+            Purged::Archive(stub) => Reply(Archive::from(&stub)).into_response(),
+        },
+        _ => goes(&handle.delete_session(id, Discard::Archive).await?),
+    })
 }
 
 async fn pin(State(handle): State<Handle>, id: Segment) -> Result<Reply<Session>> {

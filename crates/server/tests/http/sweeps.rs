@@ -78,6 +78,24 @@ async fn a_sweep_says_what_it_would_do_does_it_and_what_went_can_be_read_and_res
     world.stop().await;
 }
 
+/// A session that is gone is purged by its archive, and the answer is what is left of that.
+#[tokio::test]
+async fn a_purge_of_an_archived_session_answers_with_its_stub() {
+    let world = World::new().await;
+    world.job("talk", "echo").await;
+    let id = world.run("talk", RunState::Ended).await.run.session_id.unwrap();
+    keep_runs(&world, "1ms").await;
+    let _: Swept = world.post("/v1/sweep", &json!({})).await.is(200);
+    let path = format!("/v1/sessions/{id}");
+    world.call("DELETE", &path).send().await.problem(Code::NotFound);
+    let purge = format!("{path}?purge=true");
+    let stub: Archive = world.call("DELETE", &purge).send().await.is(200);
+    assert_eq!((stub.session_id, stub.session_key.as_ref()), (id, None));
+    assert!(stub.deleted_at.is_some());
+    world.call("DELETE", &purge).send().await.problem(Code::NotFound);
+    world.stop().await;
+}
+
 #[tokio::test]
 async fn a_sweep_that_is_asked_for_wrongly_says_how() {
     let world = World::new().await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use sexton_domain::entry::Role;
 use sexton_domain::id::SessionId;
 use sexton_domain::session::Discard;
-use sexton_server::api::{Entry, Page, Session};
+use sexton_server::api::{Archive, Entry, Page, Session};
 
 use crate::args;
 use crate::args::list;
@@ -177,6 +177,11 @@ async fn delete(id: &str, purge: bool, client: &mut Client, output: Output) -> R
     let answer = client.ask(ask).await?;
     if output.json {
         return output.document(&answer.0);
+    }
+    // It was archived already.
+    if answer.0.get("segment").is_some() {
+        let Archive { session_id, .. } = answer.read()?;
+        return output.line(format_args!("the archive of session {session_id} is erased"));
     }
     let session: Session = answer.read()?;
     let when = match session.open {

@@ -56,7 +56,7 @@ pub(crate) fn p2_succession(ledger: &Ledger, session: &Session, rules: &Rules) -
     });
     let newest = earlier.max_by_key(|(at, _)| *at).map(|(_, it)| it);
     if let Some(newest) = newest
-        && !told_at(ledger, newest.id, EventType::SessionEnded).is_some_and(|at| at < began)
+        && told_at(ledger, newest.id, EventType::SessionEnded).is_none_or(|at| at >= began)
     {
         return no(format!("it began before {} had ended", newest.id));
     }

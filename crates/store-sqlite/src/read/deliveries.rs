@@ -21,14 +21,16 @@ pub(crate) const DUE: &str = "SELECT delivery.id, delivery.body, event.seq, even
      FROM delivery INDEXED BY delivery_due CROSS JOIN event ON event.seq = delivery.seq \
      WHERE hook = ? AND state = 'pending' AND head = 1 AND delivery.at <= ? \
      ORDER BY delivery.at, delivery.seq";
-pub(crate) const NEXT: &str = "SELECT at FROM delivery INDEXED BY delivery_due \
-     WHERE hook = ? AND state = 'pending' AND head = 1 AND seq > 0 ORDER BY at LIMIT 1";
+pub(crate) const NEXT: &str = "SELECT id, body, at FROM delivery INDEXED BY delivery_due \
+     WHERE hook = ? AND state = 'pending' AND head = 1 AND seq > 0 ORDER BY at";
 pub(crate) const OLDEST: &str = "SELECT id, body FROM delivery INDEXED BY delivery_oldest \
      WHERE hook = ? AND state = 'pending' ORDER BY seq";
 pub(crate) const LANE: &str = "SELECT id, body FROM delivery INDEXED BY delivery_lane \
      WHERE session = ? AND hook = ? AND session IS NOT NULL ORDER BY seq";
 pub(crate) const UNDELIVERED: &str = "SELECT 1 FROM delivery INDEXED BY delivery_waiting \
-     WHERE session = ? AND state = 'pending' AND session IS NOT NULL LIMIT 1";
+     WHERE session = ? AND state = 'pending' AND session IS NOT NULL \
+     AND ifnull(json_extract(body, '$.event_type'), 'session.ended') \
+         IN ('session.started', 'session.ended') LIMIT 1";
 pub(crate) const TOLD_HOOKS: &str =
     "SELECT a FROM counter WHERE what = 'delivery' AND b = ? AND n > 0";
 
@@ -50,9 +52,7 @@ pub(crate) fn due(
 
 /// See [`sexton_store::Driver::next_delivery`].
 pub(crate) fn next(view: &View<'_>, hook: &HookName) -> Result<Option<Timestamp>, Fail> {
-    let mut statement = view.db.prepare_cached(NEXT)?;
-    let found: Option<i64> = statement.query_row([hook.as_str()], |row| row.get(0)).optional()?;
-    Ok(found.and_then(|ms| codec::from_time(ms).ok()))
+    view.first_time::<Delivery>(NEXT, vec![codec::text(hook.as_str())])
 }
 
 /// See [`sexton_store::Driver::oldest_deliveries`].

@@ -2,7 +2,6 @@
 
 use jiff::Timestamp;
 use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension};
 use sexton_domain::id::JobId;
 use sexton_domain::job::Job;
 use sexton_domain::name::JobKey;
@@ -18,8 +17,8 @@ use crate::table;
 pub(crate) const BY_KEY: &str = "SELECT id, body FROM job WHERE key = ? AND removed = 0";
 pub(crate) const DUE: &str = "SELECT id, body FROM job INDEXED BY job_due \
      WHERE due_at IS NOT NULL AND due_at <= ? ORDER BY due_at, id";
-pub(crate) const NEXT_DUE: &str = "SELECT due_at FROM job INDEXED BY job_due \
-     WHERE due_at IS NOT NULL ORDER BY due_at LIMIT 1";
+pub(crate) const NEXT_DUE: &str = "SELECT id, body, due_at FROM job INDEXED BY job_due \
+     WHERE due_at IS NOT NULL ORDER BY due_at";
 
 pub(crate) const CAPPED: &str = "SELECT id, body FROM job INDEXED BY job_capped \
      WHERE capped = 1 AND id > ? ORDER BY id";
@@ -73,7 +72,7 @@ pub(crate) fn due(view: &View<'_>, now: Timestamp, limit: u32) -> Result<Vec<Job
 
 /// See [`sexton_store::Driver::next_due`].
 pub(crate) fn next_due(view: &View<'_>) -> Result<Option<Timestamp>, Fail> {
-    first_time(view.db, NEXT_DUE)
+    view.first_time::<Job>(NEXT_DUE, Vec::new())
 }
 
 /// See [`sexton_store::Driver::capped_jobs`].
@@ -95,10 +94,4 @@ pub(crate) fn troubled(view: &View<'_>, limit: u32) -> Result<Vec<Job>, Fail> {
 /// See [`sexton_store::Driver::jobs_over`].
 pub(crate) fn over(view: &View<'_>, keep: u64, limit: u32) -> Result<Vec<JobId>, Fail> {
     view.collect(OVER, vec![codec::number(keep)], at_most(limit), |row| Ok(uuid(row, 0)?.into()))
-}
-
-/// The time that a query without parameters finds.
-pub(crate) fn first_time(db: &Connection, sql: &str) -> Result<Option<Timestamp>, Fail> {
-    let found: Option<i64> = db.prepare_cached(sql)?.query_row([], |row| row.get(0)).optional()?;
-    Ok(found.and_then(|ms| codec::from_time(ms).ok()))
 }

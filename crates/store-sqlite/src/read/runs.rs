@@ -11,7 +11,6 @@ use sexton_store::page::{Page, PageRequest, Queue, RunFilter, RunState};
 
 use crate::codec;
 use crate::fail::Fail;
-use crate::read::jobs::first_time;
 use crate::read::orphans::Owned;
 use crate::read::page::{Condition, Ids, Scan};
 use crate::read::{View, at_most};
@@ -24,8 +23,8 @@ pub(crate) const RUNNING: &str = "SELECT id, body FROM run INDEXED BY run_active
      WHERE state = 'running' AND state <> 'ended' ORDER BY id";
 pub(crate) const RESTED: &str = "SELECT id, body FROM run INDEXED BY run_rest \
      WHERE state = 'waiting' AND rests_until <= ? ORDER BY rests_until, id";
-pub(crate) const NEXT_RESTED: &str = "SELECT rests_until FROM run INDEXED BY run_rest \
-     WHERE state = 'waiting' ORDER BY rests_until LIMIT 1";
+pub(crate) const NEXT_RESTED: &str = "SELECT id, body, rests_until FROM run INDEXED BY run_rest \
+     WHERE state = 'waiting' ORDER BY rests_until";
 pub(crate) const QUEUED_AGENT: &str = "SELECT agent FROM run INDEXED BY run_queue \
      WHERE state = 'queued' AND agent > ? ORDER BY agent LIMIT 1";
 pub(crate) const QUEUED: &str = "SELECT id, body FROM run INDEXED BY run_queue \
@@ -115,7 +114,7 @@ pub(crate) fn rested(view: &View<'_>, now: Timestamp, limit: u32) -> Result<Vec<
 
 /// See [`sexton_store::Driver::next_rested`].
 pub(crate) fn next_rested(view: &View<'_>) -> Result<Option<Timestamp>, Fail> {
-    first_time(view.db, NEXT_RESTED)
+    view.first_time::<Run>(NEXT_RESTED, Vec::new())
 }
 
 /// See [`sexton_store::Driver::last_turn`].

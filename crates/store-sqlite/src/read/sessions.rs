@@ -13,7 +13,6 @@ use sexton_store::page::{Ended, Page, PageRequest, SessionFilter};
 
 use crate::codec;
 use crate::fail::Fail;
-use crate::read::jobs::first_time;
 use crate::read::orphans::Owned;
 use crate::read::page::{Condition, Ids, Scan};
 use crate::read::{View, at_most, uuid};
@@ -31,10 +30,10 @@ pub(crate) const IDLE: &str = "SELECT id, body, entry_count, bytes FROM session 
 pub(crate) const DUE: &str = "SELECT id, body, entry_count, bytes FROM session \
      INDEXED BY session_expires WHERE expires_at <= ? AND open = 0 AND expires_at IS NOT NULL \
      ORDER BY expires_at, id";
-pub(crate) const NEXT_DUE: &str = "SELECT expires_at FROM session INDEXED BY session_expires \
-     WHERE open = 0 AND expires_at IS NOT NULL ORDER BY expires_at LIMIT 1";
-pub(crate) const OVERDUE: &str = "SELECT count(*) FROM (SELECT 1 FROM session \
-     INDEXED BY session_expires WHERE expires_at < ? AND open = 0 AND expires_at IS NOT NULL LIMIT ?)";
+pub(crate) const NEXT_DUE: &str = "SELECT id, body, entry_count, bytes, expires_at FROM session \
+     INDEXED BY session_expires WHERE open = 0 AND expires_at IS NOT NULL ORDER BY expires_at";
+pub(crate) const OVERDUE: &str = "SELECT id, body, entry_count, bytes FROM session \
+     INDEXED BY session_expires WHERE expires_at < ? AND open = 0 AND expires_at IS NOT NULL";
 pub(crate) const NEWEST_ENDED: &str = "SELECT id FROM session INDEXED BY session_ended \
      WHERE job = ? AND open = 0 AND job IS NOT NULL ORDER BY id DESC";
 pub(crate) const NEWEST_FAILED: &str = "SELECT id FROM session INDEXED BY session_failed \
@@ -153,14 +152,15 @@ pub(crate) fn due(view: &View<'_>, now: Timestamp, limit: u32) -> Result<Vec<Ses
 
 /// See [`sexton_store::Driver::next_due_session`].
 pub(crate) fn next_due(view: &View<'_>) -> Result<Option<Timestamp>, Fail> {
-    first_time(view.db, NEXT_DUE)
+    view.first_time::<Session>(NEXT_DUE, Vec::new())
 }
 
-/// See [`sexton_store::Driver::overdue_sessions`].
+/// See [`sexton_store::Driver::overdue_sessions`]. As [`due`], it leaves out what cannot be read.
 pub(crate) fn overdue(view: &View<'_>, before: Timestamp, limit: u32) -> Result<u64, Fail> {
-    let values = [codec::time(before), codec::number(limit.into())];
-    let count = view.db.prepare_cached(OVERDUE)?.query_row(values, |row| row.get(0))?;
-    Ok(codec::unsigned(count))
+    let found = view.collect(OVERDUE, vec![codec::time(before)], at_most(limit), |row| {
+        table::read::<Session>(row).map(drop)
+    })?;
+    Ok(found.len() as u64)
 }
 
 /// See [`sexton_store::Driver::newest_ended`].

@@ -2,6 +2,7 @@
 
 use sexton_domain::alert::AlertCode;
 use sexton_domain::change::{Change, Guard, RecordId, Version};
+use sexton_domain::event::EventType;
 use sexton_domain::hook::{Delivery, DeliveryState};
 use sexton_domain::run::{Outcome, State};
 use sexton_domain::session::EndReason;
@@ -163,10 +164,16 @@ pub async fn a_guard_for_a_session_that_is_told_notices_what_is_to_be_told(world
     world.store(vec![session.clone().into(), other.clone().into()]).await;
     let told = Guard::Told(session.id);
     let fact = world.make.event();
-    let to = |id| Delivery { session: Some(id), ..world.make.delivery(fact.id, "hook") };
-    world.store(vec![fact.clone().into(), to(other.id).into()]).await;
+    let elsewhere = Delivery { session: Some(other.id), ..world.make.delivery(fact.id, "first") };
+    let of_run = Delivery {
+        session: Some(session.id),
+        event_type: Some(EventType::RunEnded),
+        ..world.make.delivery(fact.id, "second")
+    };
+    world.store(vec![fact.clone().into(), elsewhere.into(), of_run.into()]).await;
     assert!(holds(&world, told.clone()).await, "others do not count");
-    let mut delivery = to(session.id);
+    let mut delivery =
+        Delivery { session: Some(session.id), ..world.make.delivery(fact.id, "third") };
     world.put(delivery.clone()).await;
     assert!(!holds(&world, told.clone()).await);
     delivery.version = Version(1);

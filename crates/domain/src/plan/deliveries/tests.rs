@@ -211,3 +211,18 @@ fn an_end_has_a_gap_before_it_if_its_start_was_never_delivered() {
     assert!(!gap(&told, &ends, time("09:45"), None), "it does not hear of starts");
     assert!(!gap(&event(EventType::SessionStarted), &all, time("09:45"), None));
 }
+
+/// P3: what cannot be read is told all the same, as the delivery of its event that it was.
+#[test]
+fn an_unreadable_delivery_is_written_anew_from_its_event_or_given_up_without() {
+    let (event, hook) = (event(EventType::SessionEnded), "h".parse().unwrap());
+    let lost = Unread { id: pending().id, version: Version(7), hook: &hook, event: Some(&event) };
+    let anew = mend(lost, &mut moment("11:00")).changes;
+    assert_eq!(anew, [Change::from(Delivery { version: Version(7), ..pending() })]);
+    let given_up = mend(Unread { event: None, ..lost }, &mut moment("11:00")).changes;
+    let [Change::Emit(told), Change::Delete(id, Version(7))] = &given_up[..] else {
+        panic!("{given_up:?}")
+    };
+    assert_eq!((told.kind, &told.data["why"]), (EventType::HookDeadLettered, &json!("unreadable")));
+    assert_eq!(*id, RecordId::Delivery(pending().id));
+}

@@ -94,6 +94,23 @@ fn what_is_expired_but_needed_is_held_with_a_reason_and_a_time() {
     assert_eq!(fate, Fate::Hold(HoldReason::DeliveryPending, span("4s").after(time("10:00"))));
 }
 
+/// P6: nobody knows for how long an unreadable job keeps its sessions, whatever their kind says.
+#[test]
+fn a_session_whose_job_cannot_be_read_is_held_and_never_goes() {
+    let kinds = Policies::default();
+    let run = run();
+    let discarded = Session { discard: Some(Discard::Purge), ..run.clone() };
+    for hours in [1, 24, 10_000] {
+        for session in [&run, &discarded] {
+            let fate = unjudged(session, law(&kinds, hours_after(hours))).fate;
+            assert_eq!(fate.hold(), Some(HoldReason::JobUnreadable), "{hours}");
+            assert_eq!(fate.until(), Some(LONGEST_PAUSE.after(hours_after(hours))));
+        }
+    }
+    let pinned = Session { pinned: true, ..run };
+    assert_eq!(unjudged(&pinned, law(&kinds, hours_after(24))).fate, Fate::Keep);
+}
+
 /// P6: nothing is deleted by a clock that is not to be trusted.
 #[test]
 fn a_held_clock_holds_everything_that_would_go_and_nothing_else() {
