@@ -25,6 +25,7 @@ fn on_a_full_disk_everything_can_still_end_and_nothing_begins_until_there_is_roo
         place.ok(&[
             "job",
             "add",
+            "--key",
             job,
             "--agent",
             agent,
