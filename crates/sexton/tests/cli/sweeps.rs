@@ -51,3 +51,22 @@ fn what_is_over_is_swept_archived_read_checked_and_restored() {
     assert_eq!(damaged.code, 1, "{damaged:?}");
     assert!(damaged.out.contains(segment) && damaged.out.contains(&id), "{damaged:?}");
 }
+
+/// A session that is gone is purged by its id, and its archive with it.
+#[test]
+fn an_archived_session_is_purged_by_its_id() {
+    let place = Place::new(&format!("{CONFIG}\n[retention]\nrun = \"1ms\"\n"));
+    let daemon = place.serve();
+    place
+        .ok(&["job", "add", "--key", "talk", "--agent", "echo", "--every", "1d", "--prompt", "hi"]);
+    place.ok(&["job", "run", "talk", "--wait"]);
+    let id = until("the session is archived", || {
+        place.ok(&["sweep"]);
+        let archives = place.json(&["archive", "list"]);
+        archives["items"][0]["session_id"].as_str().map(str::to_owned)
+    });
+    let purged = place.ok(&["session", "delete", &id, "--purge"]);
+    assert_eq!(purged.trim(), format!("the archive of session {id} is erased"));
+    assert_eq!(place.run(&["archive", "show", &id]).code, 3);
+    assert!(daemon.stop().success());
+}
