@@ -10,6 +10,7 @@ mod receiver;
 #[cfg(target_os = "linux")]
 mod slow_disk;
 mod stopping;
+mod supervisor;
 mod support;
 mod sweeps;
 mod usage;
