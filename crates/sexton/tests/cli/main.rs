@@ -9,6 +9,7 @@ mod daemon;
 mod receiver;
 #[cfg(target_os = "linux")]
 mod slow_disk;
+mod status;
 mod stopping;
 mod supervisor;
 mod support;
