@@ -120,12 +120,12 @@ pub struct DrainedRuns {
     pub unproven: u64,
 }
 
-/// What became of deliveries while a drain gave them time.
+/// What became of deliveries during a drain.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DrainedDeliveries {
     /// Acknowledged.
     pub delivered: u64,
-    /// Tries that failed.
+    /// Tried in vain and not acknowledged since; those that are not given up are pending, too.
     pub failed: u64,
     /// Still to be delivered: the next start goes on with them.
     pub pending: u64,

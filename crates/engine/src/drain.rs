@@ -19,7 +19,7 @@ use tokio::sync::watch;
 
 use crate::env::Env;
 use crate::handle::Phase;
-use crate::hooks::{Counts, Hooks};
+use crate::hooks::Hooks;
 use crate::runners::Runners;
 use crate::settings::Settings;
 
@@ -88,7 +88,9 @@ impl Drain {
         self.runners.close();
         let budget = self.budget();
         tracing::info!(?reason, at_most = %budget.total(), "draining");
-        let begin = drain::begin(&self.node, reason, budget, &mut self.env.moment());
+        let mut moment = self.env.moment();
+        self.hooks.count_from(moment.now);
+        let begin = drain::begin(&self.node, reason, budget, &mut moment);
         // Queued before everything that follows; nobody waits for it now.
         let begun = Begun::Asked(self.store.commit_unawaited(begin.changes));
 
@@ -108,12 +110,13 @@ impl Drain {
         let ended = self.within(Step::Sessions, self.end_sessions(reason, &mut sent)).await;
         told("open sessions could not be ended in time; the next start ends what is left", ended);
         self.enter(reason, Step::Deliveries);
-        let deliveries = self.flush().await;
+        self.flush().await;
         self.enter(reason, Step::Record);
-        let mut report = Report { began, begun, sent, sessions: 0, deliveries };
+        let mut report = Report { began, begun, sent, sessions: 0, pending: 0, recorded: None };
         let recorded = self.within(Step::Record, self.leave(reason, &mut report)).await;
         told("the end of this epoch could not be recorded; the next start does that", recorded);
-        let Drained { took_ms, runs, sessions_ended, deliveries } = self.drained(&report);
+        let drained = report.recorded.unwrap_or_else(|| self.drained(&report));
+        let Drained { took_ms, runs, sessions_ended, deliveries } = drained;
         tracing::info!(
             ?reason,
             took_ms,
@@ -247,10 +250,9 @@ impl Drain {
         Ok(running)
     }
 
-    /// Gives deliveries their time, cuts off the tries that are still under way, and counts what became of
-    /// them meanwhile. What is pending goes out at the next start.
-    async fn flush(&self) -> DrainedDeliveries {
-        let before = self.hooks.counts();
+    /// Gives deliveries their time and cuts off the tries that are still under way. What is pending goes
+    /// out at the next start.
+    async fn flush(&self) {
         tokio::select! {
             biased;
             () = self.hooks.flushed() => {}
@@ -264,15 +266,9 @@ impl Drain {
                 tracing::error!("a hook's command could not be proven dead in time");
             }
         }
-        let Counts { delivered, failed } = self.hooks.counts();
-        DrainedDeliveries {
-            delivered: delivered.saturating_sub(before.delivered),
-            failed: failed.saturating_sub(before.failed),
-            pending: 0,
-        }
     }
 
-    /// How many deliveries are left to the next start.
+    /// How many deliveries are left to the next start so far.
     async fn pending(&self) -> Result<u64, Error> {
         let deliveries = self.store.read().tally().await?.deliveries;
         let pending = deliveries.iter().filter(|((_, state), _)| *state == Standing::Pending);
@@ -309,11 +305,14 @@ impl Drain {
                     false => counted.push((RecordId::Session(sent.first.0), sent.first.1)),
                 }
             }
-            report.deliveries.pending = self.pending().await?;
+            report.pending = self.pending().await?;
             let drained = self.drained(report);
-            let leaving = Leaving { node: &record, counted: &counted, reason, drained };
-            let decision = drain::leave(leaving, &mut self.env.moment());
+            let hooks = self.store.told();
+            let leaving =
+                Leaving { node: &record, counted: &counted, reason, drained, hooks: &hooks };
+            let (decision, left) = drain::leave(leaving, &mut self.env.moment());
             if decision.is_empty() || attempts.commit(decision.changes).await?.is_some() {
+                report.recorded = left.drained;
                 return Ok(());
             }
         }
@@ -326,7 +325,7 @@ impl Drain {
             took_ms: duration::Duration::from_std(took).as_millis(),
             runs,
             sessions_ended: sessions + report.sessions,
-            deliveries: report.deliveries,
+            deliveries: DrainedDeliveries { pending: report.pending, ..self.hooks.counted() },
         }
     }
 }
@@ -338,7 +337,10 @@ struct Report {
     sent: Option<Sent>,
     /// How many sessions ended that no run took with it.
     sessions: u64,
-    deliveries: DrainedDeliveries,
+    /// How many deliveries are left to the next start.
+    pending: u64,
+    /// The report as it is stored.
+    recorded: Option<Drained>,
 }
 
 /// The ends of sessions, on their way to the store.

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use sexton_domain::alert::Alert;
 use sexton_domain::id::{DeliveryId, JobId, RunId, SessionId};
 use sexton_domain::job::Job;
-use sexton_domain::name::{AgentName, JobKey};
+use sexton_domain::name::{AgentName, HookName, JobKey};
 use sexton_domain::node::{EndReason, Epoch, Node, Owner};
 use sexton_domain::plan::admission::Headroom;
 use sexton_domain::plan::drain::Patience;
@@ -147,6 +147,8 @@ pub struct Status {
     pub reaper: Reaper,
     /// Sessions that are due although nothing keeps them; must be none. Counted up to ten thousand.
     pub overdue: u64,
+    /// Since when the oldest pending delivery of each hook waits; none where none does.
+    pub oldest_deliveries: Vec<(HookName, Option<Timestamp>)>,
     /// What the store occupies.
     pub stats: Stats,
 }
@@ -312,6 +314,7 @@ impl Handle {
             upcoming: read.due_jobs(Timestamp::MAX, 10).await?,
             running: read.running().await?,
             ownerless,
+            oldest_deliveries: self.oldest_deliveries().await?,
             stats: read.stats(),
         })
     }

@@ -2,7 +2,6 @@
 //! other way round, and on a delivery if and only if it is pending and older than its hook allows.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,8 +10,8 @@ use jiff::Timestamp;
 use sexton_domain::change::{Change, RecordId};
 use sexton_domain::hook::Subscription;
 use sexton_domain::name::HookName;
-use sexton_domain::node::Epoch;
-use sexton_domain::plan::deliveries;
+use sexton_domain::node::{DrainedDeliveries, Epoch};
+use sexton_domain::plan::deliveries::{self, Answer};
 use sexton_store::page::{DeliveryFilter, MAX_PAGE, PageRequest, Standing, Suspects, Unreadable};
 use sexton_store::{CommitError, Error, Store};
 use tokio::sync::watch;
@@ -51,8 +50,8 @@ struct Inner {
     settings: watch::Receiver<Arc<Settings>>,
     phase: watch::Receiver<Phase>,
     desks: Mutex<BTreeMap<HookName, Arc<Desk>>>,
-    delivered: AtomicU64,
-    failed: AtomicU64,
+    /// What came of deliveries since the drain began.
+    counts: Mutex<Option<Counts>>,
     /// How many tries and acknowledgements are on their way.
     busy: watch::Sender<usize>,
     /// Set when nothing is sent any more and what is on its way is cut off.
@@ -61,13 +60,13 @@ struct Inner {
     looks: watch::Sender<u64>,
 }
 
-/// What has come of tries since the node started.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Deliveries that were acknowledged, with the acknowledgement on disk.
-    pub delivered: u64,
-    /// Tries that failed.
-    pub failed: u64,
+/// What came of deliveries since a moment, as far as it is on disk.
+#[derive(Debug)]
+struct Counts {
+    since: Timestamp,
+    delivered: u64,
+    /// Tried in vain and not acknowledged since.
+    failed: BTreeSet<DeliveryId>,
 }
 
 impl Hooks {
@@ -85,19 +84,39 @@ impl Hooks {
             settings,
             phase,
             desks: Mutex::default(),
-            delivered: AtomicU64::new(0),
-            failed: AtomicU64::new(0),
+            counts: Mutex::default(),
             busy: watch::Sender::new(0),
             closing: watch::Sender::new(false),
             looks: watch::Sender::new(0),
         }))
     }
 
-    /// What has come of tries since the node started.
-    pub fn counts(&self) -> Counts {
-        Counts {
-            delivered: self.0.delivered.load(Ordering::Relaxed),
-            failed: self.0.failed.load(Ordering::Relaxed),
+    /// Counts from now on what comes of answers that are decided on at this moment or later.
+    pub(crate) fn count_from(&self, since: Timestamp) {
+        let counts = Counts { since, delivered: 0, failed: BTreeSet::new() };
+        *self.0.counts.lock().unwrap_or_else(PoisonError::into_inner) = Some(counts);
+    }
+
+    /// What was counted. What is pending is the store's to count.
+    pub(crate) fn counted(&self) -> DrainedDeliveries {
+        let counts = self.0.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let of = |counts: &Counts| DrainedDeliveries {
+            delivered: counts.delivered,
+            failed: counts.failed.len() as u64,
+            pending: 0,
+        };
+        counts.as_ref().map(of).unwrap_or_default()
+    }
+
+    /// Counts an answer that is on disk.
+    fn count(&self, delivery: DeliveryId, answer: &Answer, at: Timestamp) {
+        let mut counts = self.0.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(counts) = counts.as_mut().filter(|counts| counts.since <= at) else { return };
+        if *answer == Answer::Acknowledged {
+            counts.failed.remove(&delivery);
+            counts.delivered += 1;
+        } else {
+            counts.failed.insert(delivery);
         }
     }
 

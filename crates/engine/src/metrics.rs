@@ -95,7 +95,7 @@ metrics! {
     TRANSACTIONS = Counter "sexton_store_transactions" [] "Transactions that the batches were grouped into";
     TRANSACTION_SECONDS = Counter "sexton_store_transaction_seconds" [] "Time in commits of the database, nearly all of it waiting for the disk";
     SYNCS = Counter "sexton_store_syncs" [] "Times the disk was waited for";
-    ROWS = Gauge "sexton_store_rows" ["kind"] "Rows by the kind of their record";
+    ROWS = Gauge "sexton_store_rows" ["kind"] "Rows by the kind of their record: hook, job, run, session, event, delivery, archive; the other kinds have no counter and are not counted";
     STORE_BYTES = Gauge "sexton_store_bytes" [] "Bytes of the database";
     WAL_BYTES = Gauge "sexton_store_wal_bytes" [] "Bytes of the write-ahead log";
     FREE_BYTES = Gauge "sexton_store_free_disk_bytes" [] "Bytes free on the disk of the store";

@@ -33,8 +33,8 @@ pub use run::{Range, Run, RunDetail, RunError, RunState, TimelineEntry};
 pub use session::{Entry, Hold, Owner, Session};
 pub use spec::{Backoff, Context, FieldError, JobSpec, Misfire, Past, Setting, Within};
 pub use status::{
-    Drain, Health, NextSlot, Phase, RunCount, SessionCount, Status, Stop, StopReason, Stopping,
-    StoreStatus,
+    Drain, Health, NextSlot, Outbox, Phase, RunCount, SessionCount, Status, Stop, StopReason,
+    Stopping, StoreStatus,
 };
 pub use sweep::{
     ArchiveFault, Judgement, ReaperStatus, Reconciled, Sweep, SweepReport, SweepSummary, Swept,

@@ -117,7 +117,7 @@ fn problem(error: &Error) -> Problem {
         Error::Damaged(_) => of(Code::ArchiveDamaged)
             .hint("`sexton archive verify` names everything that is damaged"),
         Error::Store(StoreError::Corrupt { .. }) => {
-            of(Code::Internal).hint("`sexton doctor` names what is broken")
+            of(Code::Internal).hint("the daemon's log says which row cannot be read")
         }
         Error::Store(StoreError::TooLarge { .. }) => of(Code::BodyTooLarge),
         Error::Store(StoreError::ReadOnly) => {

@@ -13,6 +13,7 @@ use sexton_domain::plan::reconcile::Fence;
 use sexton_engine::RunFiles;
 use sexton_engine::archive::files::Folder;
 use sexton_engine::clock::Clock as _;
+use sexton_engine::drain::Progress;
 use sexton_engine::engine::{Declaration, Engine, Start};
 use sexton_engine::env::Env;
 use sexton_engine::handle::{Handle, Phase};
@@ -89,26 +90,41 @@ async fn boot(
         gateway = &mut start => return gateway.map(Some),
         stop = signals.next_stop() => stop,
     };
+    supervisor::stopping_early(STORE);
     let obey = async {
         let handle = time::timeout(STORE.to_std(), handle.wait_for(Option::is_some)).await.ok()?;
         // Without a handle the start has failed, and says so itself.
-        if let Ok(handle) = handle
-            && let Some(handle) = &*handle
-        {
+        let handle = handle.ok().and_then(|handle| handle.clone());
+        Some(handle.and_then(|handle| {
             handle.drain(stop.reason, stop.patience);
-        }
-        Some(())
+            handle.watch_progress()
+        }))
     };
-    let (mut obey, mut obeyed) = (pin!(obey), false);
+    let (mut obey, mut obeyed, mut progress) = (pin!(obey), false, None);
     loop {
         tokio::select! {
             gateway = &mut start => return gateway.map(Some),
             done = &mut obey, if !obeyed => match done {
-                Some(()) => obeyed = true,
+                Some(watched) => (obeyed, progress) = (true, watched),
                 None => return Ok(None),
             },
+            () = changed(&mut progress) => {}
+        }
+        let reached = progress.as_ref().and_then(|progress| *progress.borrow());
+        if let Some(progress) = reached {
+            supervisor::stopping(&progress);
         }
     }
+}
+
+/// Returns when a drain has come a step further; never without one.
+async fn changed(progress: &mut Option<watch::Receiver<Option<Progress>>>) {
+    if let Some(progress) = progress
+        && progress.changed().await.is_ok()
+    {
+        return;
+    }
+    std::future::pending().await
 }
 
 async fn start(

@@ -90,6 +90,11 @@ impl Store {
         *self.0.hooks.write().unwrap_or_else(PoisonError::into_inner) = hooks.into();
     }
 
+    /// Who is told what, as of now.
+    pub fn told(&self) -> Arc<[Subscription]> {
+        self.0.told()
+    }
+
     /// Starts an operation that reads, decides and commits until there is no conflict.
     pub fn attempts(&self, doing: &'static str) -> Attempts<'_> {
         Attempts::new(self, doing)
@@ -236,9 +241,13 @@ impl Told {
 }
 
 impl Inner {
+    fn told(&self) -> Arc<[Subscription]> {
+        Arc::clone(&self.hooks.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// A batch in which every event is followed by its deliveries: the transactional outbox.
     fn with_deliveries(&self, changes: Vec<Change>) -> Vec<Change> {
-        let hooks = Arc::clone(&self.hooks.read().unwrap_or_else(PoisonError::into_inner));
+        let hooks = self.told();
         if hooks.is_empty() {
             return changes;
         }

@@ -168,7 +168,7 @@ fn slots(count: u64) -> String {
 fn of_hooks(dead: &BTreeMap<HookName, u64>) -> impl Iterator<Item = (AlertKey, Condition)> {
     dead.iter().filter(|(_, count)| **count > 0).map(|(hook, count)| {
         let message = format!(
-            "{count} deliveries to hook {hook} were given up; see `sexton hook deliveries {hook} --state dead`"
+            "{count} deliveries to hook {hook} were given up; see `sexton hook deliveries --hook {hook} --state dead`"
         );
         condition(AlertCode::DeadLetters, hook.as_str(), message, Subject::default())
     })

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::change::{Change, Decision, Guard, RecordId, Version};
 use crate::duration::Duration;
 use crate::event::EventType;
+use crate::hook::{self, Subscription};
 use crate::id::SessionId;
 use crate::node::{self, Drained, Node, NodeEnd, Owner};
 use crate::plan::{Moment, ending};
@@ -185,24 +186,31 @@ pub struct Leaving<'a> {
     pub reason: node::EndReason,
     /// What became of its work.
     pub drained: Drained,
+    /// Who is told of things.
+    pub hooks: &'a [Subscription],
 }
 
-/// Records the end of an epoch with what became of its work; empty when it is recorded already. What was
-/// counted holds when it is stored: what ends meanwhile is a conflict.
-pub fn leave(leaving: Leaving<'_>, moment: &mut Moment) -> Decision {
-    let Leaving { node, counted, reason, drained } = leaving;
+/// Records the end of an epoch with what became of its work, and returns the record too; the decision is
+/// empty when that is stored already. What was counted holds when it is stored: what ends meanwhile is a
+/// conflict. Nobody is told of this end before the next start, so its own deliveries are pending.
+pub fn leave(leaving: Leaving<'_>, moment: &mut Moment) -> (Decision, Node) {
+    let Leaving { node, counted, reason, mut drained, hooks } = leaving;
     let mut decision = Decision::default();
     if node.end.is_some() {
-        return decision;
+        return (decision, node.clone());
     }
     for (record, version) in counted {
         decision.change(Change::Require(Guard::Unchanged(record.clone(), *version)));
     }
     let end = Some(NodeEnd { at: moment.now, reason });
-    let ended = Node { end, drained: Some(drained), ..node.clone() };
+    let mut ended = Node { end, ..node.clone() };
+    // Who is told does not depend on the report.
+    let told = moment.tell().node(EventType::NodeStopped, &ended);
+    drained.deliveries.pending += hook::outbox(&told, hooks).count() as u64;
+    ended.drained = Some(drained);
     decision.change(moment.tell().node(EventType::NodeStopped, &ended));
-    decision.change(ended);
-    decision
+    decision.change(ended.clone());
+    (decision, ended)
 }
 
 fn alive(owner: Owner) -> Change {

@@ -11,9 +11,9 @@ use sexton_domain::name::HookName;
 use sexton_domain::plan::deliveries;
 use sexton_store::page::{DeliveryFilter, Page, PageRequest, Standing};
 
-use super::{Error, Handle, Mode};
+use super::{Error, Handle};
 use crate::courier::Reply;
-use crate::hooks::{Counts, Letter, Parcel, send};
+use crate::hooks::{Letter, Parcel, send};
 use crate::settings::HookSettings;
 
 /// A test waits no longer than this for its answer: somebody waits for it.
@@ -169,14 +169,6 @@ impl Handle {
         let took = online.env.clock.monotonic().saturating_sub(since);
         let reply = reply.ok_or_else(|| Error::Unavailable(self.phase()))?;
         Ok(HookTest { reply, took })
-    }
-
-    /// What has come of tries since this node started; nothing when offline.
-    pub fn hook_counts(&self) -> Counts {
-        match &self.0.mode {
-            Mode::Offline { .. } => Counts::default(),
-            Mode::Online(online) => online.hooks.counts(),
-        }
     }
 
     async fn delivery(&self, id: DeliveryId) -> Result<Delivery, Error> {

@@ -25,7 +25,6 @@ impl Handle {
     /// When the store fails.
     pub async fn metrics(&self) -> Result<Sheet, Error> {
         let (now, status) = (self.now(), self.status().await?);
-        let oldest = self.oldest_deliveries().await?;
         let nodes = self.0.store.read().nodes(RECENT).await?;
         let mut sheet = Sheet::default();
         node(&mut sheet, &status, now);
@@ -35,7 +34,7 @@ impl Handle {
         hooks(
             &mut sheet,
             &status.tally,
-            oldest.iter().map(|(hook, at)| ([hook.to_string()], age(*at, now))),
+            status.oldest_deliveries.iter().map(|(hook, at)| ([hook.to_string()], age(*at, now))),
         );
         let measured = self.0.store.metrics();
         counted(&mut sheet, measured, &measured.counts());
@@ -44,7 +43,9 @@ impl Handle {
     }
 
     /// Since when the oldest pending delivery of each hook waits.
-    async fn oldest_deliveries(&self) -> Result<Vec<(HookName, Option<Timestamp>)>, StoreError> {
+    pub(super) async fn oldest_deliveries(
+        &self,
+    ) -> Result<Vec<(HookName, Option<Timestamp>)>, StoreError> {
         let read = self.0.store.read();
         let mut oldest = Vec::new();
         for hook in read.hooks().await? {
@@ -97,7 +98,7 @@ fn records(sheet: &mut Sheet, status: &Status, now: Timestamp) {
     sheet.gauge(names::OLDEST_RUNNING, age(started, now));
     sheet.gauge(names::OWNERLESS, status.ownerless as f64);
     sheet.gauge(names::ALERTS, tally.alerts as f64);
-    let rows = rows(tally).map(|(kind, count)| ([kind.to_owned()], count as f64));
+    let rows = rows(status).map(|(kind, count)| ([kind.to_owned()], count as f64));
     sheet.gauges(names::ROWS, rows);
 }
 
@@ -122,8 +123,11 @@ fn reaper(sheet: &mut Sheet, status: &Status, now: Timestamp) {
     sheet.gauge(names::ARCHIVE_FAULTS, reaper.faults.len() as f64);
 }
 
-fn rows(tally: &Tally) -> [(&'static str, u64); 6] {
+/// Kinds that are counted as they are written; none is counted by a scan.
+fn rows(status: &Status) -> [(&'static str, u64); 7] {
+    let Status { tally, oldest_deliveries, .. } = status;
     [
+        ("hook", oldest_deliveries.len() as u64),
         ("job", tally.jobs),
         ("run", tally.runs.values().sum()),
         ("session", tally.sessions.values().sum()),

@@ -2,7 +2,6 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -99,32 +98,27 @@ impl OnItsWay {
             };
             let snapshot =
                 Snapshot { delivery, subscription: &hook.subscription, hook: record.as_ref() };
-            let decided = deliveries::answered(snapshot, answer.clone(), &mut env.moment());
+            let mut moment = env.moment();
+            let decided = deliveries::answered(snapshot, answer.clone(), &mut moment);
             // Somebody else moved it: this answer changes nothing more.
             let Ok(decision) = decided else { return Ok(()) };
             match store.commit(decision.changes).await {
                 Ok(_) => {
-                    self.count(answer);
+                    self.hooks.count(delivery.id, answer, moment.now);
                     return Ok(());
                 }
                 Err(CommitError::Failed(error)) => return Err(error),
-                Err(error) => {
-                    read = store.delivery(self.letter.delivery.id).await?;
-                    let Some(read) = &read else { return Ok(()) };
-                    let tried = self.letter.delivery.attempts + 1;
-                    if error == CommitError::AnswerLost && read.attempts == tried {
-                        self.count(answer);
+                Err(error @ (CommitError::Conflict(_) | CommitError::AnswerLost)) => {
+                    let Some(found) = store.delivery(delivery.id).await? else { return Ok(()) };
+                    // It is stored; only the store's answer was lost.
+                    if error == CommitError::AnswerLost && found.attempts > delivery.attempts {
+                        self.hooks.count(found.id, answer, moment.now);
                         return Ok(());
                     }
+                    read = Some(found);
                 }
             }
         }
-    }
-
-    fn count(&self, answer: &Answer) {
-        let Inner { delivered, failed, .. } = &*self.hooks.0;
-        let counter = if *answer == Answer::Acknowledged { delivered } else { failed };
-        counter.fetch_add(1, Ordering::Relaxed);
     }
 
     fn give_place(&mut self) {

@@ -239,6 +239,33 @@ async fn what_was_not_delivered_goes_out_after_the_restart_as_late() {
     node.stop(EndReason::Shutdown).await;
 }
 
+/// P2, P3: a run that a stop cuts off while its hook does not answer: the next start tells the true reason.
+#[tokio::test]
+async fn the_end_of_a_run_that_a_stop_cut_off_is_told_late_with_its_reason() {
+    let world =
+        World::new().agent("a", "sleep 600").hook("h", &[SessionStarted, SessionEnded, RunEnded]);
+    world.mailbox.behave("h", |_| Then::Hang);
+    let node = world.start().await;
+    let job = node.job("j", "a", |_| {}).await;
+    let run = node.handle.run_job(&job).await.unwrap();
+    node.running(run.id).await;
+    node.stop(EndReason::Shutdown).await;
+    world.mailbox.behave("h", |_| Then::Take);
+    let node = world.start().await;
+    node.told("h", 3).await;
+    let told: Vec<_> = world.mailbox.heard("h").into_iter().rev().take(3).collect();
+    let [run_ended, session_ended, started] = &told[..] else { panic!("{told:?}") };
+    assert_eq!(
+        (started.kind(), session_ended.kind(), run_ended.kind()),
+        ("session.started", "session.ended", "run.ended")
+    );
+    assert_eq!(session_ended.body["data"]["reason"], "shutdown");
+    let end = &run_ended.body["data"];
+    assert_eq!((&end["outcome"], &end["reason"]), (&"interrupted".into(), &"shutdown".into()));
+    assert!(told.iter().all(|heard| heard.body["late"] == true), "{told:?}");
+    node.stop(EndReason::Shutdown).await;
+}
+
 /// P3: while a hook is off nothing is lost; it goes out in its order when the hook is on again.
 #[tokio::test]
 async fn a_hook_that_is_off_keeps_what_it_misses() {

@@ -70,6 +70,11 @@ impl Mailbox {
         heard.iter().filter(|heard| heard.hook == hook).cloned().collect()
     }
 
+    /// How much a hook heard so far.
+    pub fn tries(&self, hook: &str) -> usize {
+        self.heard.lock().unwrap().iter().filter(|heard| heard.hook == hook).count()
+    }
+
     /// The types of what a hook heard.
     pub fn kinds(&self, hook: &str) -> Vec<String> {
         self.heard(hook).iter().map(|heard| heard.kind().to_owned()).collect()

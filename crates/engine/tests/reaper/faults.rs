@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use sexton_domain::alert::AlertCode;
 use sexton_domain::archive::Archive;
 use sexton_domain::change::RecordId;
 use sexton_domain::key::SessionKind;
@@ -156,6 +157,7 @@ async fn a_lost_or_truncated_segment_is_named_and_not_written_to() {
     let faults = keeper.handle.status().await.unwrap().reaper.faults;
     assert_eq!(faults.len(), 1);
     assert_eq!(faults[0].segment, first.segment);
+    keeper.alarmed(AlertCode::Archives).await;
     let checkup = keeper.handle.check_segment(&first.segment, None).await.unwrap();
     assert_eq!(checkup.sound, 1);
     let findings: Vec<_> = checkup.findings.iter().map(|finding| finding.session).collect();
@@ -247,6 +249,7 @@ async fn a_clock_that_jumps_deletes_nothing_for_an_hour_and_then_goes_on() {
         assert_eq!(report.summary.reaped, 0);
         let until = report.held_until.unwrap();
         assert!(keeper.now() < until);
+        keeper.alarmed(AlertCode::ClockJump).await;
         assert_eq!(keeper.handle.status().await.unwrap().overdue, 0, "the hold is the reason");
         let by_now = over(&keeper, &["by now"]).await;
         yard.clock.pass(55);

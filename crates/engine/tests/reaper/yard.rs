@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use sexton_domain::alert::AlertCode;
 use sexton_domain::archive::{Archive, Segment};
 use sexton_domain::change::{Change, Record, RecordId};
 use sexton_domain::duration::{self, Keep};
@@ -118,6 +119,20 @@ impl Yard {
 }
 
 impl Keeper {
+    /// Waits until an alert is active.
+    pub async fn alarmed(&self, code: AlertCode) {
+        let is_active = async || {
+            let alerts = self.handle.status().await.unwrap().alerts;
+            alerts.iter().any(|alert| alert.key.code == code)
+        };
+        let wait = async {
+            while !is_active().await {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        assert!(tokio::time::timeout(PATIENCE, wait).await.is_ok(), "{code:?} is not raised");
+    }
+
     pub fn now(&self) -> Timestamp {
         self.handle.now()
     }

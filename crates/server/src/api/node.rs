@@ -62,12 +62,12 @@ pub struct DrainedRuns {
     pub unproven: u64,
 }
 
-/// What became of deliveries while a stop gave them time.
+/// What became of deliveries during a stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DrainedDeliveries {
     /// Acknowledged.
     pub delivered: u64,
-    /// Tries that failed.
+    /// Tried in vain and not acknowledged since; those that are not given up are pending, too.
     pub failed: u64,
     /// Left to the next start.
     pub pending: u64,

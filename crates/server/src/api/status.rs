@@ -43,6 +43,9 @@ pub struct Status {
     pub next: Vec<NextSlot>,
     /// Running runs, the oldest first.
     pub running: Vec<Run>,
+    /// What hooks are still to be told, and what was given up.
+    #[serde(default)]
+    pub outbox: Outbox,
     /// How the reaper stands, and how much it has archived.
     pub reaper: ReaperStatus,
     /// What the store has done since it was opened, and what it occupies.
@@ -108,6 +111,17 @@ pub struct RunCount {
     pub outcome: Option<Outcome>,
     /// So many.
     pub count: u64,
+}
+
+/// The deliveries of all hooks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Outbox {
+    /// Still to be delivered.
+    pub pending: u64,
+    /// Since when the oldest of them waits.
+    pub oldest_at: Option<Timestamp>,
+    /// Given up and still stored.
+    pub dead: u64,
 }
 
 /// The next slot of a job.

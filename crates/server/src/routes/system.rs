@@ -14,8 +14,8 @@ use sexton_engine::page::Tally;
 use sexton_engine::{Stats, page};
 
 use crate::api::{
-    Alert, Code, Drain, Health, NextSlot, Node, Page, Phase, Problem, ReaperStatus, Run, RunCount,
-    RunState, SessionCount, Status, Stop, Stopping, StoreStatus,
+    Alert, Code, Drain, Health, NextSlot, Node, Outbox, Page, Phase, Problem, ReaperStatus, Run,
+    RunCount, RunState, SessionCount, Status, Stop, Stopping, StoreStatus,
 };
 use crate::body::Json;
 use crate::failure::Result;
@@ -97,6 +97,7 @@ async fn status(State(handle): State<Handle>) -> Result<Reply<Status>> {
         ownerless: status.ownerless,
         next: status.upcoming.iter().filter_map(next).collect(),
         running: status.running.iter().map(Run::from).collect(),
+        outbox: outbox(&status),
         reaper: ReaperStatus::new(
             &status.reaper,
             status.overdue,
@@ -168,6 +169,18 @@ fn runs(tally: &Tally) -> Vec<RunCount> {
         RunCount { state, outcome, count }
     };
     tally.runs.iter().map(count).collect()
+}
+
+fn outbox(status: &handle::Status) -> Outbox {
+    let count = |standing| -> u64 {
+        let of = status.tally.deliveries.iter().filter(|((_, it), _)| *it == standing);
+        of.map(|(_, count)| count).sum()
+    };
+    Outbox {
+        pending: count(page::Standing::Pending),
+        oldest_at: status.oldest_deliveries.iter().filter_map(|(_, at)| *at).min(),
+        dead: count(page::Standing::Dead),
+    }
 }
 
 fn next(job: &Job) -> Option<NextSlot> {

@@ -13,7 +13,9 @@ use sexton_domain::agent::{Agent, Command};
 use sexton_domain::change::Change;
 use sexton_domain::duration;
 use sexton_domain::event::{EventType, NewEvent, Subject};
+use sexton_domain::hook::Subscription;
 use sexton_domain::id::Ids;
+use sexton_domain::name::HookName;
 use sexton_domain::node::{EndReason, ProcessId};
 use sexton_domain::plan::admission::Limits;
 use sexton_domain::plan::drain::Patience;
@@ -21,7 +23,7 @@ use sexton_domain::plan::reconcile::Fence;
 use sexton_engine::RunFiles;
 use sexton_engine::archive::files::Folder;
 use sexton_engine::clock::{Clock, SystemClock};
-use sexton_engine::courier::{self, Courier, Post};
+use sexton_engine::courier::{self, Courier, Post, Webhook};
 use sexton_engine::engine::{Declaration, Engine, Start};
 use sexton_engine::entropy::Entropy;
 use sexton_engine::env::{Env, Host};
@@ -30,7 +32,7 @@ use sexton_engine::executor::{
     BuryError, Execution, Executor, Exit, Progress, StartError, Survivor, Work,
 };
 use sexton_engine::handle::Handle;
-use sexton_engine::settings::{AgentSettings, Settings};
+use sexton_engine::settings::{AgentSettings, HookSettings, Settings, Way};
 use sexton_engine::tasks::Tasks;
 use sexton_server::api::{Job, Run, RunDetail, RunState};
 use sexton_server::{Access, router, serve, token_sha256};
@@ -66,6 +68,14 @@ pub fn store() -> Store {
     Store::new(Arc::new(driver), Arc::new(move || clock.monotonic()))
 }
 
+/// A store in a file of a folder.
+fn stored_in(dir: &Path) -> Store {
+    let clock = SystemClock::new();
+    let options = Options::new(dir.join("sexton.db"), uuid::Uuid::from_u128(1), clock.now());
+    let driver = SqliteDriver::open(options).unwrap();
+    Store::new(Arc::new(driver), Arc::new(move || clock.monotonic()))
+}
+
 impl World {
     pub async fn new() -> Self {
         Self::with(None).await
@@ -73,9 +83,27 @@ impl World {
 
     /// With jobs of a config source.
     pub async fn with(jobs: Option<Declaration>) -> Self {
-        let store = store();
+        Self::on(store(), tempfile::tempdir().unwrap(), jobs, settings()).await
+    }
+
+    /// On a store in a file that had a life before, with a hook that takes the ends of sessions and one
+    /// that refuses them and gives up at once.
+    pub async fn lived_in() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let (env, settings) = (env(dir.path()), settings());
+        let hooks = ["takes", "refuses"].map(hook).into();
+        let settings = Settings { hooks, ..settings() };
+        let store = stored_in(dir.path());
+        let env = env(dir.path());
+        let (jobs, fence) = (None, Fence::Exclusive);
+        let start = Start { store, env, settings: settings.clone(), jobs, fence };
+        let earlier = Engine::start(start).await.unwrap();
+        earlier.handle().drain(EndReason::Restart, Patience::Cancel);
+        tokio::time::timeout(PATIENCE, earlier.wait()).await.unwrap();
+        Self::on(stored_in(dir.path()), dir, None, settings).await
+    }
+
+    async fn on(store: Store, dir: TempDir, jobs: Option<Declaration>, settings: Settings) -> Self {
+        let env = env(dir.path());
         let fence = Fence::Exclusive;
         let start = Start { store: store.clone(), env, settings, jobs, fence };
         let engine = Engine::start(start).await.unwrap();
@@ -204,6 +232,24 @@ fn settings() -> Settings {
     Settings { agents, ..Settings::new(limits, lease, std::env::temp_dir()) }
 }
 
+/// A hook that is told of ends of sessions, once.
+fn hook(name: &str) -> (HookName, HookSettings) {
+    let hook: HookName = name.parse().unwrap();
+    let subscription = Subscription {
+        hook: hook.clone(),
+        on: [EventType::SessionEnded].into(),
+        agents: Default::default(),
+        jobs: Default::default(),
+        kinds: Default::default(),
+        max_attempts: 1,
+        max_age: duration::Duration::from_secs(3600),
+        backoff: Subscription::default_backoff(),
+    };
+    let way = Way::Webhook(Webhook { url: format!("test://{name}"), secret: None });
+    let timeout = duration::Duration::from_secs(10);
+    (hook, HookSettings { subscription, way, timeout, concurrency: 4 })
+}
+
 struct Pretended;
 
 struct Pretence {
@@ -250,12 +296,15 @@ impl Execution for Pretence {
     }
 }
 
-/// Hooks that acknowledge whatever they are told.
+/// Hooks that acknowledge whatever they are told, but for the one that refuses.
 struct Acknowledging;
 
 #[async_trait]
 impl Courier for Acknowledging {
-    async fn post(&self, _: Post<'_>) -> courier::Reply {
+    async fn post(&self, post: Post<'_>) -> courier::Reply {
+        if post.webhook.url.ends_with("refuses") {
+            return courier::Reply::failed("status 500 Internal Server Error");
+        }
         let (answer, said) = (courier::Answer::Acknowledged, "status 200 OK".to_owned());
         courier::Reply { answer, said }
     }

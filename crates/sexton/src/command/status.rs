@@ -1,7 +1,7 @@
 //! `status`: one screen, what needs a look first.
 
 use sexton_domain::run::Outcome;
-use sexton_server::api::{Phase, RunState, Status};
+use sexton_server::api::{Outbox, Phase, RunState, Status};
 
 use crate::client::{Ask, Client};
 use crate::failure::{Exit, Failure};
@@ -28,6 +28,7 @@ fn screen(status: &Status, output: Output) -> Result<(), Failure> {
         ("sessions", sessions(status)),
         ("runs", runs(status)),
         ("events", status.events.to_string()),
+        ("outbox", outbox(status)),
         ("reaper", reaper(status)),
         ("store", store(status)),
     ])?;
@@ -74,10 +75,20 @@ fn alerts(status: &Status) -> Vec<String> {
     alerts
 }
 
+fn outbox(status: &Status) -> String {
+    let Outbox { pending, oldest_at, dead } = status.outbox;
+    let waits = oldest_at.map(|at| format!(", the oldest {}", relative(at, status.now)));
+    format!("{pending} pending{}, {dead} dead", waits.unwrap_or_default())
+}
+
 fn reaper(status: &Status) -> String {
     let reaper = &status.reaper;
-    let archives =
-        format!("{}, {}", count(reaper.archives, "archive"), bytes(reaper.archive_bytes));
+    let archives = format!(
+        "{} overdue; {}, {}",
+        reaper.overdue,
+        count(reaper.archives, "archive"),
+        bytes(reaper.archive_bytes)
+    );
     match &reaper.last {
         None => format!("has not swept yet; {archives}"),
         Some(last) => {

@@ -7,6 +7,9 @@ use sexton_engine::drain::Progress;
 
 use crate::clock;
 
+/// What the supervisor is asked for beyond the bound: its word takes its way, too.
+const MARGIN: Duration = Duration::from_secs(2);
+
 /// At work.
 pub fn ready() {
     tell(&[NotifyState::Ready, NotifyState::Status("at work")]);
@@ -25,11 +28,21 @@ pub fn reloading() {
 pub fn stopping(progress: &Progress) {
     let status = format!("{}; stopped {} at the latest", progress.step.doing(), progress.until);
     let left = Duration::between(clock::now().min(progress.until), progress.until);
-    let micros = u32::try_from(left.to_std().as_micros()).unwrap_or(u32::MAX);
+    stop_takes(left, &status);
+}
+
+/// On the way to stop before the start is over: the store has so long to answer.
+pub fn stopping_early(bound: Duration) {
+    stop_takes(bound, "stopping before it was ready");
+}
+
+fn stop_takes(at_most: Duration, status: &str) {
+    let micros = at_most.saturating_add(MARGIN).to_std().as_micros();
+    let micros = u32::try_from(micros).unwrap_or(u32::MAX);
     tell(&[
         NotifyState::Stopping,
         NotifyState::ExtendTimeoutUsec(micros),
-        NotifyState::Status(&status),
+        NotifyState::Status(status),
     ]);
 }
 

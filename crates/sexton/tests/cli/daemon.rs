@@ -128,7 +128,9 @@ fn a_daemon_that_was_killed_starts_again_and_ends_what_it_left() {
 
 #[test]
 fn a_stop_ends_the_runs_and_a_restart_says_that_it_is_one() {
-    for (signal, reason) in [(Signal::SIGTERM, "shutdown"), (Signal::SIGUSR1, "restart")] {
+    let signals =
+        [(Signal::SIGTERM, "shutdown"), (Signal::SIGINT, "shutdown"), (Signal::SIGUSR1, "restart")];
+    for (signal, reason) in signals {
         let place = Place::new(&format!("{CONFIG}\n[drain]\nruns = \"100ms\"\n"));
         let mut daemon = place.serve();
         place.ok(&["job", "add", "--key", "long", "--agent", "hang", "--every", "1d"]);

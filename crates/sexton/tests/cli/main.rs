@@ -11,7 +11,9 @@ mod disk;
 #[cfg(target_os = "linux")]
 mod full_disk;
 mod receiver;
+mod status;
 mod stopping;
+mod supervisor;
 mod support;
 mod sweeps;
 mod usage;

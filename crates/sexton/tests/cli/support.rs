@@ -14,7 +14,7 @@ use sexton_engine::clock::{Clock as _, SystemClock};
 use tempfile::TempDir;
 
 /// No test waits longer than this for anything.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 /// The pause between two looks.
 const PAUSE: Duration = Duration::from_millis(10);
 

@@ -1,9 +1,11 @@
 //! Webhooks and the commands about hooks: a real daemon, a real HTTP server.
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -12,7 +14,7 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use crate::receiver::{Receiver, status};
-use crate::support::{CONFIG, Place, until};
+use crate::support::{CONFIG, PATIENCE, Place, until};
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
@@ -265,4 +267,91 @@ fn a_secret_that_cannot_be_read_or_used_is_named_before_anything_starts() {
     place.write(&webhook("http://127.0.0.1:1", "secret = \"whsec_no base64\""));
     let said = place.run(&["config", "check"]);
     assert!(said.err.contains("key: hooks.h.secret") && said.err.contains("base64"), "{said:?}");
+}
+
+/// A web server whose answer never ends: where it is, and whether the other side has hung up.
+fn endless(status: &'static str) -> (String, Arc<AtomicU64>, mpsc::Receiver<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (written, (hangs_up, hung_up)) = (Arc::new(AtomicU64::new(0)), mpsc::channel());
+    let count = Arc::clone(&written);
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let (count, hangs_up) = (Arc::clone(&count), hangs_up.clone());
+            std::thread::spawn(move || {
+                let _ = stream.read(&mut [0; 65536]);
+                let head = format!("HTTP/1.1 {status}\r\ncontent-type: text/plain\r\n\r\n");
+                let mut open = stream.write_all(head.as_bytes()).is_ok();
+                while open {
+                    let noise = "and so on ".repeat(100);
+                    open = stream.write_all(noise.as_bytes()).is_ok();
+                    count.fetch_add(noise.len() as u64, Ordering::Relaxed);
+                }
+                let _ = hangs_up.send(());
+            });
+        }
+    });
+    (url, written, hung_up)
+}
+
+/// P10: an answer without an end is judged by its status; no more of it is read than is kept.
+#[test]
+fn an_answer_that_never_ends_is_judged_by_its_status_and_harms_nobody() {
+    let cases =
+        [("200 OK", "delivered", ""), ("500 Internal Server Error", "dead", "and so on and so on")];
+    for (status_line, state, said) in cases {
+        let (url, written, hung_up) = endless(status_line);
+        let receiver = Receiver::new(|_, _| status("200 OK"));
+        let place = Place::new(&format!(
+            "{}\n[hooks.other]\non = [\"session.ended\"]\nurl = \"{}\"\n",
+            webhook(&url, "max_attempts = 1\ntimeout = \"1h\""),
+            receiver.url
+        ));
+        let daemon = place.serve();
+        place.ok(&["job", "run", "j", "--wait"]);
+        let of = |hook: &str| -> Vec<Value> {
+            deliveries(&place).into_iter().filter(|it| it["hook"] == hook).collect()
+        };
+        until("the answer to be judged", || {
+            (of("h").iter().all(|it| it["state"] == state) && of("h").len() == 2).then_some(())
+        });
+        until("the other hook to be told", || {
+            of("other").iter().all(|it| it["state"] == "delivered").then_some(())
+        });
+        for delivery in of("h") {
+            let error = delivery["last_error"].as_str().unwrap_or_default();
+            assert!(error.contains(said) && error.len() <= 600, "{error}");
+            assert_eq!(error.is_empty(), said.is_empty(), "{error}");
+        }
+        for _ in 0..2 {
+            hung_up.recv_timeout(PATIENCE).expect("it is read no further");
+        }
+        // What the sockets of two connections hold; without a bound it would go on.
+        let written = written.load(Ordering::Relaxed);
+        assert!(written < 64 << 20, "{written} bytes were taken");
+        assert!(daemon.stop().success());
+    }
+}
+
+/// Interface §6: the end of a run carries what its model calls took.
+#[test]
+fn the_end_of_a_run_tells_a_hook_what_it_used() {
+    let receiver = Receiver::new(|_, _| status("200 OK"));
+    let report = r#"{"usage": {"model": "m", "input_tokens": 10, "output_tokens": 2, "cached_tokens": 3, "cost_usd": 0.25}}"#;
+    let place = Place::new(&format!(
+        "{CONFIG}\n[agents.spender]\nexecutor = \"process\"\ncommand = [\"sh\", \"-c\", '''\n\
+         cat > /dev/null\necho '{report}' >> \"$SEXTON_REPORT\"\n''']\n\
+         [jobs.j]\nagent = \"spender\"\nevery = \"100d\"\nprompt = \"hello\"\n\
+         [hooks.h]\non = [\"run.ended\"]\nurl = \"{}\"\n",
+        receiver.url
+    ));
+    let daemon = place.serve();
+    place.ok(&["job", "run", "j", "--wait"]);
+    wait_for(&place, "delivered", 1);
+    let told: Value = serde_json::from_str(&receiver.heard()[0].body).unwrap();
+    let usage = json!({
+        "input_tokens": 10, "output_tokens": 2, "cached_tokens": 3, "cost_usd": 0.25
+    });
+    assert_eq!((&told["type"], &told["data"]["usage"]), (&json!("run.ended"), &usage), "{told}");
+    assert!(daemon.stop().success());
 }

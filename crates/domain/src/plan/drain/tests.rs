@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::change::{Change, Record, RecordId};
-use crate::node::DrainedRuns;
+use crate::node::{DrainedDeliveries, DrainedRuns};
 use crate::plan::fixtures::{World, cron, moment, node, span, spec, time};
 
 fn budget(runs: &str, grace: &str, hooks: &str) -> Budget {
@@ -114,7 +114,8 @@ fn the_end_of_an_epoch_carries_the_report_and_comes_once() {
     let run = world.start_first();
     let counted = [(RecordId::Run(run), world.runs[&run].version)];
     let (node, reason) = (node(1), node::EndReason::Restart);
-    let decision = leave(Leaving { node: &node, counted: &counted, reason, drained }, &mut moment);
+    let leaving = |node| Leaving { node, counted: &counted, reason, drained, hooks: &[] };
+    let (decision, _) = leave(leaving(&node), &mut moment);
     let [Change::Require(guard), Change::Emit(event), Change::Put(Record::Node(left))] =
         &decision.changes[..]
     else {
@@ -126,8 +127,40 @@ fn the_end_of_an_epoch_carries_the_report_and_comes_once() {
     assert_eq!(event.data["drained"]["sessions_ended"], 5);
     assert_eq!(event.data["reason"], "restart");
     assert_eq!((left.drained, left.end.unwrap().at), (Some(drained), time("11:30")));
-    let again = Leaving { node: left, counted: &counted, reason, drained };
-    assert!(leave(again, &mut moment).is_empty());
+    let (again, found) = leave(leaving(left), &mut moment);
+    assert!(again.is_empty());
+    assert_eq!(found, *left, "what is recorded already is what counts");
+}
+
+/// P9: nobody is told of the end before the next start: that is pending, too, and in the report.
+#[test]
+fn what_the_end_of_an_epoch_is_to_be_told_is_in_its_own_report() {
+    let hook = |name: &str, on: &[EventType]| Subscription {
+        hook: name.parse().unwrap(),
+        on: on.iter().copied().collect(),
+        agents: BTreeSet::new(),
+        jobs: BTreeSet::new(),
+        kinds: BTreeSet::new(),
+        max_attempts: 20,
+        max_age: span("7d"),
+        backoff: Subscription::default_backoff(),
+    };
+    let stopped = &[EventType::NodeStopped];
+    let hooks =
+        [hook("one", stopped), hook("two", stopped), hook("none", &[EventType::NodeDraining])];
+    let deliveries = DrainedDeliveries { delivered: 1, failed: 2, pending: 3 };
+    let drained = Drained { deliveries, ..Drained::default() };
+    let (node, reason) = (node(1), node::EndReason::Shutdown);
+    let leaving = Leaving { node: &node, counted: &[], reason, drained, hooks: &hooks };
+    let (decision, left) = leave(leaving, &mut moment("11:30"));
+    let expected = DrainedDeliveries { pending: 5, ..deliveries };
+    assert_eq!(left.drained.unwrap().deliveries, expected);
+    let told = decision.changes.iter().find_map(|change| match change {
+        Change::Emit(event) => Some(event.data["drained"]["deliveries"]["pending"].clone()),
+        _ => None,
+    });
+    assert_eq!(told.unwrap(), 5);
+    assert!(decision.changes.contains(&Change::from(left)), "the record says the same");
 }
 
 #[test]
