@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use sexton_domain::change::{Change, RecordId};
 use sexton_domain::hook::Subscription;
+use sexton_domain::id::DeliveryId;
 use sexton_domain::name::HookName;
 use sexton_domain::node::{DrainedDeliveries, Epoch};
 use sexton_domain::plan::deliveries::{self, Answer};
