@@ -36,10 +36,10 @@ fn tests() -> anyhow::Result<()> {
     let mut nextest = cargo(&["nextest", "--version"]);
     let is_there = nextest.stdout(Stdio::null()).stderr(Stdio::null()).status();
     if is_there.is_ok_and(|status| status.success()) {
-        return step("tests", &[&["nextest", "run"], &everything[..]].concat());
+        return step("tests", &[&["nextest", "run", "--no-fail-fast"], &everything[..]].concat());
     }
     heading("tests (with cargo test: cargo-nextest is not installed, and takes minutes to build)");
-    let mut command = cargo(&["test", "--all-targets"]);
+    let mut command = cargo(&["test", "--all-targets", "--no-fail-fast"]);
     let mut child = command.args(everything).stdout(Stdio::piped()).spawn()?;
     let out = child.stdout.take().context("read what the tests print")?;
     let (mut passed, mut failed) = (0, 0);
