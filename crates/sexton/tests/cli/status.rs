@@ -87,3 +87,17 @@ fn the_screen_shows_what_hooks_are_still_to_be_told_and_what_is_overdue() {
     assert!(line("reaper").contains("0 overdue"), "{screen}");
     assert!(daemon.stop().success());
 }
+
+/// A gateway that dies again and again soon after its start says so, also after the next start.
+#[test]
+fn a_gateway_that_keeps_dying_says_so() {
+    let place = Place::new(CONFIG);
+    for _ in 0..3 {
+        place.serve().kill();
+    }
+    let daemon = place.serve();
+    until("the alert", || (codes(&place.json(&["alerts"])) == ["boot_loop"]).then_some(()));
+    let screen = place.ok(&["status"]);
+    assert!(screen.starts_with("! the gateway died 3 times"), "{screen}");
+    assert!(daemon.stop().success());
+}
