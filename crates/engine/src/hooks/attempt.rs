@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use sexton_domain::event::Event;
-use sexton_domain::hook::{Delivery, Envelope};
+use sexton_domain::hook::{Delivery, DeliveryState, Envelope};
 use sexton_domain::plan::deliveries::{self, Snapshot};
 use sexton_store::{CommitError, Error};
 use tokio::sync::watch;
@@ -108,11 +108,17 @@ impl OnItsWay {
                     return Ok(());
                 }
                 Err(CommitError::Failed(error)) => return Err(error),
-                Err(error @ (CommitError::Conflict(_) | CommitError::AnswerLost)) => {
+                Err(CommitError::Conflict(_) | CommitError::AnswerLost) => {
                     let Some(found) = store.delivery(delivery.id).await? else { return Ok(()) };
-                    // It is stored; only the store's answer was lost.
-                    if error == CommitError::AnswerLost && found.attempts > delivery.attempts {
-                        self.hooks.count(found.id, answer, moment.now);
+                    // Nobody else tries: this answer is stored, and the store's answer to that was lost.
+                    if found.attempts > delivery.attempts {
+                        let at = match found.state {
+                            DeliveryState::Delivered { at } => at,
+                            DeliveryState::Pending { .. } | DeliveryState::Dead { .. } => {
+                                moment.now
+                            }
+                        };
+                        self.hooks.count(found.id, answer, at);
                         return Ok(());
                     }
                     read = Some(found);

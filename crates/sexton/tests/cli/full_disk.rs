@@ -7,7 +7,7 @@ use crate::support::{CONFIG, Place, until};
 const TALKER: &str = r#"
 [agents.talk]
 executor = "process"
-command = ["sh", "-c", "while cat block; do :; done"]
+command = ["sh", "-c", "while cat BLOCK; do :; done"]
 output_limit = "256MiB"
 grace = "1s"
 "#;
@@ -16,9 +16,11 @@ grace = "1s"
 /// for ends, what is stopped ends, and once there is room everything goes on without a restart.
 #[test]
 fn on_a_full_disk_everything_can_still_end_and_nothing_begins_until_there_is_room() {
-    let place = Place::new(&format!("{CONFIG}{TALKER}"));
+    let place = Place::new(CONFIG);
     let block = format!("{}\n", "x".repeat(1000)).repeat(64);
-    std::fs::write(place.dir.path().join("block"), block).unwrap();
+    let file = place.dir.path().join("block");
+    std::fs::write(&file, block).unwrap();
+    place.write(&format!("{CONFIG}{}", TALKER.replace("BLOCK", file.to_str().unwrap())));
     let disk = SmallDisk::new(&place);
     let daemon = place.ready(place.spawn(&[], &disk.environment()));
     for (job, agent) in [("talks", "talk"), ("echoes", "echo")] {
