@@ -11,6 +11,7 @@ pub mod archive;
 pub mod change;
 pub mod duration;
 pub mod entry;
+pub mod errors;
 pub mod event;
 pub mod hook;
 pub mod id;

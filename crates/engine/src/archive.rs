@@ -24,7 +24,7 @@ mod writer;
 pub use audit::{Checkup, Finding};
 pub use reader::Damage;
 
-pub(crate) use audit::{causes, check_segment, fault, length, strangers};
+pub(crate) use audit::{check_segment, fault, length, strangers};
 pub(crate) use reader::Transcript;
 pub(crate) use restore::{NotRestored, restore};
 pub(crate) use writer::{Failed, Writer, erase, unread};

@@ -8,6 +8,7 @@ use futures_util::FutureExt;
 use sexton_domain::agent::{DEFAULT_OUTPUT_LIMIT_BYTES, DEFAULT_TIMEOUT, Executor as Settled};
 use sexton_domain::change::{Change, Record};
 use sexton_domain::entry::{MAX_ENTRY_BYTES, Role};
+use sexton_domain::errors::causes;
 use sexton_domain::event::EventType;
 use sexton_domain::node::{EndReason, Owner};
 use sexton_domain::plan::ending::{self, Ending, RetryWish};
@@ -364,7 +365,7 @@ fn clip(prompt: &str) -> String {
 }
 
 fn could_not_start(error: &StartError) -> Ending {
-    let message = chain(error);
+    let message = causes(error);
     let retry = if error.is_transient() { RetryWish::Temporary } else { RetryWish::Policy };
     let error = RunError { class: "start".to_owned(), message };
     Ending { error: Some(error), retry, ..Ending::plain(Outcome::Failed, Reason::StartFailed) }
@@ -380,12 +381,6 @@ fn told(stop: Stop) -> Result<Ending, NotOurs> {
         Stop::Node(EndReason::Crash | EndReason::Lost) => Reason::NodeLost,
     };
     Ok(Ending::plain(Outcome::Interrupted, reason))
-}
-
-/// An error with its causes on one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |line, cause| format!("{line}: {cause}"))
 }
 
 /// Why the work was stopped.

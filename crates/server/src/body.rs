@@ -7,6 +7,7 @@ use axum::http::header::{CONTENT_TYPE, HeaderMap};
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
+use sexton_domain::errors::causes;
 
 use crate::api::{Code, Problem};
 use crate::failure::{Failure, Result};
@@ -130,7 +131,7 @@ impl Segment {
     /// The segment as an id.
     pub fn parse<T: std::str::FromStr<Err: std::error::Error>>(&self) -> Result<T> {
         self.0.parse().map_err(|error: T::Err| {
-            Problem::new(Code::InvalidParameter, crate::chain(&error)).about("id", &self.0).into()
+            Problem::new(Code::InvalidParameter, causes(&error)).about("id", &self.0).into()
         })
     }
 }

@@ -2,6 +2,7 @@
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use sexton_domain::errors::causes;
 use sexton_domain::job::Source;
 use sexton_domain::plan::jobs::Refused;
 use sexton_domain::plan::turns::QueueFull;
@@ -80,7 +81,7 @@ impl IntoResponse for Problem {
 
 /// What an error of the engine is for the outside.
 fn problem(error: &Error) -> Problem {
-    let of = |code| Problem::new(code, crate::chain(error));
+    let of = |code| Problem::new(code, causes(error));
     match error {
         Error::NotFound { what, id } => {
             let hint = match *what {

@@ -3,8 +3,6 @@
 //! Knows [`sexton_engine::handle::Handle`] and nothing behind it. [`api`] is what goes over the
 //! wire, [`router`] answers it, [`serve()`] brings connections to the router.
 
-use std::error::Error;
-
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware;
@@ -44,16 +42,4 @@ pub fn router(handle: Handle, access: Access) -> Router {
 /// The OpenAPI 3.1 document of the API.
 pub fn openapi() -> &'static serde_json::Value {
     openapi::document()
-}
-
-/// An error with everything it rests on, in one line.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }

@@ -1,5 +1,6 @@
 //! Query parameters: each is declared once, for the reader, for its errors and for the document.
 
+use sexton_domain::errors::causes;
 use std::fmt::Display;
 use std::str::FromStr;
 
@@ -75,7 +76,7 @@ impl Query {
 
     /// The value, parsed.
     pub fn parse<T: FromStr<Err: std::error::Error>>(&self, param: &Param) -> Result<Option<T>> {
-        self.read(param, |text| text.parse().map_err(|error: T::Err| crate::chain(&error)))
+        self.read(param, |text| text.parse().map_err(|error: T::Err| causes(&error)))
     }
 
     /// The value as `read` understands it.

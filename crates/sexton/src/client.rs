@@ -4,11 +4,12 @@ use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use sexton_domain::errors::causes;
 use sexton_server::api::{Health, Problem};
 use tower::ServiceExt as _;
 
 use crate::args::Globals;
-use crate::failure::{Exit, Failure, causes};
+use crate::failure::{Exit, Failure};
 use crate::output::Output;
 
 mod offline;

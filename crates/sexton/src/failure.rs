@@ -1,5 +1,6 @@
 //! How a command ends: its exit code, and what is said when it could not do what was asked.
 
+use sexton_domain::errors::causes;
 use std::fmt;
 use std::io;
 use std::process::ExitCode;
@@ -60,17 +61,6 @@ impl Failure {
     pub fn chain(exit: Exit, error: &dyn std::error::Error) -> Self {
         Self::new(exit, format!("failed to {}", causes(error)))
     }
-}
-
-/// An error and its sources in one line.
-pub fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 impl fmt::Display for Failure {

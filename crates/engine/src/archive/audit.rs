@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use sexton_domain::archive::Segment;
+use sexton_domain::errors::causes;
 use sexton_domain::id::SessionId;
 use sexton_store::{Error, Store};
 
@@ -105,15 +106,4 @@ pub(crate) fn strangers(found: &[(String, u64)], segments: &[Segment]) -> BTreeS
         segments.iter().any(|segment| segment.name == name && segment.deleted_at.is_none())
     };
     found.iter().filter(|(name, _)| !known(name)).map(|(name, _)| name.clone()).collect()
-}
-
-/// An error with everything that caused it.
-pub(crate) fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(&format!(": {cause}"));
-        source = cause.source();
-    }
-    text
 }

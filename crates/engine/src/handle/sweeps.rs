@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use sexton_domain::archive::{Archive, Segment};
 use sexton_domain::entry::Entry;
+use sexton_domain::errors::causes;
 use sexton_domain::id::SessionId;
 use sexton_domain::plan::sweep::Judgement;
 use sexton_domain::session::{Discard, Session};
@@ -13,7 +14,7 @@ use sexton_store::page::{Page, PageRequest, SessionFilter};
 
 use super::{Error, Handle, Mode, Online, Phase};
 use crate::archive::files::Files;
-use crate::archive::{self, Checkup, NotRestored, Transcript, causes};
+use crate::archive::{self, Checkup, NotRestored, Transcript};
 use crate::reaper::{self, Bell, Bench, Docket, Report};
 use crate::reconciler::Reconciler;
 use crate::ticker::Loop as _;

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use sexton_domain::errors::causes;
 use sexton_domain::event::EventType;
 use sexton_domain::id::{DeliveryId, EventId};
 use tokio::sync::watch;
@@ -10,7 +11,6 @@ use tokio::sync::watch;
 use crate::courier::{Answer, Reply};
 use crate::env::Env;
 use crate::executor::{Execution, Exit, Progress, Work};
-use crate::runner::chain;
 
 /// How long a command may take to end after it was asked to.
 const GRACE: Duration = Duration::from_secs(2);
@@ -49,7 +49,7 @@ impl Call<'_> {
                 let watch = Watch { deadline, timeout: self.timeout, cut_off: None };
                 return watch.follow(env, execution, closing).await;
             }
-            Ok(Err(error)) => return Some(Reply::failed(chain(&error))),
+            Ok(Err(error)) => return Some(Reply::failed(causes(&error))),
             Err(cut_off) => cut_off,
         };
         let id = self.delivery.uuid();

@@ -1,12 +1,13 @@
 //! Segments: whether their files are as they should be, and whether their time is over.
 
 use sexton_domain::archive::Segment;
+use sexton_domain::errors::causes;
 use sexton_domain::plan::archives;
 use sexton_domain::sweep::Fault;
 use sexton_store::Error;
 
 use super::{SLICE, Sweep};
-use crate::archive::{causes, fault, length};
+use crate::archive::{fault, length};
 
 impl Sweep<'_> {
     /// Notes which segments are missing or too short, and cuts what was written and not committed.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use sexton_domain::archive::{Archive, Segment};
 use sexton_domain::change::{Change, Guard, RecordId};
 use sexton_domain::duration::Keep;
+use sexton_domain::errors::causes;
 use sexton_domain::id::SessionId;
 use sexton_domain::plan::archives;
 use sexton_domain::plan::sweep::{self, Fate, Gone, Judgement};
@@ -17,7 +18,7 @@ use sexton_domain::sweep::Fault;
 use sexton_store::{CommitError, Conflict, Error};
 
 use super::{Docket, SLICE_TIME, Sweep};
-use crate::archive::{Failed, Transcript, Writer, causes, erase, length, strangers, unread};
+use crate::archive::{Failed, Transcript, Writer, erase, length, strangers, unread};
 
 /// A session that goes.
 struct Going<'a> {

@@ -6,6 +6,7 @@ use axum::http::header::{ETAG, IF_MATCH, LOCATION};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
+use sexton_domain::errors::causes;
 use sexton_domain::job;
 use sexton_domain::name::{AgentName, JobKey};
 use sexton_engine::handle::{Error, Handle, JobRef, Placed};
@@ -206,7 +207,7 @@ fn key_of(form: &JobSpec) -> Result<JobKey> {
         let problem = field("key", "", "it is missing");
         return Err(problem.hint("name the job: letters, digits, `.`, `_` and `-`").into());
     };
-    key.parse().map_err(|error| field("key", key, &crate::chain(&error)).into())
+    key.parse().map_err(|error| field("key", key, &causes(&error)).into())
 }
 
 fn same_key(form: &JobSpec, job: &job::Job) -> Result<()> {

@@ -1,5 +1,6 @@
 //! Over HTTP, to the daemon of this data folder or to one that was named.
 
+use sexton_domain::errors::causes;
 use std::fs;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use super::{Ask, Raw};
 use crate::args::Globals;
 use crate::clock;
 use crate::config::{Config, Surroundings};
-use crate::failure::{Exit, Failure, causes};
+use crate::failure::{Exit, Failure};
 use crate::http;
 use crate::place::{self, DataDir};
 

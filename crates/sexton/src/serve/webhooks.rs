@@ -1,5 +1,6 @@
 //! Webhooks: a signed `POST` for each try, as standardwebhooks.com has it.
 
+use sexton_domain::errors::causes;
 use std::sync::OnceLock;
 
 use async_trait::async_trait;
@@ -11,7 +12,6 @@ use standardwebhooks::{
     HEADER_WEBHOOK_ID, HEADER_WEBHOOK_SIGNATURE, HEADER_WEBHOOK_TIMESTAMP, Webhook,
 };
 
-use crate::failure::causes;
 use crate::http;
 
 /// How much of a refusal is read and kept.

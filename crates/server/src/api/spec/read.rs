@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use jiff::Timestamp;
 use sexton_domain::duration::{Duration, Keep};
+use sexton_domain::errors::causes;
 use sexton_domain::job::{
     MAX_PROMPT_BYTES, Misfire, OnInterrupt, Overlap, Retain, Retention, Spec, Target,
 };
@@ -295,7 +296,7 @@ impl FieldError {
 }
 
 fn because(field: &'static str, value: &str, error: &dyn Error) -> FieldError {
-    FieldError { field, value: shown(value), why: crate::chain(error), hint: None }
+    FieldError { field, value: shown(value), why: causes(error), hint: None }
 }
 
 fn refused(field: &'static str, value: &str, why: &str, hint: &str) -> FieldError {
