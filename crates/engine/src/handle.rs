@@ -139,7 +139,7 @@ pub struct Status {
     pub upcoming: Vec<Job>,
     /// Runs in state running, the oldest first.
     pub running: Vec<Run>,
-    /// What needs a look, the newest first; at most [`ALERTS`].
+    /// What needs a look, the newest first; at most 50.
     pub alerts: Vec<Alert>,
     /// Running runs and open sessions without a live owner; must be none.
     pub ownerless: usize,
