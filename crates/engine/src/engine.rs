@@ -283,7 +283,11 @@ struct Parts {
 }
 
 impl Parts {
-    fn spawn(&self, work: impl Loop + 'static, nudges: Option<watch::Receiver<u64>>) {
+    fn spawn(
+        &self,
+        work: impl Loop + 'static,
+        nudges: impl IntoIterator<Item = watch::Receiver<u64>>,
+    ) {
         let kind = work.kind();
         let phase = self.phase.subscribe();
         let nudges = nudges.into_iter().collect();
@@ -370,9 +374,9 @@ impl Parts {
             next: began,
         };
         self.spawn(alerts, Some(self.store.subscribe(Topic::Troubles)));
-        let nudges = bell.nudges();
+        let nudges = [bell.nudges(), self.store.subscribe(Topic::Deletions)];
         let (env, store) = (self.env.clone(), self.store.clone());
         let reaper = Reaper::new(env, store, settings.subscribe(), self.phase.subscribe(), bell);
-        self.spawn(reaper, Some(nudges));
+        self.spawn(reaper, nudges);
     }
 }

@@ -16,6 +16,7 @@ use sexton_domain::plan::sweep;
 use sexton_domain::retention::{Periods, Rule};
 use sexton_domain::session::HoldReason;
 use sexton_domain::sweep::{Fault, Reaper as Memory, Summary};
+use sexton_store::nudge::Topic;
 use sexton_store::{Error, Store};
 use tokio::sync::watch;
 
@@ -56,6 +57,8 @@ pub(crate) struct Reaper {
     phase: watch::Receiver<Phase>,
     bell: Arc<Bell>,
     drift: Drift,
+    /// Somebody deletes a session by hand.
+    deletions: watch::Receiver<u64>,
     /// When the next sweep is due, on the monotonic clock.
     next: Duration,
     /// The policies of the last sweep.
@@ -77,6 +80,8 @@ pub struct Report {
     pub faults: Vec<Fault>,
     /// There is more to do: another sweep follows at once.
     pub unfinished: bool,
+    /// A session that was deleted by hand is held until then.
+    pub again: Option<Timestamp>,
 }
 
 /// One sweep.
@@ -102,7 +107,8 @@ impl Reaper {
         bell: Arc<Bell>,
     ) -> Self {
         let (drift, next) = (Drift::new(&*env.clock), env.clock.monotonic());
-        Self { env, store, settings, phase, bell, drift, next, periods: None }
+        let deletions = store.subscribe(Topic::Deletions);
+        Self { env, store, settings, phase, bell, drift, deletions, next, periods: None }
     }
 }
 
@@ -116,7 +122,9 @@ impl Loop for Reaper {
         let settings = Arc::clone(&self.settings.borrow_and_update());
         let now = self.env.clock.monotonic();
         let edited = self.periods.is_some_and(|periods| periods != settings.retention);
-        if now < self.next && self.bell.unheard().is_none() && !edited {
+        let deleted = self.deletions.has_changed().unwrap_or(false);
+        self.deletions.borrow_and_update();
+        if now < self.next && self.bell.unheard().is_none() && !edited && !deleted {
             return Ok(Pass::after(0, self.next - now));
         }
         let heard = self.bell.rung();
@@ -125,7 +133,12 @@ impl Loop for Reaper {
         let swept = self.sweep(settings).await;
         self.bell.answer(heard, swept.clone());
         let report = swept?;
-        let pause = if report.unfinished { Duration::ZERO } else { every };
+        let until =
+            |at| sexton_domain::duration::Duration::between(self.env.clock.now(), at).to_std();
+        let pause = match report.again {
+            _ if report.unfinished => Duration::ZERO,
+            again => again.map_or(every, until).min(every),
+        };
         self.next = self.env.clock.monotonic() + pause;
         Ok(Pass::after(report.summary.reaped as usize, pause))
     }
@@ -160,6 +173,7 @@ impl Report {
             held_until: None,
             faults: Vec::new(),
             unfinished: false,
+            again: None,
         }
     }
 }

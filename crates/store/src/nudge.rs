@@ -23,10 +23,12 @@ pub enum Topic {
     Events,
     /// What needs a look: jobs, dead letters, what the reaper remembers.
     Troubles,
+    /// Sessions that were deleted by hand and have ended.
+    Deletions,
 }
 
-const TOPICS: [Topic; 5] =
-    [Topic::Jobs, Topic::Queue, Topic::Cancels, Topic::Events, Topic::Troubles];
+const TOPICS: [Topic; 6] =
+    [Topic::Jobs, Topic::Queue, Topic::Cancels, Topic::Events, Topic::Troubles, Topic::Deletions];
 
 /// Sends nudges and hands out receivers.
 #[derive(Debug)]
@@ -92,6 +94,11 @@ impl Topics {
                 Change::Put(Record::Job(_)) => {
                     topics[Topic::Jobs as usize] = true;
                     topics[Topic::Troubles as usize] = true;
+                }
+                // One that is held is looked at when that is over.
+                Change::Put(Record::Session(session)) => {
+                    let goes = session.discard.is_some() && !session.is_open();
+                    topics[Topic::Deletions as usize] |= goes && session.hold.is_none();
                 }
                 Change::Put(Record::Reaper(_)) => topics[Topic::Troubles as usize] = true,
                 Change::Put(Record::Run(run)) => {

@@ -52,6 +52,9 @@ impl Sweep<'_> {
         let (mut stays, mut goes) = (Vec::new(), Vec::new());
         for session in &sessions {
             let Judgement { fate, rule } = docket.judge(session, bench);
+            if session.discard.is_some() {
+                self.report.again = self.report.again.into_iter().chain(fate.until()).min();
+            }
             if let Some(reason) = fate.hold() {
                 *self.report.held.entry(reason).or_default() += 1;
                 self.report.summary.held += 1;

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use sexton_domain::event::EventType::SessionEnded;
 use sexton_domain::id::RunId;
 use sexton_domain::job::{Overlap, Target};
 use sexton_domain::key::SessionKey;
@@ -19,6 +20,7 @@ use sexton_domain::session::{Discard, EndReason, OpenReason};
 use sexton_engine::handle::Error;
 use sexton_engine::history;
 
+use crate::mailbox::{Then, eventually};
 use crate::support::{Node, World, appears, message, starts_and_ends};
 
 /// Keeps what it is told, under the name that the prompt gives, and answers with that name.
@@ -356,4 +358,29 @@ async fn a_message_that_nobody_can_answer_is_refused() {
     let queue = node.handle.runs(Default::default(), sexton_engine::page::PageRequest::first(9));
     assert!(queue.await.unwrap().items.is_empty());
     node.stop(Stopped::Shutdown).await;
+}
+
+/// P6: a sweep is due in five minutes; who deletes a session by hand does not wait for that, but for the
+/// session's end and for whoever is to be told of it.
+#[tokio::test]
+async fn a_session_that_is_deleted_by_hand_goes_as_soon_as_its_end_is_told() {
+    let world = World::new().agent("a", WORKER).hook("h", &[SessionEnded]);
+    world.mailbox.behave("h", |_| Then::Refuse);
+    let node = world.start().await;
+    let turn = node.send("main", "work").await;
+    appears(&world.file("work.up")).await;
+    let id = node.running(turn.id).await.session.unwrap();
+    node.handle.delete_session(id, Discard::Purge).await.unwrap();
+    node.ended(turn.id).await;
+    eventually("it is told, in vain", || world.mailbox.tries("h") > 2).await;
+    assert!(node.store.session(id).await.unwrap().is_some());
+    world.mailbox.behave("h", |_| Then::Take);
+    node.told("h", 1).await;
+    for _ in 0..1000 {
+        if node.store.session(id).await.unwrap().is_none() {
+            return node.stop(Stopped::Shutdown).await;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("it is still there: {:?}", node.store.session(id).await);
 }
