@@ -218,7 +218,7 @@ async fn what_is_touched_while_it_is_archived_is_left_out_and_the_others_go() {
 
 /// What a person deletes goes at once; purged, it leaves nothing behind.
 #[tokio::test]
-async fn what_was_deleted_by_hand_goes_with_the_next_sweep() {
+async fn what_was_deleted_by_hand_goes_whatever_its_age() {
     let yard = Yard::new();
     let keeper = yard.start().await;
     let at = keeper.ago("1m");
@@ -228,9 +228,9 @@ async fn what_was_deleted_by_hand_goes_with_the_next_sweep() {
     let purged = Session { id, discard: Some(Discard::Purge), ..main };
     keeper.bury(&archived, &["kept"]).await;
     keeper.bury(&purged, &["secret"]).await;
-    let report = keeper.sweep().await;
-    assert_eq!(report.gone, [(Rule::Discarded, 2)].into());
-    assert_eq!(report.summary.archived, 1);
+    // Their change wakes the reaper: which of the sweeps takes them does not matter.
+    keeper.sweep().await;
+    assert!(!keeper.is_stored(archived.id).await && !keeper.is_stored(purged.id).await);
     assert_eq!(keeper.archived(archived.id).await, ["kept"]);
     assert!(!keeper.has(RecordId::Archive(purged.id)).await);
     assert_eq!(keeper.told(purged.id).await, [EventType::SessionReaped]);
