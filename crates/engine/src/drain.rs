@@ -92,7 +92,7 @@ impl Drain {
         self.hooks.count_from(moment.now);
         let begin = drain::begin(&self.node, reason, budget, &mut moment);
         // Queued before everything that follows; nobody waits for it now.
-        let begun = Begun::Asked(self.store.commit_unawaited(begin.changes));
+        let mut begun = Begun::Asked(self.store.commit(begin.changes));
 
         self.enter(reason, Step::Runs);
         let finished = self.let_finish(reason).await;
@@ -110,7 +110,7 @@ impl Drain {
         let ended = self.within(Step::Sessions, self.end_sessions(reason, &mut sent)).await;
         told("open sessions could not be ended in time; the next start ends what is left", ended);
         self.enter(reason, Step::Deliveries);
-        self.flush().await;
+        self.flush(&mut begun).await;
         self.enter(reason, Step::Record);
         let mut report = Report { began, begun, sent, sessions: 0, pending: 0, recorded: None };
         let recorded = self.within(Step::Record, self.leave(reason, &mut report)).await;
@@ -252,10 +252,15 @@ impl Drain {
 
     /// Gives deliveries their time and cuts off the tries that are still under way. What is pending goes
     /// out at the next start.
-    async fn flush(&self) {
+    async fn flush(&self, begun: &mut Begun) {
+        let flushed = async {
+            // Hooks are told of it, too.
+            begun.settle().await;
+            self.hooks.flushed().await;
+        };
         tokio::select! {
             biased;
-            () = self.hooks.flushed() => {}
+            () = flushed => {}
             () = self.env.clock.sleep(self.hooks.budget()) => {}
         }
         let cut_off = self.hooks.close();
@@ -278,6 +283,8 @@ impl Drain {
     /// Records the end of this epoch, with a report that holds when it is stored.
     async fn leave(&self, reason: EndReason, report: &mut Report) -> Result<(), Error> {
         report.begun.settle().await;
+        // The report counts them, and nobody moves a delivery after them.
+        self.hooks.settled().await;
         loop {
             match self.try_leave(reason, report).await {
                 Ok(()) => return Ok(()),

@@ -2,7 +2,7 @@
 //! other way round, and on a delivery if and only if it is pending and older than its hook allows.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -145,6 +145,14 @@ impl Hooks {
         }
     }
 
+    /// Returns when every answer that was heard is on disk, or given up: after [`Hooks::close`] that takes
+    /// as long as the store.
+    pub(crate) async fn settled(&self) {
+        let mut busy = self.0.busy.subscribe();
+        // The sender is in `self`.
+        let _ = busy.wait_for(|_| !self.desks().values().any(|desk| desk.is_settling())).await;
+    }
+
     /// Sends nothing more, cuts off what is on its way, and returns when it is proven over. What was
     /// cut off is sent again at the next start.
     pub async fn close(&self) {
@@ -193,7 +201,11 @@ impl Hooks {
     }
 
     fn desk(&self, name: &HookName) -> Option<Arc<Desk>> {
-        self.0.desks.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+        self.desks().get(name).cloned()
+    }
+
+    fn desks(&self) -> MutexGuard<'_, BTreeMap<HookName, Arc<Desk>>> {
+        self.0.desks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Starts the keeper; it starts the rest.
@@ -206,7 +218,7 @@ impl Hooks {
 
     /// Sees that every hook of the config has its line, and no other.
     fn man_the_lines(&self, settings: &Settings) {
-        let mut desks = self.0.desks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut desks = self.desks();
         desks.retain(|name, desk| settings.hooks.contains_key(name) || desk.leave());
         for name in settings.hooks.keys() {
             if !desks.contains_key(name) {

@@ -215,7 +215,7 @@ impl Runner {
     fn note_shim(&self, run: &Run, execution: &dyn Execution) {
         if let Some(shim) = execution.process() {
             let noted = Run { shim: Some(shim), ..run.clone() };
-            drop(self.store.commit_unawaited(vec![noted.into()]));
+            drop(self.store.commit(vec![noted.into()]));
         }
     }
 

@@ -112,7 +112,7 @@ impl Transcript {
             return;
         }
         let change = || self.append(entries.clone());
-        let ticket = self.has_room().then(|| self.store.commit_unawaited(vec![change()]));
+        let ticket = self.has_room().then(|| self.store.commit(vec![change()]));
         self.held_bytes = if ticket.is_none() { bytes } else { 0 };
         self.queued.push_back(Batch { entries, ticket });
     }
@@ -206,7 +206,7 @@ impl Transcript {
         }
         let entries: Vec<Entry> =
             self.queued.drain(..).flat_map(|batch| batch.entries).filter(missing).collect();
-        let ticket = self.store.commit_unawaited(vec![self.append(entries.clone())]);
+        let ticket = self.store.commit(vec![self.append(entries.clone())]);
         self.queued.push_back(Batch { entries, ticket: Some(ticket) });
         self.held_bytes = 0;
         Ok(())

@@ -31,8 +31,8 @@ use sexton_store::page::{
     DeliveryFilter, Ended, Expired, JobFilter, Page, PageRequest, Queue, RunFilter, SessionFilter,
     Tally,
 };
-use sexton_store::{CommitError, Committed, Driver, Error, Stats, Ticket};
-use tokio::sync::{Notify, oneshot};
+use sexton_store::{Driver, Error, Promise, Stats, Ticket};
+use tokio::sync::Notify;
 
 use crate::crew::Crew;
 use crate::diary::Diary;
@@ -65,7 +65,7 @@ struct Inner<D> {
 }
 
 /// What is to be committed, and who is told how that went.
-type Batch = (Vec<Change>, oneshot::Sender<Result<Committed, CommitError>>);
+type Batch = (Vec<Change>, Promise);
 
 #[derive(Default)]
 struct Waiting {
@@ -107,7 +107,7 @@ impl<D: Driver> Inner<D> {
     async fn pump(&self) {
         loop {
             let rings = self.bell.notified();
-            let Some((batch, answer)) = self.take() else {
+            let Some((batch, promise)) = self.take() else {
                 self.empty.notify_waiters();
                 rings.await;
                 continue;
@@ -118,8 +118,7 @@ impl<D: Driver> Inner<D> {
                 time::sleep(self.pause()).await;
             }
             self.lock().busy = false;
-            // Nobody may be waiting for it.
-            let _ = answer.send(answered);
+            promise.keep(answered);
         }
     }
 
@@ -204,11 +203,11 @@ impl<D: Driver> Driver for Slow<D> {
         if !waits && waiting.is_idle() {
             return inner.apply(changes);
         }
-        let (sender, receiver) = oneshot::channel();
-        waiting.batches.push_back((changes, sender));
+        let (promise, ticket) = Ticket::promised();
+        waiting.batches.push_back((changes, promise));
         drop(waiting);
         inner.bell.notify_one();
-        Ticket::pending(receiver)
+        ticket
     }
 
     reads! {

@@ -1,10 +1,13 @@
 //! The witness: it looks at every batch before and after the store applies it, so that what is deleted is
 //! judged by what was stored at that very moment, and what is told by what was committed with it.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use sexton_domain::change::{Change, Record, RecordId};
+use sexton_domain::duration;
 use sexton_domain::event::NewEvent;
 use sexton_domain::hook::{Delivery, DeliveryState};
 use sexton_domain::id::DeliveryId;
@@ -38,13 +41,24 @@ struct Inner {
     laws: Mutex<Laws>,
 }
 
+/// How long a decision may rest on a law that was changed.
+const DECIDING: Duration = Duration::from_secs(60);
+
 #[derive(Default)]
 struct Laws {
-    /// Before the last change of the config: a decision may still rest on it.
-    before: Law,
     now: Law,
-    /// When that was.
+    /// Those before it, with the time since the simulation began at which each was changed. The last one
+    /// counts however long ago that was, the others for [`DECIDING`].
+    before: VecDeque<(Law, Duration)>,
+    /// When the last change was.
     changed_at: Timestamp,
+}
+
+impl Laws {
+    /// Every law that a decision may rest on.
+    fn all(&self) -> impl Iterator<Item = &Law> {
+        self.before.iter().map(|(law, _)| law).chain([&self.now])
+    }
 }
 
 /// What a batch is about to do.
@@ -73,14 +87,15 @@ impl Witness {
 
     /// A gateway starts with this law, and without any decision that rests on another.
     pub(crate) fn begin(&self, law: Law) {
-        let changed_at = Timestamp::MIN;
-        *self.laws() = Laws { before: law.clone(), now: law, changed_at };
+        *self.laws() = Laws { now: law, before: VecDeque::new(), changed_at: Timestamp::MIN };
     }
 
     /// The config of a gateway changes.
     pub(crate) fn change(&self, law: Law) {
         let mut laws = self.laws();
-        laws.before = std::mem::replace(&mut laws.now, law);
+        let (before, now) = (std::mem::replace(&mut laws.now, law), self.0.time.now());
+        laws.before.retain(|(_, until)| *until + DECIDING > now);
+        laws.before.push_back((before, now));
         laws.changed_at = self.0.time.wall();
     }
 
@@ -140,8 +155,8 @@ impl Witness {
         ledger.stamp(self.0.time.wall());
         for event in events.iter().filter(|event| ledger.event(event.id).is_some()) {
             let deliveries: Vec<&Delivery> = ledger.deliveries_of(event.id).collect();
-            let hooks = [laws.before.hooks.as_slice(), laws.now.hooks.as_slice()];
-            self.judge(told::p3_outbox(event, &deliveries, hooks));
+            let hooks: Vec<_> = laws.all().map(|law| law.hooks.as_slice()).collect();
+            self.judge(told::p3_outbox(event, &deliveries, &hooks));
         }
     }
 
@@ -164,19 +179,19 @@ impl Witness {
             ledger.read_events(store);
             let from = self.departure(&ledger, &laws);
             return match ledger.event(*event) {
-                Some(event) => bounded::p6_event_may_go(event, from),
+                Some(event) => bounded::p6_event_may_go(event, &from),
                 None => Ok(()),
             };
         }
         let record = ledger.learn(store, id);
-        bounded::p6_may_go(id, record.as_ref(), self.departure(&ledger, &laws))
+        bounded::p6_may_go(id, record.as_ref(), &self.departure(&ledger, &laws))
     }
 
     fn departure<'a>(&'a self, ledger: &'a Ledger, laws: &'a Laws) -> bounded::Departure<'a> {
         bounded::Departure {
             store: &*self.0.auditor,
             ledger,
-            periods: [&laws.before.periods, &laws.now.periods],
+            periods: laws.all().map(|law| &law.periods).collect(),
             now: self.0.time.wall(),
         }
     }
@@ -203,7 +218,7 @@ impl Witness {
 
     /// What holds sessions, and whether anything is stored beyond its time. For a gateway that has been
     /// at work for a while.
-    pub(crate) fn nothing_overdue(&self, slack: sexton_domain::duration::Duration) {
+    pub(crate) fn nothing_overdue(&self, slack: duration::Duration) {
         let store = &*self.0.auditor;
         let now = self.0.time.wall();
         if let Some(Record::Reaper(reaper)) = inline_get(store, RecordId::Reaper)

@@ -6,12 +6,12 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use sexton_domain::change::{Append, Change, Record, Restore};
-use sexton_store::{Error, Ticket};
+use sexton_store::{Error, Promise, Ticket};
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::Notify;
 
 use crate::mutex::lock;
-use crate::writer::{Answer, Writer};
+use crate::writer::Writer;
 
 /// The most batches of a group.
 const MAX_GROUP: usize = 1024;
@@ -39,7 +39,7 @@ struct State {
 struct Waiting {
     batch: Vec<Change>,
     bytes: usize,
-    answer: oneshot::Sender<Answer>,
+    promise: Promise,
 }
 
 impl Queue {
@@ -58,10 +58,10 @@ impl Queue {
                 tickets.push(Ticket::ready(Err(Error::Closed.into())));
                 continue;
             }
-            let (answer, pending) = oneshot::channel();
+            let (promise, ticket) = Ticket::promised();
             let bytes = batch.iter().map(size).sum();
-            state.waiting.push_back(Waiting { batch, bytes, answer });
-            tickets.push(Ticket::pending(pending));
+            state.waiting.push_back(Waiting { batch, bytes, promise });
+            tickets.push(ticket);
         }
         let start = !state.waiting.is_empty() && !state.draining;
         state.draining |= start;
@@ -130,7 +130,7 @@ impl Queue {
         for waiting in stranded {
             let why = "the writer stopped".to_owned();
             let error = Error::Unavailable { doing: "commit", why };
-            let _ = waiting.answer.send(Err(error.into()));
+            waiting.promise.keep(Err(error.into()));
         }
     }
 }
@@ -166,8 +166,7 @@ impl Turn {
             let mut batches: Vec<Vec<Change>> =
                 group.iter_mut().map(|waiting| std::mem::take(&mut waiting.batch)).collect();
             for (waiting, answer) in group.into_iter().zip(writer.apply(&mut batches)) {
-                // Nobody may be waiting for it; the batch is stored all the same.
-                let _ = waiting.answer.send(answer);
+                waiting.promise.keep(answer);
             }
             writer.tidy();
             if queue.is_empty() {

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -15,7 +16,7 @@ use sexton_domain::id::{DeliveryId, Ids};
 use sexton_domain::node::Epoch;
 use sexton_store::Store;
 use sexton_store::page::{DeliveryFilter, PageRequest};
-use sexton_store_sqlite::{Options, SqliteDriver};
+use sexton_store_sqlite::{Faults, Options, Point, SqliteDriver};
 
 fn told(hook: &str, on: EventType) -> Subscription {
     Subscription {
@@ -30,12 +31,17 @@ fn told(hook: &str, on: EventType) -> Subscription {
     }
 }
 
+fn end(ids: &mut Ids, at: Timestamp) -> NewEvent {
+    let (subject, data) = (Subject::default(), serde_json::json!({}));
+    NewEvent { id: ids.mint(), kind: EventType::SessionEnded, at, subject, data }
+}
+
 async fn deliveries(store: &Store) -> Vec<Delivery> {
     let page = PageRequest::first(100);
     store.read().deliveries(DeliveryFilter::default(), page).await.unwrap().items
 }
 
-/// P1, P3: commit, commit without waiting, and claim all carry the deliveries in their own batch.
+/// P1, P3: commit and claim carry the deliveries in their own batch.
 #[tokio::test]
 async fn an_end_without_its_delivery_is_impossible_through_the_handle() {
     let dir = tempfile::tempdir().unwrap();
@@ -45,32 +51,55 @@ async fn an_end_without_its_delivery_is_impossible_through_the_handle() {
     let store = Store::new(driver, Arc::new(|| Duration::ZERO));
     store.tell(vec![told("a", EventType::SessionEnded), told("b", EventType::SessionStarted)]);
     let mut nudged = store.subscribe_hook(&"a".parse().unwrap());
-    let mut ids = Ids::new(now, 1);
-    let mut end = || NewEvent {
-        id: ids.mint(),
-        kind: EventType::SessionEnded,
-        at: now,
-        subject: Subject::default(),
-        data: serde_json::json!({}),
-    };
-    let ends = [end(), end(), end(), end()];
+    let ids = &mut Ids::new(now, 1);
+    let ends = [end(ids, now), end(ids, now), end(ids, now), end(ids, now)];
     let emit = |n: usize| Change::Emit(ends[n].clone());
     store.commit(vec![emit(0)]).await.unwrap();
     assert!(nudged.has_changed().unwrap(), "the hook's line is told to look");
     nudged.borrow_and_update();
-    store.commit_unawaited(vec![emit(1)]).await.unwrap();
-    store.claim(vec![vec![emit(2)]]).await.remove(0).unwrap();
+    store.claim(vec![vec![emit(1)]]).await.remove(0).unwrap();
+    assert!(nudged.has_changed().unwrap());
     // All or nothing: what conflicts leaves neither.
-    let refused = vec![emit(3), Change::Require(Guard::Alive(Epoch::new(1, 9)))];
+    let refused = vec![emit(2), Change::Require(Guard::Alive(Epoch::new(1, 9)))];
     store.commit(refused).await.unwrap_err();
     let mut stored: Vec<_> = deliveries(&store).await;
     stored.sort_by_key(|delivery| delivery.id);
     let mut expected: Vec<DeliveryId> =
-        ends[..3].iter().map(|end| DeliveryId::of(end.id, &"a".parse().unwrap())).collect();
+        ends[..2].iter().map(|end| DeliveryId::of(end.id, &"a".parse().unwrap())).collect();
     expected.sort();
     assert!(stored.iter().map(|delivery| delivery.id).eq(expected), "{stored:#?}");
     // Who is told is decided when it is committed.
     store.tell(Vec::new());
     store.commit(vec![emit(3)]).await.unwrap();
-    assert_eq!(deliveries(&store).await.len(), 3);
+    assert_eq!(deliveries(&store).await.len(), 2);
+}
+
+/// P3: who is to look is told when there is something to see, also when nobody waits for the answer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_line_is_told_to_look_when_there_is_something_to_see_and_not_before() {
+    let held = Arc::new(AtomicBool::new(true));
+    let faults = Faults::when({
+        let held = Arc::clone(&held);
+        move |point| {
+            while point == Point::BeforeCommit && held.load(Ordering::Acquire) {
+                std::thread::yield_now();
+            }
+            false
+        }
+    });
+    let dir = tempfile::tempdir().unwrap();
+    let now = Timestamp::UNIX_EPOCH;
+    let options = Options::new(dir.path().join("a.db"), uuid::Uuid::from_u128(1), now);
+    let driver = Arc::new(SqliteDriver::open(Options { faults, ..options }).unwrap());
+    let store = Store::new(driver, Arc::new(|| Duration::ZERO));
+    store.tell(vec![told("a", EventType::SessionEnded)]);
+    let mut nudged = store.subscribe_hook(&"a".parse().unwrap());
+    drop(store.commit(vec![Change::Emit(end(&mut Ids::new(now, 1), now))]));
+    assert!(!nudged.has_changed().unwrap(), "there is nothing to see yet");
+    assert_eq!(deliveries(&store).await.len(), 0);
+    held.store(false, Ordering::Release);
+    let patience = Duration::from_secs(20);
+    tokio::time::timeout(patience, nudged.changed()).await.expect("a nudge").unwrap();
+    assert_eq!(deliveries(&store).await.len(), 1);
+    assert_eq!(store.metrics().counts().events[&EventType::SessionEnded], 1);
 }

@@ -1,9 +1,6 @@
 //! The seam: what a database has to do for Sexton, and how it says that it could not.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -24,12 +21,12 @@ use sexton_domain::node::{Epoch, Node};
 use sexton_domain::run::Run;
 use sexton_domain::session::Session;
 use sexton_domain::usage::DailyUsage;
-use tokio::sync::oneshot;
 
 use crate::page::{
     DeliveryFilter, Ended, Expired, JobFilter, Page, PageRequest, Queue, RunFilter, SessionFilter,
     Suspects, Tally, Unreadable,
 };
+use crate::ticket::Ticket;
 
 /// A monotonic clock, as time since an arbitrary start: for measuring, never for deciding.
 pub type Monotonic = Arc<dyn Fn() -> Duration + Send + Sync>;
@@ -288,43 +285,6 @@ pub trait Driver: Send + Sync + 'static {
 pub struct Committed {
     /// The number of the last event of the batch, if it has any.
     pub last_seq: Option<u64>,
-}
-
-/// The answer to a commit, to be awaited where something depends on it.
-#[derive(Debug)]
-pub struct Ticket(Answer);
-
-#[derive(Debug)]
-enum Answer {
-    Ready(Option<Result<Committed, CommitError>>),
-    Pending(oneshot::Receiver<Result<Committed, CommitError>>),
-}
-
-impl Ticket {
-    /// An answer that is known already.
-    pub fn ready(answer: Result<Committed, CommitError>) -> Self {
-        Self(Answer::Ready(Some(answer)))
-    }
-
-    /// An answer that will be sent.
-    pub fn pending(answer: oneshot::Receiver<Result<Committed, CommitError>>) -> Self {
-        Self(Answer::Pending(answer))
-    }
-}
-
-impl Future for Ticket {
-    type Output = Result<Committed, CommitError>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        match &mut self.0 {
-            Answer::Ready(answer) => {
-                Poll::Ready(answer.take().unwrap_or(Err(CommitError::AnswerLost)))
-            }
-            Answer::Pending(answer) => Pin::new(answer)
-                .poll(context)
-                .map(|answer| answer.unwrap_or(Err(CommitError::AnswerLost))),
-        }
-    }
 }
 
 /// Why a batch was not acknowledged.

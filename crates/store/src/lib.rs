@@ -14,7 +14,9 @@ pub mod nudge;
 pub mod once;
 pub mod page;
 mod store;
+mod ticket;
 
 pub use attempt::Attempts;
-pub use driver::{CommitError, Committed, Conflict, Driver, Error, Monotonic, Stats, Ticket};
+pub use driver::{CommitError, Committed, Conflict, Driver, Error, Monotonic, Stats};
 pub use store::Store;
+pub use ticket::{Promise, Ticket};

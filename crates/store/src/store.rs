@@ -21,6 +21,7 @@ use crate::attempt::Attempts;
 use crate::driver::{CommitError, Committed, Driver, Error, Monotonic};
 use crate::metrics::{Facts, Metrics};
 use crate::nudge::{Nudges, Topic, Topics};
+use crate::ticket::Ticket;
 
 /// A store, cheap to clone.
 #[derive(Clone)]
@@ -100,33 +101,18 @@ impl Store {
         Attempts::new(self, doing)
     }
 
-    /// Commits a batch. It is queued before this returns; awaiting the answer is the caller's
-    /// choice, and dropping it undoes nothing.
-    pub fn commit(
-        &self,
-        changes: Vec<Change>,
-    ) -> impl Future<Output = Result<Committed, CommitError>> + Send + use<> {
+    /// Commits a batch. It is queued before this returns; awaiting the answer is the caller's choice, and
+    /// dropping the ticket undoes nothing: whoever is interested is nudged as soon as the batch is stored.
+    pub fn commit(&self, changes: Vec<Change>) -> Ticket {
         let changes = self.0.with_deliveries(changes);
         let told = Told::of(&changes);
         let span = tracing::debug_span!("commit", changes = changes.len());
         let since = (self.0.monotonic)();
-        let ticket = self.0.driver.commit(changes);
         let inner = Arc::clone(&self.0);
-        let settled = async move {
-            let answer = ticket.await;
-            inner.settle(&answer, since, told);
-            answer
+        let settle = move |answer: &Result<Committed, CommitError>| {
+            span.in_scope(|| inner.settle(answer, since, told));
         };
-        settled.instrument(span)
-    }
-
-    /// Commits a batch whose answer nobody waits for. Its nudges are sent when it is queued.
-    pub fn commit_unawaited(&self, changes: Vec<Change>) -> crate::driver::Ticket {
-        let changes = self.0.with_deliveries(changes);
-        let topics = Topics::of(&changes);
-        let ticket = self.0.driver.commit(changes);
-        self.0.nudges.send_all(&topics);
-        ticket
+        self.0.driver.commit(changes).and_also(settle)
     }
 
     /// Claims queued runs: each batch for itself, all answers in order.

@@ -56,6 +56,10 @@ impl OnItsWay {
         let tried = AssertUnwindSafe(send(env, parcel, closing.subscribe())).catch_unwind().await;
         let reply = tried.unwrap_or_else(|_| Some(Reply::failed("the delivery panicked")));
         let Some(Reply { answer, .. }) = reply else { return };
+        if *closing.borrow() && answer != Answer::Acknowledged {
+            // The report may be made already; it is sent again at the next start.
+            return;
+        }
         self.desk.learn(&answer, &hook.subscription.backoff, env);
         self.give_place();
         let closing = self.hooks.0.closing.subscribe();

@@ -275,6 +275,12 @@ impl Desk {
             && state.rest_until <= env.clock.monotonic()
     }
 
+    /// Whether an answer is on its way to the disk.
+    pub(super) fn is_settling(&self) -> bool {
+        let state = self.state();
+        state.busy.len() > state.trying as usize
+    }
+
     /// How long the hook is still left alone.
     fn rest(&self, env: &Env) -> Option<Duration> {
         let rest = self.state().rest_until.saturating_sub(env.clock.monotonic());

@@ -1,18 +1,23 @@
 //! The way to rest of a whole node: whose sessions end, in how many commits, and who is told.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use crate::mailbox::{Then, eventually};
 use crate::support::{PATIENCE, World, starts_and_ends};
 use jiff::Timestamp;
 use sexton_domain::change::{Change, Version};
 use sexton_domain::event::EventType::{
-    self, NodeDraining, NodeStopped, RunStarted, SessionEnded, SessionStarted,
+    self, NodeDraining, NodeStarted, NodeStopped, RunStarted, SessionEnded, SessionStarted,
 };
 use sexton_domain::id::Ids;
 use sexton_domain::key::SessionKind;
 use sexton_domain::node::{DrainedDeliveries, EndReason, Owner};
+use sexton_domain::plan::drain::Step;
 use sexton_domain::session::{self, OpenReason, Session, State};
+use sexton_store_sqlite::{Faults, Point};
 
 /// How many sessions idle when the node stops.
 const SESSIONS: usize = 10_000;
@@ -75,6 +80,48 @@ async fn the_report_tells_what_became_of_each_delivery_since_the_drain_began() {
     let left = node.store.node(owner.epoch).await.unwrap().unwrap().drained.unwrap();
     // The end of the session waits for its start, and the end of the epoch for the next one.
     let expected = DrainedDeliveries { delivered: 1, failed: 1, pending: 3 };
+    assert_eq!(left.deliveries, expected);
+    node.stop(EndReason::Shutdown).await;
+}
+
+/// P9: an acknowledgement that waits for the disk when the report is made is in it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_report_waits_for_what_is_on_its_way_to_the_disk() {
+    let held = Arc::new(AtomicBool::new(false));
+    let mut world = World::new().hook("takes", &[NodeStarted, NodeDraining]);
+    world.faults = Faults::when({
+        let held = Arc::clone(&held);
+        move |point| {
+            while point == Point::BeforeCommit && held.load(Ordering::Acquire) {
+                std::thread::yield_now();
+            }
+            false
+        }
+    });
+    let slow = Arc::clone(&held);
+    world.mailbox.behave("takes", move |heard| {
+        slow.store(heard.kind() == NodeDraining.name(), Ordering::Release);
+        Then::Take
+    });
+    let node = world.start().await;
+    node.told("takes", 1).await;
+    let epoch = node.store.read().living_nodes().await.unwrap()[0].epoch;
+    node.handle.stop(EndReason::Shutdown);
+    eventually("the hook to hear it", || world.mailbox.tries("takes") == 2).await;
+    let is_at = |step| node.handle.progress().is_some_and(|progress| progress.step == step);
+    eventually("the record to be made", || {
+        world.clock.forward(Duration::from_millis(200));
+        is_at(Step::Record)
+    })
+    .await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    world.mailbox.behave("takes", |_| Then::Take);
+    held.store(false, Ordering::Release);
+    tokio::time::timeout(PATIENCE, node.engine.wait()).await.expect("a stop is bounded");
+
+    let node = world.start().await;
+    let left = node.store.node(epoch).await.unwrap().unwrap().drained.unwrap();
+    let expected = DrainedDeliveries { delivered: 1, ..DrainedDeliveries::default() };
     assert_eq!(left.deliveries, expected);
     node.stop(EndReason::Shutdown).await;
 }

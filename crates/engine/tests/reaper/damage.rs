@@ -142,8 +142,10 @@ async fn what_is_erased_in_a_lost_or_short_file_hides_no_loss() {
         keeper
             .put(vec![Session { discard: Some(Discard::Purge), pinned: false, ..restored }.into()])
             .await;
+        // Its change wakes the reaper: which of the sweeps takes it does not matter.
         let report = keeper.sweep().await;
-        assert_eq!((report.summary.reaped, report.held.len()), (1, 0), "{report:?}");
+        assert_eq!(report.held.len(), 0, "{report:?}");
+        assert!(!keeper.is_stored(archive.session).await);
         assert!(!keeper.archive(archive.session).await.is_there());
         assert_eq!(fs::metadata(&path).map(|file| file.len()).ok(), length);
         assert!(keeper.sweep().await.faults[0].message.starts_with(fault));

@@ -75,21 +75,20 @@ pub(crate) fn p6_is_archived(session: &Session, archive: Option<&Archive>) -> Ke
 }
 
 /// A record that a batch deletes, as it is before that, with the laws that hold.
-#[derive(Clone, Copy)]
 pub(crate) struct Departure<'a> {
     pub(crate) store: &'a dyn Driver,
     pub(crate) ledger: &'a Ledger,
-    /// Now and before the last change of the config.
-    pub(crate) periods: [&'a Periods; 2],
+    /// Each that the deletion may rest on.
+    pub(crate) periods: Vec<&'a Periods>,
     pub(crate) now: Timestamp,
 }
 
 /// P6: a record may go.
-pub(crate) fn p6_may_go(id: &RecordId, record: Option<&Record>, from: Departure<'_>) -> Kept {
-    let reasons = from.periods.map(|periods| why_not(id, record, from, periods));
-    match reasons {
-        [Some(one), Some(_)] => Err(broken(format!("{id:?} is deleted {one}"))),
-        _ => Ok(()),
+pub(crate) fn p6_may_go(id: &RecordId, record: Option<&Record>, from: &Departure<'_>) -> Kept {
+    let reasons = from.periods.iter().map(|periods| why_not(id, record, from, periods));
+    match reasons.collect::<Option<Vec<_>>>().and_then(|mut reasons| reasons.pop()) {
+        Some(reason) => Err(broken(format!("{id:?} is deleted {reason}"))),
+        None => Ok(()),
     }
 }
 
@@ -97,10 +96,10 @@ pub(crate) fn p6_may_go(id: &RecordId, record: Option<&Record>, from: Departure<
 fn why_not(
     id: &RecordId,
     record: Option<&Record>,
-    from: Departure<'_>,
+    from: &Departure<'_>,
     periods: &Periods,
 ) -> Option<String> {
-    let Departure { ledger, now, .. } = from;
+    let Departure { ledger, now, .. } = *from;
     let aged = |since: Option<Timestamp>, keep: Keep, what: &str| match (since, keep) {
         (None, _) => Some(format!("although it has not {what}")),
         (Some(_), Keep::Forever) => Some("although such are kept for ever".to_owned()),
@@ -143,7 +142,7 @@ fn why_not(
 }
 
 /// P6: an event may go when it is old and no delivery of it is pending.
-pub(crate) fn p6_event_may_go(event: &sexton_domain::event::Event, from: Departure<'_>) -> Kept {
+pub(crate) fn p6_event_may_go(event: &sexton_domain::event::Event, from: &Departure<'_>) -> Kept {
     let mut deliveries = from.ledger.deliveries_of(event.fact.id);
     let pending = |state| matches!(state, DeliveryState::Pending { .. });
     if let Some(one) = deliveries.find(|it| pending(it.state)) {
@@ -161,8 +160,8 @@ pub(crate) fn p6_event_may_go(event: &sexton_domain::event::Event, from: Departu
 }
 
 /// P6: nothing open, pinned, pending, continued is reaped, and nothing whose time is not over.
-fn session_stays(session: &Session, from: Departure<'_>, periods: &Periods) -> Option<String> {
-    let Departure { store, ledger, now, .. } = from;
+fn session_stays(session: &Session, from: &Departure<'_>, periods: &Periods) -> Option<String> {
+    let Departure { store, ledger, now, .. } = *from;
     let Some(ended_at) = session.ended_at() else {
         return Some("although it is open".to_owned());
     };

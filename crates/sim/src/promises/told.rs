@@ -24,23 +24,24 @@ pub(crate) fn broken(how: impl Into<String>) -> Broken {
 }
 
 /// P3: no event without its deliveries, in the same commit: one for each hook that is told it. Where the
-/// config changes at that moment, either of the two counts.
+/// config changes at that moment, each of `laws` counts; the last one holds now.
 pub(crate) fn p3_outbox(
     event: &NewEvent,
     deliveries: &[&Delivery],
-    [before, now]: [&[Subscriber]; 2],
+    laws: &[&[Subscriber]],
 ) -> Kept {
-    let wants = |hooks: &[Subscriber], name: &HookName| {
+    let wants = |hooks: &&[Subscriber], name: &HookName| {
         hooks.iter().any(|hook| hook.name == *name && hook.is_told(event))
     };
     let mut told: Vec<&HookName> = deliveries.iter().map(|delivery| &delivery.hook).collect();
-    for hook in now.iter().filter(|hook| wants(now, &hook.name) && wants(before, &hook.name)) {
+    let now = laws.last().into_iter().copied().flatten();
+    for hook in now.filter(|hook| laws.iter().all(|law| wants(law, &hook.name))) {
         if !told.contains(&&hook.name) {
             let (id, kind, name) = (event.id, event.kind, &hook.name);
             return Err(broken(format!("{id} ({kind}) has no delivery to {name}")));
         }
     }
-    if let Some(name) = told.iter().find(|name| !wants(now, name) && !wants(before, name)) {
+    if let Some(name) = told.iter().find(|name| !laws.iter().any(|law| wants(law, name))) {
         let (id, kind) = (event.id, event.kind);
         return Err(broken(format!(
             "{id} ({kind}) has a delivery to {name}, which does not want it"
