@@ -127,7 +127,9 @@ async fn a_purged_session_leaves_no_byte_of_itself_in_its_segment() {
     let discarded = Session { pinned: false, discard: Some(Discard::Purge), ..restored };
     keeper.put(vec![discarded.into()]).await;
     let length = segment(&yard, &archive.segment).len();
-    assert_eq!(keeper.sweep().await.summary.reaped, 1);
+    // Its change wakes the reaper: which of the sweeps takes it does not matter.
+    keeper.sweep().await;
+    assert!(!keeper.is_stored(secret.id).await);
     let bytes = segment(&yard, &archive.segment);
     assert_eq!(bytes.len(), length);
     let (start, end) = (archive.offset as usize, (archive.offset + archive.length) as usize);
