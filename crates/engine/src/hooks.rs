@@ -1,5 +1,6 @@
 //! The hooks' keeper acts on a hook if and only if the config has it and the store does not, or the
-//! other way round, and on a delivery if and only if it is pending and older than its hook allows.
+//! other way round, and on a delivery if and only if it is pending and, by a clock that is to be trusted,
+//! older than its hook allows.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,6 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use sexton_domain::change::{Change, RecordId};
+use sexton_domain::duration;
 use sexton_domain::hook::Subscription;
 use sexton_domain::id::DeliveryId;
 use sexton_domain::name::HookName;
@@ -17,8 +19,10 @@ use sexton_store::page::{DeliveryFilter, MAX_PAGE, PageRequest, Standing, Suspec
 use sexton_store::{CommitError, Error, Store};
 use tokio::sync::watch;
 
+use crate::clock::Drift;
 use crate::env::Env;
 use crate::handle::Phase;
+use crate::reaper;
 use crate::settings::Settings;
 use crate::tasks::TaskKind;
 use crate::ticker::{self, Loop, Pass};
@@ -212,7 +216,8 @@ impl Hooks {
     pub(crate) fn go_to_work(&self) {
         let nudges = vec![self.0.looks.subscribe()];
         let (env, phase) = (self.0.env.clone(), self.0.phase.clone());
-        let task = ticker::drive(Keeper(self.clone()), env, nudges, phase);
+        let keeper = Keeper { hooks: self.clone(), drift: Drift::new(&*env.clock) };
+        let task = ticker::drive(keeper, env, nudges, phase);
         self.0.env.tasks.spawn(TaskKind::Hooks, task);
     }
 
@@ -281,6 +286,27 @@ pub(crate) async fn bring_in_line(
     Ok(())
 }
 
+/// After the wall clock was set back by this much: what was to be tried again at a time that it showed
+/// before does not wait until it shows it again.
+pub(crate) async fn set_back(
+    store: &Store,
+    env: &Env,
+    by: duration::Duration,
+) -> Result<(), Error> {
+    let mut attempts = store.attempts("bring deliveries forward after the wall clock was set back");
+    let pending = DeliveryFilter { hook: None, state: Some(Standing::Pending), session: None };
+    let mut page = PageRequest::first(MAX_PAGE);
+    loop {
+        let found = store.read().deliveries(pending.clone(), page).await?;
+        let decision = deliveries::set_back(&found.items, by, &env.moment());
+        if !decision.is_empty() && attempts.commit(decision.changes).await?.is_none() {
+            continue;
+        }
+        let Some(last) = found.next else { return Ok(()) };
+        page.after = Some(last);
+    }
+}
+
 /// Hooks that the store knows, or has something for, and the config does not.
 async fn abandoned(store: &Store, settings: &Settings) -> Result<BTreeSet<HookName>, Error> {
     let known = store.read().hooks().await?.into_iter().map(|hook| hook.name);
@@ -329,7 +355,10 @@ async fn remove(store: &Store, env: &Env, name: &HookName) -> Result<(), Error> 
 
 /// The keeper of the hooks.
 #[derive(Debug)]
-struct Keeper(Hooks);
+struct Keeper {
+    hooks: Hooks,
+    drift: Drift,
+}
 
 #[async_trait]
 impl Loop for Keeper {
@@ -338,15 +367,24 @@ impl Loop for Keeper {
     }
 
     async fn run_once(&mut self, now: Timestamp) -> Result<Pass, Error> {
-        let Inner { env, store, .. } = &*self.0.0;
-        let settings = self.0.settings();
-        self.0.man_the_lines(&settings);
+        let Inner { env, store, .. } = &*self.hooks.0;
+        let settings = self.hooks.settings();
+        self.hooks.man_the_lines(&settings);
         bring_in_line(store, env, &settings).await?;
-        let (mut expired, mut next) = (0, None);
+        if let Some(jump) = self.drift.look(&*env.clock) {
+            reaper::distrust(store, env, jump).await?;
+        }
+        let held = reaper::memory(store).await?.deletion_held_until.filter(|until| now < *until);
+        let (mut expired, mut next) = (0, held);
         for hook in settings.hooks.values() {
             // One hook's rows that cannot be read keep no other from being looked at.
             let mended = self.mend(&hook.subscription).await;
-            match mended.and(self.expire(&hook.subscription).await) {
+            let looked = match held {
+                None => mended.and(self.expire(&hook.subscription).await),
+                // By a clock that is not to be trusted nothing is too old.
+                Some(_) => mended.map(|()| (0, None)),
+            };
+            match looked {
                 Ok((count, oldest)) => {
                     expired += count;
                     next = next.into_iter().chain(oldest).min();
@@ -365,7 +403,7 @@ impl Keeper {
     /// Writes deliveries anew whose rows cannot be read: they would keep their lanes for ever. One whose
     /// event is gone as well is given up.
     async fn mend(&self, Subscription { hook, .. }: &Subscription) -> Result<(), Error> {
-        let Inner { env, store, .. } = &*self.0.0;
+        let Inner { env, store, .. } = &*self.hooks.0;
         let unread = store.read().unreadable(Suspects::Deliveries(hook.clone()), MAX_PAGE).await?;
         for Unreadable { id, version, event } in unread {
             let RecordId::Delivery(id) = id else { continue };
@@ -388,7 +426,7 @@ impl Keeper {
 
     /// Gives up what is too old; says how much that was and when the next one is.
     async fn expire(&self, hook: &Subscription) -> Result<(usize, Option<Timestamp>), Error> {
-        let Inner { env, store, .. } = &*self.0.0;
+        let Inner { env, store, .. } = &*self.hooks.0;
         let mut attempts = store.attempts("give up old deliveries");
         let mut expired = 0;
         loop {

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use crate::change::{Change, Decision, RecordId, Version};
+use crate::duration::Duration;
 use crate::event::{Event, EventType, NewEvent, Subject};
 use crate::hook::{
     self, DeadReason, Delivery, DeliveryState, Disabled, Hook, Rejected, Subscription,
@@ -95,6 +96,22 @@ pub fn expire(pending: &[Delivery], subscription: &Subscription, moment: &mut Mo
     for delivery in pending.iter().filter(|it| is_too_old(it, subscription, now)) {
         if let Ok(dead) = give_up(delivery, DeadReason::MaxAge, moment) {
             decision.merge(dead);
+        }
+    }
+    decision
+}
+
+/// Brings forward what waits for its next try by a clock that has been set back by this much since: the
+/// rest of the wait is what it was.
+pub fn set_back(pending: &[Delivery], by: Duration, moment: &Moment) -> Decision {
+    let mut decision = Decision::default();
+    for delivery in pending {
+        let DeliveryState::Pending { next_at } = delivery.state else { continue };
+        let sooner = by.before(next_at).max(moment.now);
+        if sooner < next_at
+            && let Ok(state) = delivery.state.next(hook::Event::Postponed { next_at: sooner })
+        {
+            decision.change(Delivery { state, ..delivery.clone() });
         }
     }
     decision

@@ -11,6 +11,7 @@ use sexton_domain::event::EventType::{
 };
 use sexton_domain::hook::{DeadReason, Delivery, DeliveryState};
 use sexton_domain::node::EndReason;
+use sexton_domain::retry::Backoff;
 use sexton_engine::courier::Answer;
 use sexton_engine::handle::{Error, Switch};
 use sexton_store_sqlite::{Faults, Point};
@@ -332,6 +333,53 @@ async fn what_is_too_old_is_dead_also_while_the_hook_is_off() {
     let events = node.events().await;
     assert!(events.iter().any(|event| event.fact.kind == HookDeadLettered));
     node.stop(EndReason::Shutdown).await;
+}
+
+/// P3: a wall clock that is days ahead for a while makes nothing too old, and what was to be tried again by
+/// it does not wait until it shows that time again; whether it is set back at work or between two starts.
+#[tokio::test]
+async fn a_wall_clock_that_is_wrong_for_a_while_costs_no_delivery() {
+    const DAYS: Duration = Duration::from_secs(9 * 24 * 3600);
+    const HOUR: Duration = Duration::from_secs(3600);
+    // No loop rests longer.
+    const MINUTE: Duration = Duration::from_secs(60);
+    for restart in [false, true] {
+        let world = World::new().agent("a", "true").hook("h", &[SessionEnded]).tell("h", |hook| {
+            let hour = duration::Duration::from_secs(3600);
+            hook.subscription.max_age = hour.saturating_mul(7 * 24);
+            hook.subscription.backoff = Backoff::new(vec![hour]).unwrap();
+        });
+        world.mailbox.behave("h", |_| Then::Refuse);
+        let mut node = world.start().await;
+        let job = node.job("j", "a", |_| {}).await;
+        node.run(&job).await;
+        node.deliveries_become("h", |all| all[0].attempts == 1).await;
+        world.clock.set_wrong(DAYS);
+        // Every loop looks.
+        for _ in 0..3 {
+            world.clock.forward(MINUTE);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        node.run(&job).await;
+        let all = node.deliveries_become("h", |all| all.len() == 2 && all[1].attempts == 1).await;
+        assert_eq!(all[0].state.name(), "pending", "it is too old only by a wrong clock");
+        if restart {
+            node.stop(EndReason::Restart).await;
+            world.clock.set_wrong(Duration::ZERO);
+            node = world.start().await;
+        } else {
+            world.clock.set_wrong(Duration::ZERO);
+        }
+        world.mailbox.behave("h", |_| Then::Take);
+        for _ in 0..3 {
+            world.clock.forward(MINUTE);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        // The wait is an hour, give or take a fifth.
+        world.clock.forward(2 * HOUR);
+        node.told("h", 2).await;
+        node.stop(EndReason::Shutdown).await;
+    }
 }
 
 /// P3: a hook that leaves the config with rows pending: they end with it, and one event says so.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -59,10 +59,11 @@ pub struct World {
     pub clock: Arc<Hands>,
 }
 
-/// The machine's clock, which can be put forward.
+/// The machine's clock, which can be put forward, and whose wall clock can be wrong.
 pub struct Hands {
     machine: Arc<SystemClock>,
     ahead: watch::Sender<Duration>,
+    wrong_by: Mutex<Duration>,
 }
 
 /// A node at work in a world.
@@ -77,7 +78,8 @@ impl World {
         let limits = Limits { runs: 8, runs_per_agent: 8 };
         let (dir, agents) = (tempfile::tempdir().unwrap(), BTreeMap::new());
         let (hooks, mailbox) = (BTreeMap::new(), Mailbox::default());
-        let clock = Hands { machine: SystemClock::new(), ahead: watch::Sender::default() };
+        let (machine, ahead) = (SystemClock::new(), watch::Sender::default());
+        let clock = Hands { machine, ahead, wrong_by: Mutex::default() };
         let (reset, faults, clock) = (Rules::default(), Faults::none(), Arc::new(clock));
         Self { dir, agents, hooks, mailbox, limits, reset, faults, reserve_bytes: 0, clock }
     }
@@ -148,12 +150,17 @@ impl Hands {
     pub fn forward(&self, by: Duration) {
         self.ahead.send_modify(|ahead| *ahead += by);
     }
+
+    /// From now on the wall clock is so much ahead of the monotonic one.
+    pub fn set_wrong(&self, by: Duration) {
+        *self.wrong_by.lock().unwrap() = by;
+    }
 }
 
 #[async_trait]
 impl Clock for Hands {
     fn now(&self) -> Timestamp {
-        self.machine.now() + *self.ahead.borrow()
+        self.machine.now() + *self.ahead.borrow() + *self.wrong_by.lock().unwrap()
     }
 
     fn monotonic(&self) -> Duration {

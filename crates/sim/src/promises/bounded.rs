@@ -319,6 +319,9 @@ pub(crate) fn p6_nothing_overdue(look: Settled<'_>) -> Result<Vec<HoldReason>, B
         if session.pinned || bounded {
             continue;
         }
+        if session.hold.as_ref().is_some_and(|hold| hold.reason == HoldReason::Floor) {
+            return Err(broken(format!("it has no floor that could hold {session:?}")));
+        }
         let due = match due(&session, job.as_ref(), &[], &periods.sessions) {
             Due::Now => session.ended_at().unwrap_or(now),
             Due::At(at) => at,

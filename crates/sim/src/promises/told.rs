@@ -8,6 +8,7 @@ use sexton_domain::event::{Event, EventType, NewEvent};
 use sexton_domain::hook::{DeadReason, Delivery, DeliveryState};
 use sexton_domain::name::HookName;
 use sexton_domain::node::Epoch;
+use sexton_domain::plan::deliveries::GONE;
 use sexton_store::Driver;
 
 use super::Kept;
@@ -82,7 +83,17 @@ pub(crate) fn p3_moves(moved: &Move<'_>) -> Kept {
         return no(format!("it was {before:?}"));
     }
     match (before.state, after.state) {
-        (Pending { .. }, Pending { .. }) => Ok(()),
+        (Pending { next_at: was }, Pending { next_at: is }) => {
+            let failed =
+                after.attempts > before.attempts && after.last_error.as_deref() != Some(GONE);
+            // By a clock that was set back meanwhile nothing can be said.
+            let failing = hook.filter(|_| failed && was <= now);
+            let wait = failing.map(|hook| hook.shortest_wait(after.attempts));
+            match wait.is_some_and(|wait| is < wait.after(was)) {
+                true => no(format!("due at {was}, it failed and is tried again as soon as {is}")),
+                false => Ok(()),
+            }
+        }
         (Pending { .. }, Delivered { .. }) if taken => Ok(()),
         (Pending { .. }, Delivered { .. }) => no("it is delivered and never arrived".to_owned()),
         (Pending { .. }, Dead { why, .. }) => {

@@ -148,6 +148,19 @@ fn what_is_too_old_is_dead_and_what_was_sent_again_by_hand_counts_from_there() {
     assert!(!deliveries[0].by_hand);
 }
 
+/// P3: nobody waits until a clock that was ahead shows the same time again.
+#[test]
+fn a_clock_that_is_set_back_leaves_the_rest_of_each_wait() {
+    let waits =
+        |at: &str| Delivery { state: DeliveryState::Pending { next_at: time(at) }, ..pending() };
+    let over = Delivery { state: DeliveryState::Delivered { at: time("13:00") }, ..pending() };
+    let all = [waits("10:00"), waits("11:45"), waits("12:20"), over];
+    let (deliveries, _, events, _) = parts(set_back(&all, span("2h"), &moment("10:00")));
+    let states: Vec<_> = deliveries.iter().map(|delivery| delivery.state).collect();
+    let next_at = |at: &str| DeliveryState::Pending { next_at: time(at) };
+    assert_eq!((states, events.len()), (vec![next_at("10:00"), next_at("10:20")], 0));
+}
+
 /// P3: nothing is dropped in silence when a hook leaves the config.
 #[test]
 fn removing_a_hook_gives_up_what_it_was_to_be_told_and_says_so_once() {
