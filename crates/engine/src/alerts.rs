@@ -91,12 +91,8 @@ impl Alerts {
             _ => self.store.read().troubled_jobs(JOBS).await?,
         };
         let memory = reaper::memory(&self.store).await?;
-        let held = memory.deletion_held_until;
-        let overdue = match alerts::has_swept(now, self.node.started_at, held, settings.sweep_every)
-        {
-            true => reaper::overdue(&self.store, &settings, &memory, now).await?,
-            false => 0,
-        };
+        let began = self.node.started_at;
+        let overdue = reaper::overdue(&self.store, &settings, &memory, began, now).await?;
         let stable = self.env.clock.monotonic() >= self.began + STABLE_AFTER.to_std();
         let stats = self.store.read().stats();
         let snapshot = Snapshot {
@@ -104,7 +100,7 @@ impl Alerts {
             jobs: &jobs,
             dead: &dead(tally, &settings),
             overdue,
-            deletion_held_until: held,
+            deletion_held_until: memory.deletion_held_until,
             catch_up: if stable { CatchUp::Paced } else { self.catch_up },
             space: Space {
                 store_bytes: stats.store_bytes.saturating_add(stats.wal_bytes),

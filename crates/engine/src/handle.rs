@@ -296,11 +296,12 @@ impl Handle {
         let ownerless = read.orphan_runs(living.clone(), 100).await?.len()
             + read.orphan_sessions(living, 100).await?.len();
         let reaper = reaper::memory(&self.0.store).await?;
-        let overdue = match self.settings() {
-            Some(settings) => {
-                reaper::overdue(&self.0.store, &settings, &reaper, self.now()).await?
+        let overdue = match (self.settings(), &node) {
+            (Some(settings), Some(Node { started_at, .. })) => {
+                let store = &self.0.store;
+                reaper::overdue(store, &settings, &reaper, *started_at, self.now()).await?
             }
-            None => 0,
+            (None, _) | (_, None) => 0,
         };
         let mut alerts = read.alerts(ALERTS).await?;
         alerts.retain(Alert::is_active);

@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use sexton_domain::change::{Record, RecordId};
 use sexton_domain::plan::admission::Headroom;
+use sexton_domain::plan::alerts;
 use sexton_domain::plan::reconcile::ClockJump;
 use sexton_domain::plan::sweep;
 use sexton_domain::retention::{Periods, Rule};
@@ -294,15 +295,16 @@ pub(crate) async fn distrust(store: &Store, env: &Env, jump: ClockJump) -> Resul
     remember(store, env, |memory, now| Some(sweep::distrusted(memory, jump, now))).await
 }
 
-/// How many sessions should have been looked at by now and were not, although nothing is held: must be
-/// none. Counted up to ten thousand.
+/// How many sessions should have been looked at by now and were not, although nothing is held and there was
+/// time to, since this node began: must be none. Counted up to ten thousand.
 pub(crate) async fn overdue(
     store: &Store,
     settings: &Settings,
     memory: &Memory,
+    began: Timestamp,
     now: Timestamp,
 ) -> Result<u64, Error> {
-    if memory.deletion_held_until.is_some_and(|until| now < until) {
+    if !alerts::has_swept(now, began, memory.deletion_held_until, settings.sweep_every) {
         return Ok(0);
     }
     let patience = settings.sweep_every.saturating_mul(2).saturating_add(PATIENCE);

@@ -326,3 +326,18 @@ async fn chats(keeper: &Keeper) -> u64 {
     let tally = keeper.store.read().tally().await.unwrap();
     tally.sessions.get(&(SessionKind::Chat, false)).copied().unwrap_or(0)
 }
+
+/// P6: what the reaper had time to look at and did not is counted, and nothing right after a start.
+#[tokio::test]
+async fn what_the_reaper_does_not_get_to_is_overdue_when_there_was_time() {
+    let yard = Yard::new();
+    let keeper = yard.start().await;
+    keeper.bury(&ended(SessionKind::Run, keeper.ago("2d")), &["x"]).await;
+    let overdue = async || keeper.handle.status().await.unwrap().overdue;
+    assert_eq!(overdue().await, 0, "there was no time yet");
+    yard.clock.pass(3 * 24 * 60);
+    assert_eq!(overdue().await, 1);
+    keeper.sweep().await;
+    assert_eq!(overdue().await, 0);
+    keeper.stop().await;
+}

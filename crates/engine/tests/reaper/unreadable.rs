@@ -62,7 +62,7 @@ async fn sessions_of_a_job_that_cannot_be_read_are_held_and_the_others_go() {
     let judged = keeper.handle.judgements(PageRequest::first(10)).await.unwrap().items;
     assert_eq!(judged.len(), 1);
     assert_eq!(judged[0].1.fate.hold(), Some(HoldReason::JobUnreadable));
-    assert_eq!(keeper.handle.status().await.unwrap().overdue, 0);
+    assert_eq!(keeper.overdue().await, 0);
     keeper.stop().await;
     // When somebody has mended it, its sessions go by its policy.
     let sql = "UPDATE job SET body = ? WHERE id = ?";
@@ -108,6 +108,6 @@ async fn a_session_that_cannot_be_read_is_not_overdue_and_the_others_go() {
     damage(&yard, "session", "id", lost.id.uuid());
     let keeper = yard.start().await;
     assert_eq!(keeper.archived(goes.id).await, ["goes"]);
-    assert_eq!(keeper.handle.status().await.unwrap().overdue, 0);
+    assert_eq!(keeper.overdue().await, 0);
     keeper.stop().await;
 }

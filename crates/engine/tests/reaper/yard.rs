@@ -153,6 +153,11 @@ impl Keeper {
         swept.await.expect("a sweep comes to its end")
     }
 
+    /// How many sessions the reaper should look at by now.
+    pub async fn overdue(&self) -> u64 {
+        self.store.read().overdue_sessions(self.now(), 10).await.unwrap()
+    }
+
     pub async fn put(&self, changes: Vec<Change>) {
         self.store.commit(changes).await.unwrap();
     }
