@@ -29,7 +29,7 @@ pub fn segment_for(
             _ if unusable.contains(&name) => {}
             Some(segment) if segment.is_open() => return segment.clone(),
             Some(_) => {}
-            None => return new_segment(name, now),
+            None => return new_segment(name, delete_after, now),
         }
         part += 1;
     }
@@ -42,12 +42,13 @@ fn day(delete_after: Option<Timestamp>) -> String {
     }
 }
 
-fn new_segment(name: String, now: Timestamp) -> Segment {
+/// Its time is that of the frame it is made for, which may never be committed.
+fn new_segment(name: String, delete_after: Option<Timestamp>, now: Timestamp) -> Segment {
     Segment {
         name,
         committed_bytes: 0,
         frames: 0,
-        delete_after: None,
+        delete_after,
         created_at: now,
         deleted_at: None,
         version: Version::NEW,
@@ -149,7 +150,7 @@ mod tests {
 
     #[test]
     fn a_part_that_is_full_or_gone_or_damaged_takes_no_more() {
-        let part = |name: &str| new_segment(name.to_owned(), time("09:00"));
+        let part = |name: &str| new_segment(name.to_owned(), None, time("09:00"));
         let open = part("forever.001.zst");
         assert_eq!(pick(std::slice::from_ref(&open), None, &[]), "forever.001.zst");
         let full = Segment { committed_bytes: MAX_SEGMENT_BYTES, ..open.clone() };
@@ -164,13 +165,15 @@ mod tests {
     /// P6: a file is deleted when the time of its last archive is over, not before.
     #[test]
     fn a_segment_is_over_with_the_last_of_its_archives() {
-        let segment = new_segment("2026-04-01.001.zst".to_owned(), time("09:00"));
+        let first = at("2026-04-01T08:00:00Z");
+        let segment = segment_for(&[], first, &BTreeSet::new(), time("09:00"));
+        assert!(segment.is_over(first.unwrap()), "also when no frame of it was ever committed");
         let segment = segment.grown(2, 100, at("2026-04-01T10:00:00Z"));
         let segment = segment.grown(1, 50, at("2026-04-01T09:00:00Z"));
         assert_eq!((segment.frames, segment.committed_bytes), (3, 150));
         assert!(!segment.is_over("2026-04-01T09:59:59Z".parse().unwrap()));
         assert!(segment.is_over("2026-04-01T10:00:00Z".parse().unwrap()));
-        let forever = new_segment("forever.001.zst".to_owned(), time("09:00")).grown(1, 1, None);
+        let forever = segment_for(&[], None, &BTreeSet::new(), time("09:00")).grown(1, 1, None);
         assert!(!forever.is_over(Timestamp::MAX));
     }
 }
