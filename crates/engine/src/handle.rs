@@ -61,6 +61,18 @@ pub enum Phase {
     Offline,
 }
 
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Reconciling => "is ending what an earlier life left behind",
+            Self::Ready => "is ready",
+            Self::Draining(_) => "is draining",
+            Self::Stopped => "has stopped",
+            Self::Offline => "is not running",
+        })
+    }
+}
+
 /// Why something that was asked for did not happen.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
@@ -96,7 +108,7 @@ pub enum Error {
         id: DeliveryId,
     },
     /// Not in this phase.
-    #[error("change anything while {0:?}")]
+    #[error("change anything: the node {0}")]
     Unavailable(Phase),
     /// A session that is to be restored has not gone.
     #[error("restore session {0}: it is in the store")]

@@ -108,7 +108,11 @@ fn problem(error: &Error) -> Problem {
         Error::Unavailable(Phase::Offline) => {
             of(Code::Offline).hint("start the daemon: `sexton serve`")
         }
-        Error::Unavailable(_) => of(Code::NotReady).hint("try again; `sexton status` shows why"),
+        Error::Unavailable(Phase::Draining(_) | Phase::Stopped) => of(Code::NotReady)
+            .hint("ask again when it has started anew; `sexton status` shows how far the stop is"),
+        Error::Unavailable(Phase::Reconciling | Phase::Ready) => {
+            of(Code::NotReady).hint("try again; `sexton status` shows why")
+        }
         Error::InStore(session) => {
             of(Code::Conflict).hint(format!("`sexton session show {session}` shows it"))
         }

@@ -1,9 +1,12 @@
 //! The scrape: what `/metrics` shows, read when somebody asks. It costs the same however many sessions
 //! there are.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::Serialize;
 use sexton_domain::duration::Duration;
+use sexton_domain::event::EventType;
 use sexton_domain::name::HookName;
 use sexton_domain::node::Drained;
 use sexton_domain::run::Outcome;
@@ -147,10 +150,19 @@ fn hooks(sheet: &mut Sheet, tally: &Tally, oldest: impl Iterator<Item = ([String
 }
 
 fn counted(sheet: &mut Sheet, measured: &Metrics, counts: &Counts) {
-    let outcome = |(outcome, count): (&Outcome, &u64)| ([word(outcome)], *count as f64);
-    sheet.counters(names::ENDED, counts.ended.iter().map(outcome));
-    sheet.counters(names::PASSED, counts.passed.iter().map(outcome));
-    let events = counts.events.iter().map(|(kind, n)| ([kind.name().to_owned()], *n as f64));
+    // From zero on, so that the first of a kind is an increase.
+    let count = |of: &BTreeMap<Outcome, u64>, outcome: Outcome| {
+        ([word(&outcome)], of.get(&outcome).copied().unwrap_or_default() as f64)
+    };
+    let is_end = |it: &Outcome| !matches!(it, Outcome::Missed | Outcome::Coalesced);
+    let ends = Outcome::ALL.into_iter().filter(is_end);
+    sheet.counters(names::ENDED, ends.map(|it| count(&counts.ended, it)));
+    let passed = [Outcome::Skipped, Outcome::Missed, Outcome::Coalesced];
+    sheet.counters(names::PASSED, passed.map(|it| count(&counts.passed, it)));
+    let events = EventType::ALL.iter().map(|kind| {
+        let count = counts.events.get(kind).copied().unwrap_or_default();
+        ([kind.name().to_owned()], count as f64)
+    });
     sheet.counters(names::EVENTS, events);
     let tries = counts.tries.iter().map(|((hook, result), count)| {
         let result = match result {

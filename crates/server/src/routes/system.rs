@@ -66,16 +66,12 @@ fn epoch(handle: &Handle) -> Option<String> {
 }
 
 async fn ready(State(handle): State<Handle>) -> Result<Reply<Health>> {
-    let why = match handle.phase() {
+    match handle.phase() {
         handle::Phase::Ready => {
-            return Ok(Reply(Health { status: "ready".to_owned(), epoch: epoch(&handle) }));
+            Ok(Reply(Health { status: "ready".to_owned(), epoch: epoch(&handle) }))
         }
-        handle::Phase::Reconciling => "it is ending what an earlier life left behind",
-        handle::Phase::Draining(_) => "it is draining",
-        handle::Phase::Stopped => "it has stopped",
-        handle::Phase::Offline => "it is not running",
-    };
-    Err(Problem::new(Code::NotReady, format!("be ready: {why}")).into())
+        phase => Err(Problem::new(Code::NotReady, format!("be ready: the node {phase}")).into()),
+    }
 }
 
 async fn document() -> Reply<Value> {

@@ -65,6 +65,8 @@ async fn the_metrics_are_clean_and_count_what_there_is() {
     is(r#"sexton_runs{state="running",outcome=""}"#, 1.0);
     is(r#"sexton_runs{state="ended",outcome="ok"}"#, 1.0);
     is(r#"sexton_runs_ended_total{outcome="ok"}"#, 1.0);
+    // From zero on, so that the first one is an increase.
+    is(r#"sexton_slots_passed_total{outcome="missed"}"#, 0.0);
     is(r#"sexton_events_total{type="session.started"}"#, 2.0);
     is("sexton_ownerless", 0.0);
     is("sexton_overdue_rows", 0.0);

@@ -121,7 +121,7 @@ async fn show(id: &str, client: &mut Client, output: Output) -> Result<(), Failu
         ("took", text(session.duration_ms.map(|_| rough_ms(session.duration_ms)))),
         ("entries", format!("{} of {}", session.entry_count, bytes(session.bytes))),
         ("usage", text(session.usage.as_ref().map(spent))),
-        ("expires", text(session.expires_at.map(|at| instant(at, now)))),
+        ("next look", text(session.expires_at.map(|at| instant(at, now)))),
         ("held", text(hold.map(|hold| format!("{} until {}", word(&hold.reason), hold.until)))),
         ("pinned", if session.pinned { "yes".to_owned() } else { String::new() }),
         ("deleted", text(session.discard.map(|left| format!("leaves {}", word(&left))))),

@@ -1,7 +1,5 @@
 //! A disk that fills up while agents work.
 
-use std::time::Duration;
-
 use crate::disk::SmallDisk;
 use crate::support::{CONFIG, Place, until};
 
@@ -13,6 +11,9 @@ command = ["sh", "-c", "while cat BLOCK; do echo >> SAID; done"]
 output_limit = "256MiB"
 grace = "1s"
 "#;
+
+/// An agent that says nothing for so many looks waits: a store that fails is asked again after a hundred.
+const LOOKS: u32 = 300;
 
 /// P2, P7, P10: on a full disk nothing new begins, an agent that goes on talking does not use up the room
 /// for ends, what is stopped ends, and once there is room everything goes on without a restart.
@@ -52,11 +53,12 @@ fn on_a_full_disk_everything_can_still_end_and_nothing_begins_until_there_is_roo
     let refused = place.run(&["job", "run", "echoes"]);
     assert!(refused.err.contains("the disk is full"), "{refused:?}");
     // Nobody listens to it any more.
-    let blocks = || std::fs::metadata(&said).unwrap().len();
+    let (mut before, mut still) = (0, 0);
     until("it to wait with what it says", || {
-        let before = blocks();
-        std::thread::sleep(Duration::from_secs(3));
-        (blocks() == before).then_some(())
+        let blocks = std::fs::metadata(&said).unwrap().len();
+        still = if blocks == before { still + 1 } else { 0 };
+        before = blocks;
+        (still == LOOKS).then_some(())
     });
     let free = disk.free_bytes();
     assert!(free > 48 << 20, "{free} bytes are left for ends");
