@@ -67,6 +67,11 @@ impl Subscription {
         let share = delivery.jitter(failures) % 401;
         Duration::from_millis(wait.saturating_mul(800 + u64::from(share)) / 1000)
     }
+
+    /// The longest wait after so many failures of a delivery.
+    pub fn longest_wait(&self, failures: u32) -> Duration {
+        Duration::from_millis(self.backoff.delay(failures).as_millis().saturating_mul(1200) / 1000)
+    }
 }
 
 /// Whether a filter lets something through: an empty one everything.

@@ -283,7 +283,7 @@ impl Drain {
     /// Records the end of this epoch, with a report that holds when it is stored.
     async fn leave(&self, reason: EndReason, report: &mut Report) -> Result<(), Error> {
         report.begun.settle().await;
-        // The report counts them, and nobody moves a delivery after them.
+        // The report counts them; no delivery moves after them.
         self.hooks.settled().await;
         loop {
             match self.try_leave(reason, report).await {

@@ -10,7 +10,7 @@ use sexton_domain::event::EventType;
 use sexton_domain::node::{EndReason, Epoch, Node, Owner};
 use sexton_domain::plan::admission::CatchUp;
 use sexton_domain::plan::jobs::{Declared, Empty};
-use sexton_domain::plan::reconcile::{self, BOOT_LOOP, ClockJump, Fence, STABLE_AFTER};
+use sexton_domain::plan::reconcile::{self, BOOT_LOOP, Fence, STABLE_AFTER};
 use sexton_domain::plan::sweep;
 use sexton_store::nudge::Topic;
 use sexton_store::page::{MAX_PAGE, Suspects};
@@ -92,7 +92,7 @@ impl Engine {
         let earlier = store.read().nodes(BOOT_LOOP as u32).await?;
         // Before the first event: it is told like any other.
         hooks::bring_in_line(&store, &env, &settings).await?;
-        let (record, jumped) = join(&store, &env, &settings, &earlier).await?;
+        let record = join(&store, &env, &settings, &earlier).await?;
         let owner = record.owner();
         let phase = watch::Sender::new(Phase::Reconciling);
         let settings = watch::Sender::new(Arc::new(settings));
@@ -138,7 +138,7 @@ impl Engine {
                 runners: node.runners.clone(),
                 phase: node.phase.clone(),
                 drift,
-                jumped,
+                jumped: None,
                 stored: None,
             },
             None,
@@ -211,13 +211,13 @@ async fn clear_up(env: &Env, reconciler: &mut Reconciler) -> Result<(), StoreErr
     }
 }
 
-/// Records the new epoch, and says what is wrong with the clock.
+/// Records the new epoch, with what is wrong with the clock.
 async fn join(
     store: &Store,
     env: &Env,
     settings: &Settings,
     earlier: &[Node],
-) -> Result<(Node, Option<ClockJump>), StoreError> {
+) -> Result<Node, StoreError> {
     let mut attempts = store.attempts("take an epoch");
     loop {
         let meta = store.read().meta().await?;
@@ -240,14 +240,13 @@ async fn join(
         let mut decision = Decision::default();
         decision.change(moment.tell().node(EventType::NodeStarted, &node));
         let last_heartbeat = earlier.iter().map(|node| node.heartbeat_at).max();
-        let jumped = reconcile::clock_at_boot(last_heartbeat, moment.now);
-        if let Some(jump) = jumped {
+        if let Some(jump) = reconcile::clock_at_boot(last_heartbeat, moment.now) {
             tracing::warn!(?jump, "the wall clock does not follow on from the last heartbeat");
             decision.change(sweep::distrusted(&reaper::memory(store).await?, jump, moment.now));
         }
         decision.change(node.clone());
         if attempts.commit(decision.changes).await?.is_some() {
-            return Ok((node, jumped));
+            return Ok(node);
         }
     }
 }

@@ -14,7 +14,6 @@ use tokio::sync::watch;
 use crate::clock::Drift;
 use crate::env::Env;
 use crate::handle::Phase;
-use crate::hooks;
 use crate::reaper;
 use crate::runners::Runners;
 use crate::tasks::TaskKind;
@@ -53,9 +52,6 @@ impl Loop for Heartbeat {
         }
         if let Some(jump) = self.jumped {
             reaper::distrust(&self.store, &self.env, jump).await?;
-            if let ClockJump::Back { by } = jump {
-                hooks::set_back(&self.store, &self.env, by).await?;
-            }
             self.jumped = None;
         }
         let node = match self.stored.take() {

@@ -9,12 +9,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use sexton_domain::change::{Change, RecordId};
-use sexton_domain::duration;
-use sexton_domain::hook::Subscription;
+use sexton_domain::hook::{Delivery, Subscription};
 use sexton_domain::id::DeliveryId;
 use sexton_domain::name::HookName;
 use sexton_domain::node::{DrainedDeliveries, Epoch};
 use sexton_domain::plan::deliveries::{self, Answer};
+use sexton_domain::plan::reconcile::ClockJump;
 use sexton_store::page::{DeliveryFilter, MAX_PAGE, PageRequest, Standing, Suspects, Unreadable};
 use sexton_store::{CommitError, Error, Store};
 use tokio::sync::watch;
@@ -25,7 +25,7 @@ use crate::handle::Phase;
 use crate::reaper;
 use crate::settings::Settings;
 use crate::tasks::TaskKind;
-use crate::ticker::{self, Loop, Pass};
+use crate::ticker::{self, Loop, MAX_PAUSE, Pass};
 use crate::unreadable::{known, readable};
 
 mod attempt;
@@ -38,7 +38,7 @@ use line::{Desk, Line};
 pub(crate) use attempt::{Letter, Parcel, send};
 pub(crate) use survivors::bury;
 
-/// How many old deliveries one look takes.
+/// How many deliveries one look takes.
 const PAGE: u32 = 256;
 /// The pause before a flush is looked at again whose store does not answer.
 const RETRY: Duration = Duration::from_millis(100);
@@ -57,6 +57,8 @@ struct Inner {
     desks: Mutex<BTreeMap<HookName, Arc<Desk>>>,
     /// What came of deliveries since the drain began.
     counts: Mutex<Option<Counts>>,
+    /// Until when nothing is too old, because the wall clock is not to be trusted.
+    held_until: watch::Sender<Option<Timestamp>>,
     /// How many tries and acknowledgements are on their way.
     busy: watch::Sender<usize>,
     /// Set when nothing is sent any more and what is on its way is cut off.
@@ -90,6 +92,7 @@ impl Hooks {
             phase,
             desks: Mutex::default(),
             counts: Mutex::default(),
+            held_until: watch::Sender::default(),
             busy: watch::Sender::new(0),
             closing: watch::Sender::new(false),
             looks: watch::Sender::new(0),
@@ -183,6 +186,13 @@ impl Hooks {
         Ok(false)
     }
 
+    /// Whether by the wall clock a delivery is older than its hook allows.
+    fn is_too_old(&self, delivery: &Delivery, hook: &Subscription) -> bool {
+        let now = self.0.env.clock.now();
+        let held = self.0.held_until.borrow().is_some_and(|until| now < until);
+        !held && deliveries::is_too_old(delivery, hook, now)
+    }
+
     /// Tells when what is on its way is cut off.
     pub(crate) fn closing(&self) -> watch::Receiver<bool> {
         self.0.closing.subscribe()
@@ -216,7 +226,8 @@ impl Hooks {
     pub(crate) fn go_to_work(&self) {
         let nudges = vec![self.0.looks.subscribe()];
         let (env, phase) = (self.0.env.clone(), self.0.phase.clone());
-        let keeper = Keeper { hooks: self.clone(), drift: Drift::new(&*env.clock) };
+        let (hooks, drift) = (self.clone(), Drift::new(&*env.clock));
+        let keeper = Keeper { hooks, drift, jumped: None, was_ahead: true };
         let task = ticker::drive(keeper, env, nudges, phase);
         self.0.env.tasks.spawn(TaskKind::Hooks, task);
     }
@@ -286,27 +297,6 @@ pub(crate) async fn bring_in_line(
     Ok(())
 }
 
-/// After the wall clock was set back by this much: what was to be tried again at a time that it showed
-/// before does not wait until it shows it again.
-pub(crate) async fn set_back(
-    store: &Store,
-    env: &Env,
-    by: duration::Duration,
-) -> Result<(), Error> {
-    let mut attempts = store.attempts("bring deliveries forward after the wall clock was set back");
-    let pending = DeliveryFilter { hook: None, state: Some(Standing::Pending), session: None };
-    let mut page = PageRequest::first(MAX_PAGE);
-    loop {
-        let found = store.read().deliveries(pending.clone(), page).await?;
-        let decision = deliveries::set_back(&found.items, by, &env.moment());
-        if !decision.is_empty() && attempts.commit(decision.changes).await?.is_none() {
-            continue;
-        }
-        let Some(last) = found.next else { return Ok(()) };
-        page.after = Some(last);
-    }
-}
-
 /// Hooks that the store knows, or has something for, and the config does not.
 async fn abandoned(store: &Store, settings: &Settings) -> Result<BTreeSet<HookName>, Error> {
     let known = store.read().hooks().await?.into_iter().map(|hook| hook.name);
@@ -358,6 +348,10 @@ async fn remove(store: &Store, env: &Env, name: &HookName) -> Result<(), Error> 
 struct Keeper {
     hooks: Hooks,
     drift: Drift,
+    /// The wall clock jumped, and the store does not know it yet.
+    jumped: Option<ClockJump>,
+    /// The wall clock may have been ahead when waits were decided on: before this start, or before a jump.
+    was_ahead: bool,
 }
 
 #[async_trait]
@@ -367,29 +361,25 @@ impl Loop for Keeper {
     }
 
     async fn run_once(&mut self, now: Timestamp) -> Result<Pass, Error> {
-        let Inner { env, store, .. } = &*self.hooks.0;
+        if *self.hooks.0.closing.borrow() {
+            // The report of the stop counts what is pending.
+            return Ok(Pass::after(0, MAX_PAUSE));
+        }
         let settings = self.hooks.settings();
         self.hooks.man_the_lines(&settings);
-        bring_in_line(store, env, &settings).await?;
-        if let Some(jump) = self.drift.look(&*env.clock) {
-            reaper::distrust(store, env, jump).await?;
-        }
-        let held = reaper::memory(store).await?.deletion_held_until.filter(|until| now < *until);
-        let (mut expired, mut next) = (0, held);
+        bring_in_line(&self.hooks.0.store, &self.hooks.0.env, &settings).await?;
+        let mut next = self.held_until().await?;
+        let was_ahead = std::mem::take(&mut self.was_ahead);
+        let mut expired = 0;
         for hook in settings.hooks.values() {
             // One hook's rows that cannot be read keep no other from being looked at.
-            let mended = self.mend(&hook.subscription).await;
-            let looked = match held {
-                None => mended.and(self.expire(&hook.subscription).await),
-                // By a clock that is not to be trusted nothing is too old.
-                Some(_) => mended.map(|()| (0, None)),
-            };
-            match looked {
+            match self.see_to(&hook.subscription, was_ahead).await {
                 Ok((count, oldest)) => {
                     expired += count;
                     next = next.into_iter().chain(oldest).min();
                 }
                 Err(error) => {
+                    self.was_ahead |= was_ahead;
                     let hook = &hook.subscription.hook;
                     tracing::error!(%hook, %error, "old deliveries could not be looked at");
                 }
@@ -400,6 +390,56 @@ impl Loop for Keeper {
 }
 
 impl Keeper {
+    /// Looks at the clocks. Until the instant that is returned nothing is too old, because the wall clock
+    /// is not to be trusted.
+    async fn held_until(&mut self) -> Result<Option<Timestamp>, Error> {
+        let Inner { env, store, held_until, .. } = &*self.hooks.0;
+        if let Some(jump) = self.drift.look(&*env.clock) {
+            self.jumped = Some(jump);
+            self.was_ahead |= matches!(jump, ClockJump::Back { .. });
+        }
+        if let Some(jump) = self.jumped {
+            reaper::distrust(store, env, jump).await?;
+            self.jumped = None;
+        }
+        let memory = known(reaper::memory(store).await)?.unwrap_or_default();
+        let now = env.clock.now();
+        let until = memory.deletion_held_until.filter(|until| now < *until);
+        held_until.send_replace(until);
+        Ok(until)
+    }
+
+    /// Everything about one hook's deliveries. Says how many were given up, and when the next one is.
+    async fn see_to(
+        &mut self,
+        hook: &Subscription,
+        was_ahead: bool,
+    ) -> Result<(usize, Option<Timestamp>), Error> {
+        self.mend(hook).await?;
+        if was_ahead {
+            self.bring_forward(hook).await?;
+        }
+        self.expire(hook).await
+    }
+
+    async fn bring_forward(&self, hook: &Subscription) -> Result<(), Error> {
+        let Inner { env, store, .. } = &*self.hooks.0;
+        let mut attempts = store.attempts("bring deliveries forward that wait by a wrong clock");
+        let pending = Some(Standing::Pending);
+        let filter =
+            DeliveryFilter { hook: Some(hook.hook.clone()), state: pending, session: None };
+        let mut page = PageRequest::first(MAX_PAGE);
+        loop {
+            let found = store.read().deliveries(filter.clone(), page).await?;
+            let decision = deliveries::bring_forward(&found.items, hook, &env.moment());
+            if !decision.is_empty() && attempts.commit(decision.changes).await?.is_none() {
+                continue;
+            }
+            let Some(last) = found.next else { return Ok(()) };
+            page.after = Some(last);
+        }
+    }
+
     /// Writes deliveries anew whose rows cannot be read: they would keep their lanes for ever. One whose
     /// event is gone as well is given up.
     async fn mend(&self, Subscription { hook, .. }: &Subscription) -> Result<(), Error> {
@@ -425,16 +465,23 @@ impl Keeper {
     }
 
     /// Gives up what is too old; says how much that was and when the next one is.
-    async fn expire(&self, hook: &Subscription) -> Result<(usize, Option<Timestamp>), Error> {
-        let Inner { env, store, .. } = &*self.hooks.0;
+    async fn expire(&mut self, hook: &Subscription) -> Result<(usize, Option<Timestamp>), Error> {
+        let hooks = self.hooks.clone();
+        let Inner { env, store, .. } = &*hooks.0;
         let mut attempts = store.attempts("give up old deliveries");
         let mut expired = 0;
         loop {
-            let oldest = store.read().oldest_deliveries(hook.hook.clone(), PAGE).await?;
+            let mut oldest = store.read().oldest_deliveries(hook.hook.clone(), PAGE).await?;
+            // What is on its way, because it was not too old then, has its answer first.
+            let busy = hooks.desk(&hook.hook).map(|desk| desk.busy()).unwrap_or_default();
+            oldest.retain(|delivery| !busy.contains(&delivery.id));
             let changes = deliveries::expire(&oldest, hook, &mut env.moment()).changes;
             if changes.is_empty() {
                 let ends = oldest.iter().map(|delivery| hook.max_age.after(delivery.since()));
                 return Ok((expired, ends.min()));
+            }
+            if self.held_until().await?.is_some() {
+                return Ok((expired, None));
             }
             // Each with its event.
             let count = changes.len() / 2;

@@ -74,6 +74,15 @@ async fn an_end_without_its_delivery_is_impossible_through_the_handle() {
     assert_eq!(deliveries(&store).await.len(), 2);
 }
 
+/// Lets go of what is held also where a test fails: else the writer waits for ever.
+struct LetGo(Arc<AtomicBool>);
+
+impl Drop for LetGo {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
 /// P3: who is to look is told when there is something to see, also when nobody waits for the answer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_line_is_told_to_look_when_there_is_something_to_see_and_not_before() {
@@ -93,11 +102,12 @@ async fn a_line_is_told_to_look_when_there_is_something_to_see_and_not_before() 
     let driver = Arc::new(SqliteDriver::open(Options { faults, ..options }).unwrap());
     let store = Store::new(driver, Arc::new(|| Duration::ZERO));
     store.tell(vec![told("a", EventType::SessionEnded)]);
+    let let_go = LetGo(held);
     let mut nudged = store.subscribe_hook(&"a".parse().unwrap());
     drop(store.commit(vec![Change::Emit(end(&mut Ids::new(now, 1), now))]));
     assert!(!nudged.has_changed().unwrap(), "there is nothing to see yet");
     assert_eq!(deliveries(&store).await.len(), 0);
-    held.store(false, Ordering::Release);
+    drop(let_go);
     let patience = Duration::from_secs(20);
     tokio::time::timeout(patience, nudged.changed()).await.expect("a nudge").unwrap();
     assert_eq!(deliveries(&store).await.len(), 1);

@@ -108,9 +108,12 @@ impl Store {
         let told = Told::of(&changes);
         let span = tracing::debug_span!("commit", changes = changes.len());
         let since = (self.0.monotonic)();
-        let inner = Arc::clone(&self.0);
+        // What waits in the driver does not keep the handle alive.
+        let inner = Arc::downgrade(&self.0);
         let settle = move |answer: &Result<Committed, CommitError>| {
-            span.in_scope(|| inner.settle(answer, since, told));
+            if let Some(inner) = inner.upgrade() {
+                span.in_scope(|| inner.settle(answer, since, told));
+            }
         };
         self.0.driver.commit(changes).and_also(settle)
     }

@@ -12,9 +12,10 @@ use crate::driver::{CommitError, Committed};
 
 /// The answer to a commit, to be awaited where something depends on it.
 #[derive(Debug)]
+#[must_use = "drop it where nobody has to wait for the answer"]
 pub struct Ticket {
     answer: oneshot::Receiver<Answer>,
-    witness: Arc<Mutex<Witness>>,
+    listener: Arc<Mutex<Listener>>,
 }
 
 /// What a driver answers a commit with. Dropped, it answers that the answer was lost.
@@ -22,26 +23,26 @@ pub struct Ticket {
 pub struct Promise {
     /// Some until it is kept.
     answer: Option<oneshot::Sender<Answer>>,
-    witness: Arc<Mutex<Witness>>,
+    listener: Arc<Mutex<Listener>>,
 }
 
 type Answer = Result<Committed, CommitError>;
 
 /// Who is told the answer besides the holder of the ticket.
-enum Witness {
+enum Listener {
     Nobody,
     Waits(Box<dyn FnOnce(&Answer) + Send>),
-    /// Nobody waited for it when it came.
-    TooLate(Answer),
+    /// It came before anybody asked.
+    Came(Answer),
 }
 
 impl Ticket {
     /// A ticket, and the promise to answer it.
     pub fn promised() -> (Promise, Self) {
         let (sender, answer) = oneshot::channel();
-        let witness = Arc::new(Mutex::new(Witness::Nobody));
-        let promise = Promise { answer: Some(sender), witness: Arc::clone(&witness) };
-        (promise, Self { answer, witness })
+        let listener = Arc::new(Mutex::new(Listener::Nobody));
+        let promise = Promise { answer: Some(sender), listener: Arc::clone(&listener) };
+        (promise, Self { answer, listener })
     }
 
     /// An answer that is known already.
@@ -53,15 +54,14 @@ impl Ticket {
 
     /// Has something done with the answer before the holder of the ticket has it, and also when nobody
     /// holds it any more. It is done by whoever gives the answer.
-    #[must_use]
     pub(crate) fn and_also(self, tell: impl FnOnce(&Answer) + Send + 'static) -> Self {
-        let mut witness = self.witness.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Witness::TooLate(answer) = &*witness {
+        let mut listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Listener::Came(answer) = &*listener {
             tell(answer);
         } else {
-            *witness = Witness::Waits(Box::new(tell));
+            *listener = Listener::Waits(Box::new(tell));
         }
-        drop(witness);
+        drop(listener);
         self
     }
 }
@@ -74,10 +74,10 @@ impl Promise {
 
     fn settle(&mut self, answer: Answer) {
         let Some(sender) = self.answer.take() else { return };
-        let mut witness = self.witness.lock().unwrap_or_else(PoisonError::into_inner);
-        let waits = std::mem::replace(&mut *witness, Witness::TooLate(answer.clone()));
-        drop(witness);
-        if let Witness::Waits(tell) = waits {
+        let mut listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner);
+        let waits = std::mem::replace(&mut *listener, Listener::Came(answer.clone()));
+        drop(listener);
+        if let Listener::Waits(tell) = waits {
             tell(&answer);
         }
         // Nobody may be waiting for it.
@@ -100,12 +100,12 @@ impl Future for Ticket {
     }
 }
 
-impl fmt::Debug for Witness {
+impl fmt::Debug for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Nobody => "Nobody",
             Self::Waits(_) => "Waits",
-            Self::TooLate(_) => "TooLate",
+            Self::Came(_) => "Came",
         })
     }
 }

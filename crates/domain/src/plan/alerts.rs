@@ -77,8 +77,12 @@ pub fn has_swept(
     held_until: Option<Timestamp>,
     sweep_every: Duration,
 ) -> bool {
-    let since = held_until.map_or(began, |held| held.max(began));
-    sweep_every.saturating_mul(SWEEPS).after(since) <= now
+    if held_until.is_some_and(|held| now < held) {
+        return false;
+    }
+    // A begin that is still to come was by a clock that has been set back; deletion was held then.
+    let since = [Some(began), held_until].into_iter().flatten().filter(|at| *at <= now).max();
+    since.is_none_or(|since| sweep_every.saturating_mul(SWEEPS).after(since) <= now)
 }
 
 /// Something that needs a look now.

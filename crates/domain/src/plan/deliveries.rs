@@ -4,7 +4,6 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use crate::change::{Change, Decision, RecordId, Version};
-use crate::duration::Duration;
 use crate::event::{Event, EventType, NewEvent, Subject};
 use crate::hook::{
     self, DeadReason, Delivery, DeliveryState, Disabled, Hook, Rejected, Subscription,
@@ -101,15 +100,18 @@ pub fn expire(pending: &[Delivery], subscription: &Subscription, moment: &mut Mo
     decision
 }
 
-/// Brings forward what waits for its next try by a clock that has been set back by this much since: the
-/// rest of the wait is what it was.
-pub fn set_back(pending: &[Delivery], by: Duration, moment: &Moment) -> Decision {
+/// Brings forward what waits longer than its hook has anything wait: it waits by a clock that was ahead.
+pub fn bring_forward(
+    pending: &[Delivery],
+    subscription: &Subscription,
+    moment: &Moment,
+) -> Decision {
     let mut decision = Decision::default();
     for delivery in pending {
         let DeliveryState::Pending { next_at } = delivery.state else { continue };
-        let sooner = by.before(next_at).max(moment.now);
-        if sooner < next_at
-            && let Ok(state) = delivery.state.next(hook::Event::Postponed { next_at: sooner })
+        let latest = subscription.longest_wait(delivery.attempts).after(moment.now);
+        if latest < next_at
+            && let Ok(state) = delivery.state.next(hook::Event::Postponed { next_at: latest })
         {
             decision.change(Delivery { state, ..delivery.clone() });
         }

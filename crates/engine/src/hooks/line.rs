@@ -100,7 +100,7 @@ impl Line {
 
     /// Whether the keeper gives a delivery up, or has: what comes after it in its lane may be on its way.
     fn is_too_old(&self, delivery: &Delivery, hook: &HookSettings) -> bool {
-        deliveries::is_too_old(delivery, &hook.subscription, self.env().clock.now())
+        self.hooks.is_too_old(delivery, &hook.subscription)
     }
 
     /// Takes note of what has happened since the last look.
@@ -287,7 +287,7 @@ impl Desk {
         (!rest.is_zero()).then_some(rest)
     }
 
-    fn busy(&self) -> BTreeSet<DeliveryId> {
+    pub(super) fn busy(&self) -> BTreeSet<DeliveryId> {
         self.state().busy.clone()
     }
 

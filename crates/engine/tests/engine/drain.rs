@@ -84,6 +84,15 @@ async fn the_report_tells_what_became_of_each_delivery_since_the_drain_began() {
     node.stop(EndReason::Shutdown).await;
 }
 
+/// Lets go of what is held also where a test fails: else the writer waits for ever.
+struct LetGo(Arc<AtomicBool>);
+
+impl Drop for LetGo {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
 /// P9: an acknowledgement that waits for the disk when the report is made is in it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_report_waits_for_what_is_on_its_way_to_the_disk() {
@@ -98,6 +107,7 @@ async fn the_report_waits_for_what_is_on_its_way_to_the_disk() {
             false
         }
     });
+    let let_go = LetGo(Arc::clone(&held));
     let slow = Arc::clone(&held);
     world.mailbox.behave("takes", move |heard| {
         slow.store(heard.kind() == NodeDraining.name(), Ordering::Release);
@@ -116,7 +126,7 @@ async fn the_report_waits_for_what_is_on_its_way_to_the_disk() {
     .await;
     tokio::time::sleep(Duration::from_millis(100)).await;
     world.mailbox.behave("takes", |_| Then::Take);
-    held.store(false, Ordering::Release);
+    drop(let_go);
     tokio::time::timeout(PATIENCE, node.engine.wait()).await.expect("a stop is bounded");
 
     let node = world.start().await;

@@ -5,11 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use sexton_domain::change::Change;
 use sexton_domain::duration;
 use sexton_domain::event::EventType::{
     HookDeadLettered, HookDisabled, HookEnabled, RunEnded, SessionEnded, SessionStarted,
 };
+use sexton_domain::event::{NewEvent, Subject};
 use sexton_domain::hook::{DeadReason, Delivery, DeliveryState};
+use sexton_domain::id::Ids;
 use sexton_domain::node::EndReason;
 use sexton_domain::retry::Backoff;
 use sexton_engine::courier::Answer;
@@ -17,7 +20,7 @@ use sexton_engine::handle::{Error, Switch};
 use sexton_store_sqlite::{Faults, Point};
 
 use crate::mailbox::{Then, eventually};
-use crate::support::World;
+use crate::support::{Node, World};
 
 fn is_dead(delivery: &Delivery, why: DeadReason) -> bool {
     matches!(delivery.state, DeliveryState::Dead { why: is, .. } if is == why)
@@ -341,8 +344,6 @@ async fn what_is_too_old_is_dead_also_while_the_hook_is_off() {
 async fn a_wall_clock_that_is_wrong_for_a_while_costs_no_delivery() {
     const DAYS: Duration = Duration::from_secs(9 * 24 * 3600);
     const HOUR: Duration = Duration::from_secs(3600);
-    // No loop rests longer.
-    const MINUTE: Duration = Duration::from_secs(60);
     for restart in [false, true] {
         let world = World::new().agent("a", "true").hook("h", &[SessionEnded]).tell("h", |hook| {
             let hour = duration::Duration::from_secs(3600);
@@ -355,11 +356,7 @@ async fn a_wall_clock_that_is_wrong_for_a_while_costs_no_delivery() {
         node.run(&job).await;
         node.deliveries_become("h", |all| all[0].attempts == 1).await;
         world.clock.set_wrong(DAYS);
-        // Every loop looks.
-        for _ in 0..3 {
-            world.clock.forward(MINUTE);
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        every_loop_looks(&world, &node).await;
         node.run(&job).await;
         let all = node.deliveries_become("h", |all| all.len() == 2 && all[1].attempts == 1).await;
         assert_eq!(all[0].state.name(), "pending", "it is too old only by a wrong clock");
@@ -371,14 +368,52 @@ async fn a_wall_clock_that_is_wrong_for_a_while_costs_no_delivery() {
             world.clock.set_wrong(Duration::ZERO);
         }
         world.mailbox.behave("h", |_| Then::Take);
-        for _ in 0..3 {
-            world.clock.forward(MINUTE);
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        every_loop_looks(&world, &node).await;
         // The wait is an hour, give or take a fifth.
         world.clock.forward(2 * HOUR);
         node.told("h", 2).await;
         node.stop(EndReason::Shutdown).await;
+    }
+}
+
+/// P3, P10: what looks too old by a wrong clock goes out, and keeps nothing else from going: more of it than
+/// a look reads.
+#[tokio::test]
+async fn what_looks_too_old_by_a_wrong_clock_keeps_nothing_else_waiting() {
+    const OLD: usize = 300;
+    let world = World::new().hook("h", &[SessionEnded]);
+    let node = world.start().await;
+    let hook = "h".parse().unwrap();
+    node.handle.switch_hook(&hook, Switch::Off).await.unwrap();
+    let ends = |count: usize| {
+        let now = node.handle.now();
+        let mut ids = Ids::new(now, count as u128);
+        let mut end = || {
+            let subject = Subject { session: Some(ids.mint()), ..Subject::default() };
+            let data = serde_json::json!({});
+            Change::Emit(NewEvent { id: ids.mint(), kind: SessionEnded, at: now, subject, data })
+        };
+        (0..count).map(|_| end()).collect::<Vec<_>>()
+    };
+    node.store.commit(ends(OLD)).await.unwrap();
+    world.clock.set_wrong(Duration::from_secs(24 * 3600));
+    every_loop_looks(&world, &node).await;
+    node.store.commit(ends(1)).await.unwrap();
+    node.handle.switch_hook(&hook, Switch::On).await.unwrap();
+    node.told("h", OLD + 1).await;
+    node.stop(EndReason::Shutdown).await;
+}
+
+/// After the wall clock jumped: until that is known, and for a while more.
+async fn every_loop_looks(world: &World, node: &Node) {
+    // No loop rests longer.
+    const MINUTE: Duration = Duration::from_secs(60);
+    let mut looks = 0;
+    while looks < 3 {
+        world.clock.forward(MINUTE);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let held = node.handle.status().await.unwrap().reaper.deletion_held_until;
+        looks += i32::from(held.is_some_and(|until| node.handle.now() < until));
     }
 }
 

@@ -142,6 +142,10 @@ fn nothing_is_overdue_before_two_sweeps_had_time() {
         ("09:50", None, true),
         ("09:00", Some("09:55"), false),
         ("09:00", Some("09:50"), true),
+        // Begun by a clock that was ahead.
+        ("11:00", Some("09:55"), false),
+        ("11:00", Some("09:50"), true),
+        ("09:00", Some("10:55"), false),
     ];
     for (began, held, swept) in cases {
         let held = held.map(time);

@@ -150,15 +150,23 @@ fn what_is_too_old_is_dead_and_what_was_sent_again_by_hand_counts_from_there() {
 
 /// P3: nobody waits until a clock that was ahead shows the same time again.
 #[test]
-fn a_clock_that_is_set_back_leaves_the_rest_of_each_wait() {
-    let waits =
-        |at: &str| Delivery { state: DeliveryState::Pending { next_at: time(at) }, ..pending() };
+fn what_waits_longer_than_its_hook_has_anything_wait_is_brought_forward() {
+    let waits = |attempts, at: &str| Delivery {
+        state: DeliveryState::Pending { next_at: time(at) },
+        attempts,
+        ..pending()
+    };
     let over = Delivery { state: DeliveryState::Delivered { at: time("13:00") }, ..pending() };
-    let all = [waits("10:00"), waits("11:45"), waits("12:20"), over];
-    let (deliveries, _, events, _) = parts(set_back(&all, span("2h"), &moment("10:00")));
-    let states: Vec<_> = deliveries.iter().map(|delivery| delivery.state).collect();
-    let next_at = |at: &str| DeliveryState::Pending { next_at: time(at) };
-    assert_eq!((states, events.len()), (vec![next_at("10:00"), next_at("10:20")], 0));
+    // 10 s and 1 min after one and two failures, give or take a fifth.
+    let all = [waits(0, "10:01"), waits(2, "10:01"), waits(2, "11:45"), waits(1, "10:01"), over];
+    let forward = |deliveries: &[Delivery]| {
+        parts(bring_forward(deliveries, &subscription(), &moment("10:00"))).0
+    };
+    let moved = forward(&all);
+    let next: Vec<_> = moved.iter().map(|delivery| delivery.state).collect();
+    let after = |wait| DeliveryState::Pending { next_at: span(wait).after(time("10:00")) };
+    assert_eq!(next, [after("0s"), after("72s"), after("12s")]);
+    assert_eq!(forward(&moved), [], "once is enough");
 }
 
 /// P3: nothing is dropped in silence when a hook leaves the config.
