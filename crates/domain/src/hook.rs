@@ -35,6 +35,9 @@ pub struct Subscription {
     pub backoff: Backoff,
 }
 
+/// By how many thousandths the waits for one try differ: from a fifth less to a fifth more.
+const SPREAD: u32 = 400;
+
 impl Subscription {
     /// The waits of a hook that does not name its own: twenty tries take about four days.
     pub fn default_backoff() -> Backoff {
@@ -63,14 +66,18 @@ impl Subscription {
     /// How long to wait after so many failures of a delivery: the backoff's wait, give or take a
     /// fifth, always the same for the same try.
     pub fn wait(&self, delivery: DeliveryId, failures: u32) -> Duration {
-        let wait = self.backoff.delay(failures).as_millis();
-        let share = delivery.jitter(failures) % 401;
-        Duration::from_millis(wait.saturating_mul(800 + u64::from(share)) / 1000)
+        self.spread(failures, delivery.jitter(failures) % (SPREAD + 1))
     }
 
     /// The longest wait after so many failures of a delivery.
     pub fn longest_wait(&self, failures: u32) -> Duration {
-        Duration::from_millis(self.backoff.delay(failures).as_millis().saturating_mul(1200) / 1000)
+        self.spread(failures, SPREAD)
+    }
+
+    /// The wait less a fifth, and so many thousandths of it more.
+    fn spread(&self, failures: u32, share: u32) -> Duration {
+        let wait = self.backoff.delay(failures).as_millis();
+        Duration::from_millis(wait.saturating_mul(u64::from(1000 - SPREAD / 2 + share)) / 1000)
     }
 }
 

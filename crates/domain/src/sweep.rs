@@ -26,6 +26,13 @@ pub struct Reaper {
     pub version: Version,
 }
 
+impl Reaper {
+    /// Until when nothing is deleted, if that is still to come.
+    pub fn held_until(&self, now: Timestamp) -> Option<Timestamp> {
+        self.deletion_held_until.filter(|until| now < *until)
+    }
+}
+
 /// A kind that is being indexed by another policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reindex {

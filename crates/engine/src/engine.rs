@@ -18,7 +18,6 @@ use sexton_store::{Error as StoreError, Store};
 use tokio::sync::watch;
 
 use crate::alerts::Alerts;
-use crate::clock::Drift;
 use crate::dispatcher::Dispatcher;
 use crate::drain::Drain;
 use crate::env::Env;
@@ -30,6 +29,7 @@ use crate::reconciler::{FAILURE_PAUSE, Reconciler};
 use crate::runners::{Runners, Watch};
 use crate::scheduler::Scheduler;
 use crate::settings::Settings;
+use crate::suspicion::Suspicion;
 use crate::tasks::TaskKind;
 use crate::ticker::{self, Loop};
 
@@ -127,7 +127,7 @@ impl Engine {
             },
         );
         early(handle.clone());
-        let (drift, bell) = (Drift::new(&*env.clock), handle.bell());
+        let (suspicion, bell) = (Suspicion::new(&*env.clock), handle.bell());
         let node = Parts { env, store, owner, fence, phase, runners, hooks };
         node.spawn(
             Heartbeat {
@@ -137,8 +137,7 @@ impl Engine {
                 lease,
                 runners: node.runners.clone(),
                 phase: node.phase.clone(),
-                drift,
-                jumped: None,
+                suspicion,
                 stored: None,
             },
             None,

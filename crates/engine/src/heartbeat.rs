@@ -7,15 +7,14 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use sexton_domain::duration;
 use sexton_domain::node::{EndReason, Node, Owner};
-use sexton_domain::plan::reconcile::{ClockJump, STABLE_AFTER};
+use sexton_domain::plan::reconcile::STABLE_AFTER;
 use sexton_store::{CommitError, Error, Store};
 use tokio::sync::watch;
 
-use crate::clock::Drift;
 use crate::env::Env;
 use crate::handle::Phase;
-use crate::reaper;
 use crate::runners::Runners;
+use crate::suspicion::Suspicion;
 use crate::tasks::TaskKind;
 use crate::ticker::{Loop, Pass};
 
@@ -31,9 +30,7 @@ pub struct Heartbeat {
     pub(crate) lease: duration::Duration,
     pub(crate) runners: Runners,
     pub(crate) phase: watch::Sender<Phase>,
-    pub(crate) drift: Drift,
-    /// The wall clock jumped, and the store does not know it yet.
-    pub(crate) jumped: Option<ClockJump>,
+    pub(crate) suspicion: Suspicion,
     /// This epoch's record as the last beat stored it: an idle node does not read it each time. None
     /// when it has to be read.
     pub(crate) stored: Option<Node>,
@@ -46,14 +43,7 @@ impl Loop for Heartbeat {
     }
 
     async fn run_once(&mut self, now: Timestamp) -> Result<Pass, Error> {
-        if let Some(jump) = self.drift.look(&*self.env.clock) {
-            tracing::warn!(?jump, "the wall clock jumped");
-            self.jumped = Some(jump);
-        }
-        if let Some(jump) = self.jumped {
-            reaper::distrust(&self.store, &self.env, jump).await?;
-            self.jumped = None;
-        }
+        self.suspicion.look(&self.store, &self.env).await?;
         let node = match self.stored.take() {
             Some(node) => node,
             None => match self.store.node(self.owner.epoch).await? {

@@ -27,6 +27,7 @@ mod runner;
 mod runners;
 mod scheduler;
 pub mod settings;
+mod suspicion;
 pub mod tasks;
 mod ticker;
 mod transcript;

@@ -21,10 +21,10 @@ use sexton_store::nudge::Topic;
 use sexton_store::{Error, Store};
 use tokio::sync::watch;
 
-use crate::clock::Drift;
 use crate::env::Env;
 use crate::handle::Phase;
 use crate::settings::Settings;
+use crate::suspicion::Suspicion;
 use crate::tasks::TaskKind;
 use crate::ticker::{Loop, Pass};
 
@@ -57,7 +57,7 @@ pub(crate) struct Reaper {
     settings: watch::Receiver<Arc<Settings>>,
     phase: watch::Receiver<Phase>,
     bell: Arc<Bell>,
-    drift: Drift,
+    suspicion: Suspicion,
     /// Somebody deletes a session by hand.
     deletions: watch::Receiver<u64>,
     /// When the next sweep is due, on the monotonic clock.
@@ -91,7 +91,7 @@ struct Sweep<'a> {
     store: &'a Store,
     settings: Arc<Settings>,
     phase: &'a watch::Receiver<Phase>,
-    drift: &'a mut Drift,
+    suspicion: &'a mut Suspicion,
     report: Report,
     /// The archives cannot be written for now.
     shut: bool,
@@ -107,9 +107,9 @@ impl Reaper {
         phase: watch::Receiver<Phase>,
         bell: Arc<Bell>,
     ) -> Self {
-        let (drift, next) = (Drift::new(&*env.clock), env.clock.monotonic());
+        let (suspicion, next) = (Suspicion::new(&*env.clock), env.clock.monotonic());
         let deletions = store.subscribe(Topic::Deletions);
-        Self { env, store, settings, phase, bell, drift, deletions, next, periods: None }
+        Self { env, store, settings, phase, bell, suspicion, deletions, next, periods: None }
     }
 }
 
@@ -153,7 +153,7 @@ impl Reaper {
             store: &self.store,
             settings,
             phase: &self.phase,
-            drift: &mut self.drift,
+            suspicion: &mut self.suspicion,
             report: Report::begun(now),
             shut: self.store.headroom() == Headroom::Released,
             batch: SMALLEST_BATCH,
@@ -184,8 +184,7 @@ impl Sweep<'_> {
         let began = self.env.clock.monotonic();
         let kinds = self.settings.retention.sessions;
         let memory = self.remember(|memory, _| sweep::policies_changed(memory, &kinds)).await?;
-        self.report.held_until =
-            memory.deletion_held_until.filter(|until| self.env.clock.now() < *until);
+        self.report.held_until = memory.held_until(self.env.clock.now());
         // A step that fails does not keep those behind it from their work.
         let mut done = self.check_segments().await;
         if self.report.held_until.is_none() {
@@ -236,11 +235,9 @@ impl Sweep<'_> {
             return Ok(false);
         }
         if self.report.held_until.is_none()
-            && let Some(jump) = self.drift.look(&*self.env.clock)
+            && self.suspicion.look(self.store, self.env).await?.is_some()
         {
-            tracing::warn!(?jump, "the wall clock jumped during a sweep");
-            let memory = distrust(self.store, self.env, jump).await?;
-            self.report.held_until = memory.deletion_held_until;
+            self.report.held_until = memory(self.store).await?.deletion_held_until;
         }
         Ok(self.report.held_until.is_none())
     }
@@ -291,8 +288,8 @@ async fn remember(
 }
 
 /// Holds all deletion for a while: the wall clock jumped.
-pub(crate) async fn distrust(store: &Store, env: &Env, jump: ClockJump) -> Result<Memory, Error> {
-    remember(store, env, |memory, now| Some(sweep::distrusted(memory, jump, now))).await
+pub(crate) async fn distrust(store: &Store, env: &Env, jump: ClockJump) -> Result<(), Error> {
+    remember(store, env, |memory, now| Some(sweep::distrusted(memory, jump, now))).await.map(drop)
 }
 
 /// How many sessions should have been looked at by now and were not, although nothing is held and there was

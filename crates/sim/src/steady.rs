@@ -353,7 +353,7 @@ impl Executor for Agents {
         let report = r#"{"usage": {"model": "m", "input_tokens": 1000, "output_tokens": 100}}"#;
         self.0.run_files.append(RunId::from(work.run), format!("{report}\n").as_bytes());
         let code = i32::from(nth.is_multiple_of(10));
-        Ok(Box::new(Running { code, written: 0, next: tokio_now() + TAKES / (LINES + 1) }))
+        Ok(Box::new(Running { code, written: 0, next: time::instant() + TAKES / (LINES + 1) }))
     }
 
     async fn bury(
@@ -362,12 +362,6 @@ impl Executor for Agents {
     ) -> Result<Vec<Survivor>, BuryError> {
         Ok(Vec::new())
     }
-}
-
-/// The runtime's own clock.
-fn tokio_now() -> tokio::time::Instant {
-    #[expect(clippy::disallowed_methods, reason = "this is the simulation's clock")]
-    tokio::time::Instant::now()
 }
 
 struct Running {
@@ -389,7 +383,7 @@ impl Execution for Running {
     }
 
     fn stop(&mut self) {
-        (self.written, self.next) = (LINES, tokio_now());
+        (self.written, self.next) = (LINES, time::instant());
     }
 
     fn process(&self) -> Option<ProcessId> {

@@ -45,7 +45,7 @@ impl Time {
     /// The gateway's process starts. To be called inside its runtime.
     pub(crate) fn begin_life(self: &Arc<Self>) -> Arc<LifeClock> {
         let mut inner = self.lock();
-        inner.life = Some(tokio::time::Instant::now());
+        inner.life = Some(instant());
         Arc::new(LifeClock { time: Arc::clone(self), born: inner.before })
     }
 
@@ -97,6 +97,11 @@ impl Clock for LifeClock {
     async fn sleep(&self, duration: Duration) {
         sleep(duration).await;
     }
+}
+
+/// What the runtime's clock shows.
+pub(crate) fn instant() -> tokio::time::Instant {
+    tokio::time::Instant::now()
 }
 
 /// Waits on the world's time.

@@ -93,3 +93,26 @@ fn set_up(db: &Connection, cache_kib: u32) -> rusqlite::Result<()> {
     // Nothing refers to another record by a rule of the database: a run outlives its job.
     db.pragma_update(None, "foreign_keys", false)
 }
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::StatementStatus;
+
+    use super::*;
+
+    /// P8: where an index holds only some rows, a statement was planned anew for every value.
+    #[test]
+    fn a_statement_is_planned_once_whatever_is_bound_to_it() {
+        let db = memory("planned-once").unwrap();
+        db.execute_batch(
+            "CREATE TABLE job (id INTEGER PRIMARY KEY, state TEXT, at INTEGER);
+             CREATE INDEX job_waits ON job (at) WHERE state = 'waits';",
+        )
+        .unwrap();
+        let mut select = db.prepare("SELECT id FROM job WHERE state = ?1 AND at < ?2").unwrap();
+        for state in ["waits", "done", "waits", "gone"] {
+            assert!(!select.exists((state, 5)).unwrap());
+        }
+        assert_eq!(select.get_status(StatementStatus::RePrepare), 0);
+    }
+}

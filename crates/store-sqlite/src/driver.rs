@@ -27,7 +27,7 @@ use sexton_store::page::{
     DeliveryFilter, Ended, Expired, JobFilter, Page, PageRequest, Queue, RunFilter, SessionFilter,
     Suspects, Tally, Unreadable,
 };
-use sexton_store::{CommitError, Committed, Driver, Error, Stats, Ticket};
+use sexton_store::{CommitError, Driver, Error, Stats, Ticket};
 
 use crate::counters::Counters;
 use crate::fail::Fail;
@@ -113,13 +113,8 @@ impl Driver for SqliteDriver {
     }
 
     /// The claims form one group, or as few as they fit into.
-    async fn claim(&self, claims: Vec<Vec<Change>>) -> Vec<Result<Committed, CommitError>> {
-        let tickets = self.queue(claims);
-        let mut answers = Vec::with_capacity(tickets.len());
-        for ticket in tickets {
-            answers.push(ticket.await);
-        }
-        answers
+    fn claim(&self, claims: Vec<Vec<Change>>) -> Vec<Ticket> {
+        self.queue(claims)
     }
 
     async fn meta(&self) -> Result<Meta, Error> {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A place at which a group of batches can fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +33,17 @@ impl Default for Faults {
 }
 
 impl Faults {
+    /// While the gate is shut, whoever writes waits where it would wait for the disk.
+    pub fn slow(gate: &Gate) -> Self {
+        let gate = gate.0.clone();
+        Self::when(move |point| {
+            while point == Point::BeforeCommit && gate.load(Ordering::Acquire) {
+                std::thread::yield_now();
+            }
+            false
+        })
+    }
+
     /// Nothing goes wrong on purpose.
     pub fn none() -> Self {
         Self::when(|_| false)
@@ -44,5 +56,28 @@ impl Faults {
 
     pub(crate) fn strike(&self, point: Point) -> bool {
         (self.0)(point)
+    }
+}
+
+/// A disk that can be held. Dropping it lets go, so that nobody waits for ever where a test fails.
+#[derive(Debug, Default)]
+pub struct Gate(Arc<AtomicBool>);
+
+impl Gate {
+    /// Holds whoever writes from now on.
+    pub fn shut(&self) {
+        self.closer()();
+    }
+
+    /// Shuts it when that is called.
+    pub fn closer(&self) -> impl Fn() + Send + Sync + 'static {
+        let shut = Arc::clone(&self.0);
+        move || shut.store(true, Ordering::Release)
+    }
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
     }
 }

@@ -30,7 +30,7 @@ mod writer;
 
 pub use disk::Disk;
 pub use driver::SqliteDriver;
-pub use fault::{Faults, Point};
+pub use fault::{Faults, Gate, Point};
 pub use open_error::OpenError;
 /// A reserve that lets a busy gateway end what it has begun: room for the log and for what it moves into the
 /// database.

@@ -10,7 +10,7 @@ use sexton_domain::entry::{Entry, Role};
 use sexton_domain::id::Ids;
 use sexton_domain::session::{EndReason, Session, State};
 use sexton_store::conformance::specimens;
-use sexton_store::{CommitError, Driver, Error};
+use sexton_store::{CommitError, Driver, Error, answers};
 use sexton_store_sqlite::{Mode, Options, SqliteDriver};
 use uuid::Uuid;
 
@@ -99,7 +99,7 @@ async fn a_batch_that_does_not_fit_takes_no_other_of_its_group_with_it() {
         append.entries.extend((2..60).map(|seq| Entry { seq, ..first.clone() }));
     }
     let (before, after) = (large(0), large(2));
-    let answers = store.claim(vec![before.1, huge.1, after.1]).await;
+    let answers = answers(store.claim(vec![before.1, huge.1, after.1])).await;
     let full: Vec<bool> = answers.iter().map(is_full).collect();
     assert_eq!(full, [false, true, false]);
     for (session, stored) in [(before.0, true), (huge.0, false), (after.0, true)] {

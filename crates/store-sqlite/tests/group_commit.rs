@@ -11,7 +11,7 @@ use sexton_domain::id::Ids;
 use sexton_domain::session::Session;
 use sexton_store::conformance::specimens;
 use sexton_store::page::{PageRequest, SessionFilter};
-use sexton_store::{CommitError, Driver, Error, Stats};
+use sexton_store::{CommitError, Driver, Error, Stats, answers};
 use sexton_store_sqlite::{Durability, Faults, Options, Point, SqliteDriver};
 use uuid::Uuid;
 
@@ -41,7 +41,7 @@ async fn batches_that_wait_together_share_one_transaction_and_one_wait_for_the_d
     let folder = tempfile::tempdir().unwrap();
     let store = SqliteDriver::open(options(&folder.path().join("sexton.db"))).unwrap();
     let batches = (0..200).map(|n| vec![Change::from(session(n))]).collect();
-    let answers = store.claim(batches).await;
+    let answers = answers(store.claim(batches)).await;
     assert!(answers.iter().all(Result::is_ok));
     assert_eq!(waits(store.stats()), (200, 1, 1));
     // A lone writer waits for each of its own.
@@ -91,7 +91,7 @@ async fn a_group_is_bounded() {
     let folder = tempfile::tempdir().unwrap();
     let store = SqliteDriver::open(options(&folder.path().join("sexton.db"))).unwrap();
     let batches: Vec<_> = (0..1025).map(|n| vec![Change::from(session(n))]).collect();
-    assert!(store.claim(batches).await.iter().all(Result::is_ok));
+    assert!(answers(store.claim(batches)).await.iter().all(Result::is_ok));
     assert_eq!(store.stats().transactions, 2);
 }
 
@@ -130,7 +130,7 @@ async fn the_log_stays_small_under_load_and_is_gone_after_closing() {
     for round in 0..60 {
         let batches: Vec<_> =
             (0..100).map(|n| vec![Change::from(session(round * 100 + n))]).collect();
-        let answers = store.claim(batches).await;
+        let answers = answers(store.claim(batches)).await;
         assert!(answers.iter().all(Result::is_ok));
         for n in 0..10 {
             let mut changed = session(round * 100 + n);

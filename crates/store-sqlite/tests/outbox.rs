@@ -4,7 +4,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -16,7 +15,7 @@ use sexton_domain::id::{DeliveryId, Ids};
 use sexton_domain::node::Epoch;
 use sexton_store::Store;
 use sexton_store::page::{DeliveryFilter, PageRequest};
-use sexton_store_sqlite::{Faults, Options, Point, SqliteDriver};
+use sexton_store_sqlite::{Faults, Gate, Options, SqliteDriver};
 
 fn told(hook: &str, on: EventType) -> Subscription {
     Subscription {
@@ -74,40 +73,23 @@ async fn an_end_without_its_delivery_is_impossible_through_the_handle() {
     assert_eq!(deliveries(&store).await.len(), 2);
 }
 
-/// Lets go of what is held also where a test fails: else the writer waits for ever.
-struct LetGo(Arc<AtomicBool>);
-
-impl Drop for LetGo {
-    fn drop(&mut self) {
-        self.0.store(false, Ordering::Release);
-    }
-}
-
 /// P3: who is to look is told when there is something to see, also when nobody waits for the answer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_line_is_told_to_look_when_there_is_something_to_see_and_not_before() {
-    let held = Arc::new(AtomicBool::new(true));
-    let faults = Faults::when({
-        let held = Arc::clone(&held);
-        move |point| {
-            while point == Point::BeforeCommit && held.load(Ordering::Acquire) {
-                std::thread::yield_now();
-            }
-            false
-        }
-    });
+    let gate = Gate::default();
+    let faults = Faults::slow(&gate);
     let dir = tempfile::tempdir().unwrap();
     let now = Timestamp::UNIX_EPOCH;
     let options = Options::new(dir.path().join("a.db"), uuid::Uuid::from_u128(1), now);
     let driver = Arc::new(SqliteDriver::open(Options { faults, ..options }).unwrap());
     let store = Store::new(driver, Arc::new(|| Duration::ZERO));
     store.tell(vec![told("a", EventType::SessionEnded)]);
-    let let_go = LetGo(held);
+    gate.shut();
     let mut nudged = store.subscribe_hook(&"a".parse().unwrap());
     drop(store.commit(vec![Change::Emit(end(&mut Ids::new(now, 1), now))]));
     assert!(!nudged.has_changed().unwrap(), "there is nothing to see yet");
     assert_eq!(deliveries(&store).await.len(), 0);
-    drop(let_go);
+    drop(gate);
     let patience = Duration::from_secs(20);
     tokio::time::timeout(patience, nudged.changed()).await.expect("a nudge").unwrap();
     assert_eq!(deliveries(&store).await.len(), 1);

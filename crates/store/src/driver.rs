@@ -44,15 +44,10 @@ pub trait Driver: Send + Sync + 'static {
     /// does not undo the batch.
     fn commit(&self, changes: Vec<Change>) -> Ticket;
 
-    /// Applies several batches, each for itself all or nothing: the answer to each comes back in
-    /// order. For claims of queued runs, where databases have a better way than one after another.
-    async fn claim(&self, claims: Vec<Vec<Change>>) -> Vec<Result<Committed, CommitError>> {
-        let tickets: Vec<Ticket> = claims.into_iter().map(|claim| self.commit(claim)).collect();
-        let mut answers = Vec::with_capacity(tickets.len());
-        for ticket in tickets {
-            answers.push(ticket.await);
-        }
-        answers
+    /// Applies several batches, each for itself all or nothing, in order: as [`Driver::commit`]. For
+    /// claims of queued runs, where databases have a better way than one after another.
+    fn claim(&self, claims: Vec<Vec<Change>>) -> Vec<Ticket> {
+        claims.into_iter().map(|claim| self.commit(claim)).collect()
     }
 
     /// What the store knows about itself.

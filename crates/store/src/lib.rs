@@ -19,4 +19,4 @@ mod ticket;
 pub use attempt::Attempts;
 pub use driver::{CommitError, Committed, Conflict, Driver, Error, Monotonic, Stats};
 pub use store::Store;
-pub use ticket::{Promise, Ticket};
+pub use ticket::{Promise, Ticket, answers};

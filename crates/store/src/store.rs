@@ -15,13 +15,12 @@ use sexton_domain::plan::admission::Headroom;
 use sexton_domain::run::Run;
 use sexton_domain::session::Session;
 use tokio::sync::watch;
-use tracing::Instrument;
 
 use crate::attempt::Attempts;
 use crate::driver::{CommitError, Committed, Driver, Error, Monotonic};
 use crate::metrics::{Facts, Metrics};
 use crate::nudge::{Nudges, Topic, Topics};
-use crate::ticket::Ticket;
+use crate::ticket::{self, Ticket};
 
 /// A store, cheap to clone.
 #[derive(Clone)]
@@ -105,16 +104,7 @@ impl Store {
     /// dropping the ticket undoes nothing: whoever is interested is nudged as soon as the batch is stored.
     pub fn commit(&self, changes: Vec<Change>) -> Ticket {
         let changes = self.0.with_deliveries(changes);
-        let told = Told::of(&changes);
-        let span = tracing::debug_span!("commit", changes = changes.len());
-        let since = (self.0.monotonic)();
-        // What waits in the driver does not keep the handle alive.
-        let inner = Arc::downgrade(&self.0);
-        let settle = move |answer: &Result<Committed, CommitError>| {
-            if let Some(inner) = inner.upgrade() {
-                span.in_scope(|| inner.settle(answer, since, told));
-            }
-        };
+        let settle = self.settle(&changes);
         self.0.driver.commit(changes).and_also(settle)
     }
 
@@ -122,14 +112,25 @@ impl Store {
     pub async fn claim(&self, claims: Vec<Vec<Change>>) -> Vec<Result<Committed, CommitError>> {
         let claims: Vec<_> =
             claims.into_iter().map(|claim| self.0.with_deliveries(claim)).collect();
-        let told: Vec<Told> = claims.iter().map(|claim| Told::of(claim)).collect();
-        let since = (self.0.monotonic)();
-        let span = tracing::debug_span!("claim", runs = claims.len());
-        let answers = self.0.driver.claim(claims).instrument(span).await;
-        for (answer, told) in answers.iter().zip(told) {
-            self.0.settle(answer, since, told);
+        let settles: Vec<_> = claims.iter().map(|claim| self.settle(claim)).collect();
+        let tickets = self.0.driver.claim(claims).into_iter().zip(settles);
+        ticket::answers(tickets.map(|(ticket, settle)| ticket.and_also(settle)).collect()).await
+    }
+
+    /// What is done with the answer to a batch.
+    fn settle(
+        &self,
+        changes: &[Change],
+    ) -> impl FnOnce(&Result<Committed, CommitError>) + Send + 'static {
+        let (told, since) = (Told::of(changes), (self.0.monotonic)());
+        let span = tracing::debug_span!("commit", changes = changes.len());
+        // What waits in the driver does not keep the handle alive.
+        let inner = Arc::downgrade(&self.0);
+        move |answer| {
+            if let Some(inner) = inner.upgrade() {
+                span.in_scope(|| inner.settle(answer, since, told));
+            }
         }
-        answers
     }
 
     /// A job by its id.

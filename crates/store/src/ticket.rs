@@ -66,6 +66,15 @@ impl Ticket {
     }
 }
 
+/// The answers to several commits, in order.
+pub async fn answers(tickets: Vec<Ticket>) -> Vec<Result<Committed, CommitError>> {
+    let mut answers = Vec::with_capacity(tickets.len());
+    for ticket in tickets {
+        answers.push(ticket.await);
+    }
+    answers
+}
+
 impl Promise {
     /// Answers.
     pub fn keep(mut self, answer: Answer) {

@@ -1,7 +1,7 @@
 //! The scrape: what `/metrics` shows, read when somebody asks. It costs the same however many sessions
 //! there are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -40,7 +40,8 @@ impl Handle {
             status.oldest_deliveries.iter().map(|(hook, at)| ([hook.to_string()], age(*at, now))),
         );
         let measured = self.0.store.metrics();
-        counted(&mut sheet, measured, &measured.counts());
+        let told = status.oldest_deliveries.iter().map(|(hook, _)| hook);
+        counted(&mut sheet, measured, &measured.counts(), told);
         store(&mut sheet, measured, &status.stats);
         Ok(sheet)
     }
@@ -149,7 +150,12 @@ fn hooks(sheet: &mut Sheet, tally: &Tally, oldest: impl Iterator<Item = ([String
     sheet.gauges(names::OUTBOX_OLDEST, oldest);
 }
 
-fn counted(sheet: &mut Sheet, measured: &Metrics, counts: &Counts) {
+fn counted<'a>(
+    sheet: &mut Sheet,
+    measured: &Metrics,
+    counts: &'a Counts,
+    hooks: impl Iterator<Item = &'a HookName>,
+) {
     // From zero on, so that the first of a kind is an increase.
     let count = |of: &BTreeMap<Outcome, u64>, outcome: Outcome| {
         ([word(&outcome)], of.get(&outcome).copied().unwrap_or_default() as f64)
@@ -164,13 +170,14 @@ fn counted(sheet: &mut Sheet, measured: &Metrics, counts: &Counts) {
         ([kind.name().to_owned()], count as f64)
     });
     sheet.counters(names::EVENTS, events);
-    let tries = counts.tries.iter().map(|((hook, result), count)| {
-        let result = match result {
-            Try::Delivered => "delivered",
-            Try::Failed => "failed",
-            Try::Dead => "dead",
-        };
-        ([hook.to_string(), result.to_owned()], *count as f64)
+    let results = [(Try::Delivered, "delivered"), (Try::Failed, "failed"), (Try::Dead, "dead")];
+    let known = counts.tries.keys().map(|(hook, _)| hook).chain(hooks);
+    let known: BTreeSet<&HookName> = known.collect();
+    let tries = known.into_iter().flat_map(|hook| {
+        results.map(|(result, name)| {
+            let count = counts.tries.get(&(hook.clone(), result)).copied().unwrap_or_default();
+            ([hook.to_string(), name.to_owned()], count as f64)
+        })
     });
     sheet.counters(names::TRIES, tries);
     sheet.histogram(names::SCHEDULE_LAG, measured.schedule_lag_seconds.clone());

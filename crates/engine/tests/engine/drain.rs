@@ -1,8 +1,6 @@
 //! The way to rest of a whole node: whose sessions end, in how many commits, and who is told.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::mailbox::{Then, eventually};
@@ -17,7 +15,7 @@ use sexton_domain::key::SessionKind;
 use sexton_domain::node::{DrainedDeliveries, EndReason, Owner};
 use sexton_domain::plan::drain::Step;
 use sexton_domain::session::{self, OpenReason, Session, State};
-use sexton_store_sqlite::{Faults, Point};
+use sexton_store_sqlite::{Faults, Gate};
 
 /// How many sessions idle when the node stops.
 const SESSIONS: usize = 10_000;
@@ -84,33 +82,17 @@ async fn the_report_tells_what_became_of_each_delivery_since_the_drain_began() {
     node.stop(EndReason::Shutdown).await;
 }
 
-/// Lets go of what is held also where a test fails: else the writer waits for ever.
-struct LetGo(Arc<AtomicBool>);
-
-impl Drop for LetGo {
-    fn drop(&mut self) {
-        self.0.store(false, Ordering::Release);
-    }
-}
-
 /// P9: an acknowledgement that waits for the disk when the report is made is in it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_report_waits_for_what_is_on_its_way_to_the_disk() {
-    let held = Arc::new(AtomicBool::new(false));
+    let gate = Gate::default();
     let mut world = World::new().hook("takes", &[NodeStarted, NodeDraining]);
-    world.faults = Faults::when({
-        let held = Arc::clone(&held);
-        move |point| {
-            while point == Point::BeforeCommit && held.load(Ordering::Acquire) {
-                std::thread::yield_now();
-            }
-            false
-        }
-    });
-    let let_go = LetGo(Arc::clone(&held));
-    let slow = Arc::clone(&held);
+    world.faults = Faults::slow(&gate);
+    let shut = gate.closer();
     world.mailbox.behave("takes", move |heard| {
-        slow.store(heard.kind() == NodeDraining.name(), Ordering::Release);
+        if heard.kind() == NodeDraining.name() {
+            shut();
+        }
         Then::Take
     });
     let node = world.start().await;
@@ -126,7 +108,7 @@ async fn the_report_waits_for_what_is_on_its_way_to_the_disk() {
     .await;
     tokio::time::sleep(Duration::from_millis(100)).await;
     world.mailbox.behave("takes", |_| Then::Take);
-    drop(let_go);
+    drop(gate);
     tokio::time::timeout(PATIENCE, node.engine.wait()).await.expect("a stop is bounded");
 
     let node = world.start().await;

@@ -2,6 +2,7 @@
 
 use sexton_domain::alert::AlertCode;
 use sexton_domain::event::EventType::{AlertRaised, SessionEnded, SessionStarted};
+use sexton_domain::hook::{DeadReason, DeliveryState};
 use sexton_domain::node::{EndReason, Epoch};
 
 use crate::mailbox::Then;
@@ -146,5 +147,25 @@ async fn a_delivery_that_is_lost_with_its_event_does_not_keep_its_session() {
     assert_eq!(world.mailbox.kinds("h").last().unwrap(), "session.ended");
     let told = node.events().await;
     assert!(told.iter().any(|event| event.fact.kind.name() == "hook.dead_lettered"));
+    node.stop(EndReason::Shutdown).await;
+}
+
+/// P10: the keeper of the hooks gave nothing up any more, because nobody knew whether deletion was held.
+#[tokio::test]
+async fn deliveries_grow_old_also_while_what_the_reaper_remembers_cannot_be_read() {
+    let world = World::new().agent("a", "true").hook("h", &[SessionEnded]).tell("h", |hook| {
+        hook.subscription.max_age = sexton_domain::duration::Duration::from_millis(1500);
+        hook.subscription.max_attempts = 100_000;
+    });
+    world.mailbox.behave("h", |_| Then::Refuse);
+    let node = world.start().await;
+    node.handle.sweep().await.unwrap();
+    let job = node.job("j", "a", |_| {}).await;
+    node.run(&job).await;
+    node.stop(EndReason::Shutdown).await;
+    damage(&world, "reaper 1 = 1");
+    let node = world.start().await;
+    let all = node.deliveries_become("h", |all| all[0].state.name() == "dead").await;
+    assert!(matches!(all[0].state, DeliveryState::Dead { why: DeadReason::MaxAge, .. }), "{all:?}");
     node.stop(EndReason::Shutdown).await;
 }

@@ -6,6 +6,7 @@ use super::World;
 use super::make::{append, epoch};
 use super::world::{accepted, id_of};
 use crate::driver::{CommitError, Conflict, Error};
+use crate::ticket::answers;
 
 /// P1: what changes together is stored together or not at all.
 pub async fn a_batch_that_fails_in_the_middle_leaves_no_trace(mut world: World) {
@@ -52,7 +53,7 @@ pub async fn a_conflict_undoes_its_own_batch_and_no_other_of_the_group(world: Wo
         group[conflicting].push(event.into());
         group[conflicting].push(Change::Require(Guard::Alive(epoch(9))));
     }
-    let answers = world.driver().claim(group).await;
+    let answers = answers(world.driver().claim(group)).await;
     for (index, answer) in answers.iter().enumerate() {
         let conflicts = matches!(answer, Err(CommitError::Conflict(_)));
         assert_eq!(conflicts, [1, 3].contains(&index), "{answer:?}");
@@ -78,7 +79,7 @@ pub async fn claims_are_answered_in_their_order(world: World) {
         claimed.version = Version(1);
         claims.push(vec![Change::from(claimed), world.make.event().into()]);
     }
-    let answers = world.driver().claim(claims).await;
+    let answers = answers(world.driver().claim(claims)).await;
     assert_eq!(answers.len(), runs.len());
     let mut last = 0;
     for (index, (answer, run)) in answers.into_iter().zip(&runs).enumerate() {
@@ -151,7 +152,7 @@ pub async fn changes_of_one_batch_see_each_other(world: World) {
 /// Nothing to store is nothing to fail.
 pub async fn an_empty_batch_is_acknowledged(world: World) {
     assert_eq!(world.store(Vec::new()).await.last_seq, None);
-    assert_eq!(world.driver().claim(Vec::new()).await, []);
+    assert_eq!(answers(world.driver().claim(Vec::new())).await, []);
 }
 
 /// P7, P9: closing finishes what was accepted and refuses what comes later.

@@ -6,6 +6,7 @@ use sexton_domain::change::Change;
 use super::make::append;
 use super::{Fault, World};
 use crate::driver::{CommitError, Error};
+use crate::ticket::answers;
 
 /// P7, P10: a full disk or an I/O error takes the whole transaction of the database with it, not the
 /// batches of others.
@@ -19,7 +20,7 @@ pub async fn a_rolled_back_transaction_fails_one_batch_and_stores_the_others(wor
             group.push(vec![Change::from(job.clone()), world.make.event().into()]);
         }
         world.break_next(Fault::RollBack { after: struck });
-        let answers = world.driver().claim(group).await;
+        let answers = answers(world.driver().claim(group)).await;
         for (index, (answer, job)) in (0..).zip(answers.into_iter().zip(jobs)) {
             let failed = matches!(answer, Err(CommitError::Failed(Error::Unavailable { .. })));
             assert_eq!(failed, index == struck, "batch {index} of a group struck at {struck}");
@@ -37,7 +38,7 @@ pub async fn a_refused_commit_acknowledges_nothing_and_stores_nothing(world: Wor
     let jobs: Vec<_> = (0..3).map(|n| world.make.job(&format!("job-{n}"))).collect();
     let group: Vec<Vec<Change>> = jobs.iter().map(|job| vec![job.clone().into()]).collect();
     world.break_next(Fault::Refuse);
-    for answer in world.driver().claim(group.clone()).await {
+    for answer in answers(world.driver().claim(group.clone())).await {
         assert!(
             matches!(answer, Err(CommitError::Failed(Error::Unavailable { .. }))),
             "{answer:?}"
@@ -46,7 +47,7 @@ pub async fn a_refused_commit_acknowledges_nothing_and_stores_nothing(world: Wor
     for job in &jobs {
         assert_eq!(world.stored(job.clone()).await, None);
     }
-    for answer in world.driver().claim(group).await {
+    for answer in answers(world.driver().claim(group)).await {
         answer.unwrap();
     }
 }

@@ -1,0 +1,38 @@
+//! Suspicion: whoever finds that the wall clock jumped has the store hold all deletion, and asks for that again
+//! until it does.
+
+use sexton_domain::plan::reconcile::ClockJump;
+use sexton_store::{Error, Store};
+
+use crate::clock::{Clock, Drift};
+use crate::env::Env;
+use crate::reaper;
+
+/// What one loop knows of the clocks.
+#[derive(Debug)]
+pub(crate) struct Suspicion {
+    drift: Drift,
+    /// The wall clock jumped, and the store does not know it yet.
+    jumped: Option<ClockJump>,
+}
+
+impl Suspicion {
+    /// Compares the clocks from now on.
+    pub fn new(clock: &dyn Clock) -> Self {
+        Self { drift: Drift::new(clock), jumped: None }
+    }
+
+    /// What the wall clock did that the store did not know: now it does.
+    pub async fn look(&mut self, store: &Store, env: &Env) -> Result<Option<ClockJump>, Error> {
+        if let Some(jump) = self.drift.look(&*env.clock) {
+            tracing::warn!(?jump, "the wall clock jumped");
+            // More follows from a jump back.
+            let back = self.jumped.filter(|jump| matches!(jump, ClockJump::Back { .. }));
+            self.jumped = back.or(Some(jump));
+        }
+        if let Some(jump) = self.jumped {
+            reaper::distrust(store, env, jump).await?;
+        }
+        Ok(self.jumped.take())
+    }
+}
