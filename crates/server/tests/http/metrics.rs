@@ -134,6 +134,8 @@ async fn what_is_scraped_is_what_is_documented() {
         assert_eq!(value(&text, &series), Some(rows), "{text}");
     }
     assert_eq!(value(&text, r#"sexton_deliveries{hook="refuses",state="dead"}"#), Some(1.0));
+    let delivered = r#"sexton_delivery_tries_total{hook="refuses",result="delivered"}"#;
+    assert_eq!(value(&text, delivered), Some(0.0), "from zero on");
     world.stop().await;
 }
 
