@@ -271,6 +271,7 @@ impl Teller<'_> {
             "heartbeat_at": node.heartbeat_at,
             "reason": node.end.map(|end| end.reason),
             "drained": node.drained,
+            "left_behind": node.left_behind,
         });
         self.fact(kind, Subject { epoch: Some(node.epoch), ..Subject::default() }, data)
     }

@@ -131,6 +131,17 @@ pub struct DrainedDeliveries {
     pub pending: u64,
 }
 
+/// What later lives had to end for one that did not end it itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftBehind {
+    /// Runs that were interrupted.
+    pub runs: u64,
+    /// Those of them that are tried again.
+    pub retried: u64,
+    /// Sessions that ended, those of the runs among them.
+    pub sessions: u64,
+}
+
 /// One life of one Sexton process. Kept for 30 days after its end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Node {
@@ -157,6 +168,9 @@ pub struct Node {
     /// What became of its work, where it came to rest by itself.
     #[serde(default)]
     pub drained: Option<Drained>,
+    /// What it left behind; none while nothing of that was found.
+    #[serde(default)]
+    pub left_behind: Option<LeftBehind>,
     /// For compare-and-swap.
     pub version: Version,
 }

@@ -234,6 +234,7 @@ async fn join(
             stable_at: None,
             end: None,
             drained: None,
+            left_behind: None,
             version: Default::default(),
         };
         let mut decision = Decision::default();

@@ -145,6 +145,8 @@ pub struct Status {
     pub phase: Phase,
     /// This epoch, or the newest one when offline.
     pub node: Option<Node>,
+    /// The epoch before it.
+    pub before: Option<Node>,
     /// How many records there are.
     pub tally: Tally,
     /// Jobs whose slots come next, the next first.
@@ -301,9 +303,13 @@ impl Handle {
     pub async fn status(&self) -> Result<Status, Error> {
         let read = self.0.store.read();
         let living: Vec<_> = read.living_nodes().await?.iter().map(|node| node.epoch).collect();
-        let node = match &self.0.mode {
-            Mode::Online(online) => self.0.store.node(online.owner.epoch).await?,
-            Mode::Offline { .. } => read.nodes(1).await?.pop(),
+        let mut lives = read.nodes(2).await?.into_iter();
+        let (node, before) = match &self.0.mode {
+            Mode::Online(online) => {
+                let me = online.owner.epoch;
+                (self.0.store.node(me).await?, lives.find(|node| node.epoch < me))
+            }
+            Mode::Offline { .. } => (lives.next(), lives.next()),
         };
         let ownerless = read.orphan_runs(living.clone(), 100).await?.len()
             + read.orphan_sessions(living, 100).await?.len();
@@ -323,6 +329,7 @@ impl Handle {
             overdue,
             phase: self.phase(),
             node,
+            before,
             tally: read.tally().await?,
             upcoming: read.due_jobs(Timestamp::MAX, 10).await?,
             running: read.running().await?,

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use sexton_domain::id::{RunId, SessionId};
 use sexton_domain::key::SessionKind;
-use sexton_domain::node::{EndReason, Epoch, Owner};
+use sexton_domain::node::{EndReason, Epoch, Node, Owner};
 use sexton_domain::plan::ending::Snapshot;
 use sexton_domain::plan::reconcile::{self, Fence, Loss};
 use sexton_domain::plan::sessions;
@@ -154,7 +154,8 @@ impl Reconciler {
             let remark = report.remark().zip(loaded.session.as_mut());
             let remark = remark
                 .and_then(|(remark, session)| transcript::remark(session, remark, moment.now));
-            let loss = Loss { reason, spent: report.spent.clone() };
+            let dead = self.dead(run.owner().map(|owner| owner.epoch)).await?;
+            let loss = Loss { reason, dead: dead.as_ref(), spent: report.spent.clone() };
             let Ok(decision) = reconcile::end_orphan(loaded.snapshot(&run), loss, &mut moment)
             else {
                 break;
@@ -180,15 +181,18 @@ impl Reconciler {
             let mut orphans = self.store.read().orphan_sessions(living.to_vec(), PAGE).await?;
             let page = orphans.len();
             orphans.retain(|session| !busy.contains(&session.id));
+            orphans.sort_by_key(|session| session.owner.epoch);
             if orphans.is_empty() {
                 return Ok(ended);
             }
             let mut moment = self.env.moment();
-            let changes = orphans
-                .iter()
-                // Runs in flight have been ended before, and their sessions with them.
-                .flat_map(|session| reconcile::end_ownerless(session, &mut moment).changes)
-                .collect();
+            let mut changes = Vec::new();
+            // Runs in flight have been ended before, and their sessions with them.
+            for sessions in orphans.chunk_by(|one, next| one.owner.epoch == next.owner.epoch) {
+                let dead = self.dead(sessions.first().map(|session| session.owner.epoch)).await?;
+                let decision = reconcile::end_ownerless(sessions, dead.as_ref(), &mut moment);
+                changes.extend(decision.changes);
+            }
             if attempts.commit(changes).await?.is_some() {
                 ended += orphans.len();
                 if page < PAGE as usize {
@@ -244,6 +248,14 @@ impl Reconciler {
         }
     }
 
+    /// The record of a dead epoch, where it can be read.
+    async fn dead(&self, epoch: Option<Epoch>) -> Result<Option<Node>, Error> {
+        match epoch {
+            Some(epoch) => readable(self.store.node(epoch).await, WITHOUT),
+            None => Ok(None),
+        }
+    }
+
     async fn bury_node(&self, epoch: Epoch) -> Result<(), Error> {
         let reason = match self.fence {
             Fence::Exclusive => EndReason::Crash,
@@ -253,8 +265,10 @@ impl Reconciler {
         loop {
             let node = self.store.node(epoch).await?.filter(|node| node.end.is_none());
             let Some(node) = node else { return Ok(()) };
+            let left = node.left_behind.unwrap_or_default();
             tracing::warn!(epoch = %epoch, node.id = %node.id, heartbeat_at = %node.heartbeat_at,
-                "an earlier epoch ended without saying so");
+                runs.interrupted = left.runs, runs.retried = left.retried, sessions.ended = left.sessions,
+                "an earlier epoch ended without saying so; what it left behind is ended");
             let decision = reconcile::bury_node(&node, reason, &mut self.env.moment());
             if attempts.commit(decision.changes).await?.is_some() {
                 return Ok(());

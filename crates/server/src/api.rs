@@ -27,7 +27,7 @@ pub use event::{Event, EventPage, Gap, Lagged};
 pub use hook::{Delivery, Hook, HookAnswer, HookSpec, HookTest};
 pub use job::{Counters, Job, JobPreview, Placed, Slot, Slots, Suspension};
 pub use message::{NewMessage, Turn};
-pub use node::{Drained, DrainedDeliveries, DrainedRuns, Node};
+pub use node::{Drained, DrainedDeliveries, DrainedRuns, LeftBehind, Node};
 pub use problem::{Code, Problem};
 pub use run::{Range, Run, RunDetail, RunError, RunState, TimelineEntry};
 pub use session::{Entry, Hold, Owner, Session};

@@ -215,7 +215,7 @@ impl World {
         self.owner = node(2).owner();
         let open: Vec<_> = self.sessions.values().filter(|it| it.is_open()).cloned().collect();
         for session in open {
-            let decision = reconcile::end_ownerless(&session, &mut self.moment());
+            let decision = reconcile::end_ownerless([&session], None, &mut self.moment());
             self.commit(decision);
         }
     }

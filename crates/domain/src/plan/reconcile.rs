@@ -4,7 +4,7 @@
 
 use jiff::Timestamp;
 
-use crate::change::Decision;
+use crate::change::{Change, Decision, Record};
 use crate::duration::Duration;
 use crate::event::EventType;
 use crate::node::{self, Epoch, Node, NodeEnd};
@@ -58,9 +58,11 @@ pub fn bury_node(dead: &Node, reason: node::EndReason, moment: &mut Moment) -> D
 
 /// What is known of the end of a dead epoch's run.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Loss {
+pub struct Loss<'a> {
     /// How the epoch was lost.
     pub reason: Reason,
+    /// Its record, where it can be read.
+    pub dead: Option<&'a Node>,
     /// What the run had reported until then.
     pub spent: Vec<Spent>,
 }
@@ -72,10 +74,10 @@ pub struct Loss {
 /// [`Rejected`] when the run has ended meanwhile.
 pub fn end_orphan(
     snapshot: Snapshot<'_>,
-    loss: Loss,
+    loss: Loss<'_>,
     moment: &mut Moment,
 ) -> Result<Decision, Rejected> {
-    let Loss { reason, spent } = loss;
+    let Loss { reason, dead, spent } = loss;
     let message = match reason {
         Reason::NodeLost => "the lease of the node that ran it ran out",
         _ => "the gateway that ran it died",
@@ -83,13 +85,40 @@ pub fn end_orphan(
     let error = RunError { class: "interrupted".to_owned(), message: message.to_owned() };
     let ended = Ending::plain(Outcome::Interrupted, reason);
     let ending = Ending { error: Some(error), spent, ..ended };
-    ending::end_run(snapshot, ending, moment)
+    let mut decision = ending::end_run(snapshot, ending, moment)?;
+    count(dead, &mut decision);
+    Ok(decision)
 }
 
-/// Ends an open session whose owner died between two turns. One that died within a turn takes its
-/// session with it when that run ends: see [`end_orphan`].
-pub fn end_ownerless(session: &Session, moment: &mut Moment) -> Decision {
-    ending::end_session(session, session.closing.unwrap_or(EndReason::Restart), moment)
+/// Ends the open sessions of an owner that died between two turns. One that died within a turn takes
+/// its session with it when that run ends: see [`end_orphan`].
+pub fn end_ownerless<'a>(
+    sessions: impl IntoIterator<Item = &'a Session>,
+    dead: Option<&Node>,
+    moment: &mut Moment,
+) -> Decision {
+    let mut decision = Decision::default();
+    for session in sessions {
+        let reason = session.closing.unwrap_or(EndReason::Restart);
+        decision.merge(ending::end_session(session, reason, moment));
+    }
+    count(dead, &mut decision);
+    decision
+}
+
+/// Adds what is ended for a dead epoch to its record, in the commit that ends it.
+fn count(dead: Option<&Node>, decision: &mut Decision) {
+    let Some(dead) = dead.filter(|_| !decision.is_empty()) else { return };
+    let mut left = dead.left_behind.unwrap_or_default();
+    for change in &decision.changes {
+        match change {
+            Change::Put(Record::Run(run)) if run.is_active() => left.retried += 1,
+            Change::Put(Record::Run(_)) => left.runs += 1,
+            Change::Put(Record::Session(session)) if !session.is_open() => left.sessions += 1,
+            _ => {}
+        }
+    }
+    decision.change(Node { left_behind: Some(left), ..dead.clone() });
 }
 
 /// Queues a retry whose backoff is over; empty while it rests.

@@ -7,13 +7,14 @@ use std::collections::BTreeSet;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use sexton_domain::change::{Change, RecordId};
-use sexton_domain::hook::Subscription;
+use sexton_domain::hook::{Delivery, Subscription};
 use sexton_domain::name::HookName;
 use sexton_domain::plan::deliveries;
 use sexton_domain::plan::reconcile::ClockJump;
 use sexton_store::page::{DeliveryFilter, MAX_PAGE, PageRequest, Standing, Suspects, Unreadable};
 use sexton_store::{CommitError, Error, Store};
 
+use super::line::BUSY_PAUSE;
 use super::{Hooks, Inner, PAGE};
 use crate::env::Env;
 use crate::reaper;
@@ -234,11 +235,16 @@ impl Keeper {
             let mut oldest = store.read().oldest_deliveries(hook.hook.clone(), PAGE).await?;
             // What is on its way, because it was not too old then, has its answer first.
             let busy = hooks.desk(&hook.hook).map(|desk| desk.busy()).unwrap_or_default();
+            let soon = BUSY_PAUSE.after(env.clock.now());
+            let look_at = |delivery: &Delivery| {
+                let end = hook.max_age.after(delivery.since());
+                if busy.contains(&delivery.id) { end.max(soon) } else { end }
+            };
+            let next = oldest.iter().map(look_at).min();
             oldest.retain(|delivery| !busy.contains(&delivery.id));
             let changes = deliveries::expire(&oldest, hook, &mut env.moment()).changes;
             if changes.is_empty() {
-                let ends = oldest.iter().map(|delivery| hook.max_age.after(delivery.since()));
-                return Ok((expired, ends.min()));
+                return Ok((expired, next));
             }
             if self.held_until().await?.is_some() {
                 return Ok((expired, None));

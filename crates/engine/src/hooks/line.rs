@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use sexton_domain::duration;
 use sexton_domain::event::{Event, EventType};
 use sexton_domain::hook::Delivery;
 use sexton_domain::id::{DeliveryId, SessionId};
@@ -34,7 +35,7 @@ const MAX_REST: Duration = Duration::from_secs(60);
 /// The start of a session is among the first of its lane: its run's start may come before it.
 const LANE_BEGIN: u32 = 4;
 /// How soon a hook is looked at again some of whose due deliveries are on their way.
-const BUSY_PAUSE: Duration = Duration::from_secs(1);
+pub(super) const BUSY_PAUSE: duration::Duration = duration::Duration::from_secs(1);
 
 /// What goes to one hook.
 #[derive(Debug)]
@@ -82,7 +83,7 @@ impl Loop for Line {
             _ if rest.is_some() => Pass::after(sent, rest.unwrap_or_default()),
             // Places become free, or acknowledgements reach the disk, and say so.
             _ if self.stale || !self.ready.is_empty() => Pass::after(sent, MAX_PAUSE),
-            Some(next) if next <= now => Pass::after(sent, BUSY_PAUSE),
+            Some(next) if next <= now => Pass::after(sent, BUSY_PAUSE.to_std()),
             next => Pass::until(sent, next, now),
         })
     }

@@ -71,6 +71,7 @@ fn node(at: Timestamp, nth: u32) -> Node {
         stable_at: None,
         end: Some(NodeEnd { at, reason: EndReason::Crash }),
         drained: None,
+        left_behind: None,
         version: Default::default(),
     }
 }

@@ -36,6 +36,20 @@ pub struct Node {
     /// What its stop came to; none after a crash.
     #[serde(default)]
     pub drained: Option<Drained>,
+    /// What it left behind, which later lives ended; none where nothing of that was found.
+    #[serde(default)]
+    pub left_behind: Option<LeftBehind>,
+}
+
+/// What later lives had to end for one that did not end it itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LeftBehind {
+    /// Runs that were interrupted.
+    pub runs: u64,
+    /// Those of them that are tried again.
+    pub retried: u64,
+    /// Sessions that ended, those of the runs among them.
+    pub sessions: u64,
 }
 
 /// What a stop came to, from the moment the node refused new work until its end was recorded.
@@ -87,6 +101,13 @@ impl From<node::Drained> for Drained {
     }
 }
 
+impl From<node::LeftBehind> for LeftBehind {
+    fn from(left: node::LeftBehind) -> Self {
+        let node::LeftBehind { runs, retried, sessions } = left;
+        Self { runs, retried, sessions }
+    }
+}
+
 impl From<&node::Node> for Node {
     fn from(node: &node::Node) -> Self {
         Self {
@@ -101,6 +122,7 @@ impl From<&node::Node> for Node {
             ended_at: node.end.map(|end| end.at),
             reason: node.end.map(|end| end.reason),
             drained: node.drained.map(Drained::from),
+            left_behind: node.left_behind.map(LeftBehind::from),
         }
     }
 }

@@ -27,6 +27,9 @@ pub struct Status {
     pub drain: Option<Drain>,
     /// This life of this node; the newest one when the daemon is not running.
     pub node: Option<Node>,
+    /// The life before it.
+    #[serde(default)]
+    pub before: Option<Node>,
     /// The clock of the answer.
     pub now: Timestamp,
     /// Jobs that are not removed.

@@ -85,6 +85,7 @@ async fn status(State(handle): State<Handle>) -> Result<Reply<Status>> {
         alerts: status.alerts.iter().map(Alert::from).collect(),
         drain: handle.progress().map(Drain::from),
         node: status.node.as_ref().map(Node::from),
+        before: status.before.as_ref().map(Node::from),
         now: handle.now(),
         jobs: status.tally.jobs,
         sessions: sessions(&status.tally),

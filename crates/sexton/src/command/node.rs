@@ -5,7 +5,7 @@ use sexton_server::api::{Node, Page};
 use crate::args;
 use crate::client::{Ask, Client};
 use crate::clock::now;
-use crate::command::stop;
+use crate::command::{status, stop};
 use crate::failure::{Exit, Failure};
 use crate::output::{Output, relative, word};
 
@@ -26,6 +26,11 @@ pub async fn main(
     output.table(&header, nodes.items.iter().map(row).collect(), "no node was ever here")?;
     if let Some(drained) = nodes.items.iter().find_map(|node| node.drained.as_ref()) {
         output.note(format_args!("the last stop: {}", stop::told(drained)));
+    }
+    for node in &nodes.items {
+        if let Some(left) = node.left_behind {
+            output.note(format_args!("epoch {} {}", node.epoch, status::left_behind(left)));
+        }
     }
     Ok(Exit::Ok)
 }

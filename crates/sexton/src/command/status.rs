@@ -1,9 +1,10 @@
 //! `status`: one screen, what needs a look first.
 
 use sexton_domain::run::Outcome;
-use sexton_server::api::{Outbox, Phase, RunState, Status};
+use sexton_server::api::{LeftBehind, Outbox, Phase, RunState, Status};
 
 use crate::client::{Ask, Client};
+use crate::command::stop;
 use crate::failure::{Exit, Failure};
 use crate::output::{Output, bytes, count, relative, rough, word};
 
@@ -22,8 +23,11 @@ fn screen(status: &Status, output: Output) -> Result<(), Failure> {
     for alert in alerts(status) {
         output.line(output.alarming(&format!("! {alert}")))?;
     }
-    output.fields(&[
-        ("node", node(status)),
+    let mut fields = vec![("node", node(status))];
+    if let Some(before) = before(status) {
+        fields.push(("before", before));
+    }
+    fields.extend([
         ("jobs", status.jobs.to_string()),
         ("sessions", sessions(status)),
         ("runs", runs(status)),
@@ -31,7 +35,8 @@ fn screen(status: &Status, output: Output) -> Result<(), Failure> {
         ("outbox", outbox(status)),
         ("reaper", reaper(status)),
         ("store", store(status)),
-    ])?;
+    ]);
+    output.fields(&fields)?;
     let now = status.now;
     if !status.running.is_empty() {
         output.line(format_args!("\n{}", output.bold("running, the oldest first")))?;
@@ -108,6 +113,25 @@ fn node(status: &Status) -> String {
     };
     let (host, pid, epoch, version) = (&node.host, node.pid, &node.epoch, &node.version);
     format!("{phase}, {host} pid {pid}, epoch {epoch}, version {version}, {since}")
+}
+
+/// How the life before this one ended, and what became of its work.
+fn before(status: &Status) -> Option<String> {
+    let before = status.before.as_ref()?;
+    let (epoch, ended) = (&before.epoch, relative(before.ended_at?, status.now));
+    let mut told = format!("epoch {epoch} ended {ended}, {}", word(&before.reason));
+    let parts = [before.drained.as_ref().map(stop::told), before.left_behind.map(left_behind)];
+    for part in parts.into_iter().flatten() {
+        told.push_str(&format!("; {part}"));
+    }
+    Some(told)
+}
+
+/// What a life left behind, for people.
+pub fn left_behind(left: LeftBehind) -> String {
+    let LeftBehind { runs, retried, sessions } = left;
+    let (runs, sessions) = (count(runs, "run"), count(sessions, "session"));
+    format!("left behind {runs} ({retried} tried again) and {sessions}: all ended")
 }
 
 fn sessions(status: &Status) -> String {

@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::support::{CONFIG, Place, until};
 use nix::sys::signal::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 fn with_job(key: &str, schedule: &str) -> String {
     format!("{CONFIG}\n[jobs.{key}]\nagent = \"echo\"\n{schedule}\nprompt = \"hello\"\n")
@@ -122,8 +122,20 @@ fn a_daemon_that_was_killed_starts_again_and_ends_what_it_left() {
     assert_eq!(shown["reason"], "crash");
     let session = place.json(&["session", "show", shown["session_id"].as_str().unwrap()]);
     assert_eq!(session["reason"], "interrupted");
-    assert_eq!(place.json(&["status"])["ownerless"], 0);
+    let status = place.json(&["status"]);
+    assert_eq!(status["ownerless"], 0);
+    let left = json!({ "runs": 1, "retried": 0, "sessions": 1 });
+    assert_eq!(
+        (&status["before"]["reason"], &status["before"]["left_behind"]),
+        (&json!("crash"), &left)
+    );
+    let told = "left behind 1 run (0 tried again) and 1 session: all ended";
+    let screen = place.ok(&["status"]);
+    assert!(screen.contains("crash") && screen.contains(told), "{screen}");
+    assert!(place.run(&["node", "list"]).err.contains(told));
     assert!(daemon.stop().success());
+    let offline = place.json(&["status"]);
+    assert_eq!(offline["before"]["left_behind"], left);
 }
 
 #[test]

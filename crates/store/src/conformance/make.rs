@@ -100,6 +100,7 @@ impl Make {
             stable_at: None,
             end: None,
             drained: None,
+            left_behind: None,
             version: Version::NEW,
         }
     }

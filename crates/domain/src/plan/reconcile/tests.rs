@@ -61,7 +61,7 @@ fn the_run_of_a_dead_node_ends_interrupted_and_a_second_time_is_refused() {
                 others: &[],
             };
             let spent = vec![Spent { line: 1, model: "m".to_owned(), tokens: Tokens::default() }];
-            end_orphan(snapshot, Loss { reason, spent }, &mut moment)
+            end_orphan(snapshot, Loss { reason, dead: None, spent }, &mut moment)
         };
         let decision = end(&mut world).unwrap();
         world.commit(decision);
@@ -93,10 +93,49 @@ fn a_session_without_an_owner_ends_once_as_restarted() {
     world.at("11:00").account(job);
     world.start_first();
     let id = *world.sessions.keys().next().unwrap();
-    let decision = end_ownerless(&world.sessions[&id], &mut moment("11:05"));
+    let end = |world: &World, now| end_ownerless([&world.sessions[&id]], None, &mut moment(now));
+    let decision = end(&world, "11:05");
     world.commit(decision);
     assert_eq!(world.sessions[&id].end_reason(), Some(EndReason::Restart));
-    assert!(end_ownerless(&world.sessions[&id], &mut moment("11:06")).is_empty());
+    assert!(end(&world, "11:06").is_empty());
+}
+
+/// After kill -9 in the middle of forty runs, nobody could say what was interrupted but by reading
+/// through the lists: it is counted in the record of the dead, in the commits that end it.
+#[test]
+fn what_is_ended_for_a_dead_node_is_counted_in_its_record() {
+    let again = Spec { on_interrupt: OnInterrupt::Retry, ..spec(cron("0 * * * *")) };
+    let (mut world, job) = World::with("10:30", again);
+    world.at("11:00").account(job);
+    let run = world.start_first();
+    let mut dead = node(1);
+    let counted = |decision: &Decision| {
+        let node = decision.changes.iter().find_map(|change| match change {
+            Change::Put(Record::Node(node)) => Some(node.clone()),
+            _ => None,
+        });
+        node.unwrap()
+    };
+    let session = world.sessions.values().next().unwrap().clone();
+    let snapshot = Snapshot {
+        run: &world.runs[&run],
+        session: Some(&session),
+        job: Some(&world.jobs[&job]),
+        others: &[],
+    };
+    let loss = Loss { reason: Reason::Crash, dead: Some(&dead), spent: Vec::new() };
+    let first = end_orphan(snapshot, loss, &mut moment("11:05")).unwrap();
+    dead = counted(&first);
+    let left = |runs, retried, sessions| Some(node::LeftBehind { runs, retried, sessions });
+    assert_eq!(dead.left_behind, left(1, 1, 1));
+    let ended = end_ownerless([&session], Some(&dead), &mut moment("11:06"));
+    dead = counted(&ended);
+    assert_eq!(dead.left_behind, left(1, 1, 2));
+    let buried = bury_node(&dead, node::EndReason::Crash, &mut moment("11:07"));
+    let Change::Emit(event) = &buried.changes[0] else { panic!("{buried:?}") };
+    let told = serde_json::json!({ "runs": 1, "retried": 1, "sessions": 2 });
+    assert_eq!(event.data["left_behind"], told);
+    assert_eq!(counted(&buried).left_behind, dead.left_behind);
 }
 
 #[test]
