@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use nix::fcntl::OFlag;
 use sexton_domain::id::RunId;
 use sexton_domain::report::{MAX_REPORT_BYTES, Report};
+use sexton_domain::run::State;
 use sexton_store::Store;
 use tokio::task::spawn_blocking;
 
@@ -109,11 +110,12 @@ impl RunFiles {
         }
     }
 
-    /// Removes the folders of runs that are over or unknown. For a node that has not started any yet.
+    /// Removes the folders of runs that are over, unknown, or not started. For a node that has not started
+    /// any yet.
     pub(crate) async fn clear(&self, store: &Store) {
         for run in self.found().await {
             match store.run(run).await {
-                Ok(Some(run)) if run.is_active() => {}
+                Ok(Some(run)) if matches!(run.state, State::Running { .. }) => {}
                 Ok(_) => self.remove(run).await,
                 Err(error) => {
                     tracing::warn!(run.id = %run, %error, "the files of a run stay: whether it is over is not known");
@@ -173,7 +175,14 @@ fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
 mod tests {
     use std::os::unix::fs::{PermissionsExt as _, symlink};
 
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use sexton_domain::change::Change;
     use sexton_domain::id::Ids;
+    use sexton_domain::node::{Epoch, Owner};
+    use sexton_domain::run::{Cause, Run};
+    use sexton_store_sqlite::{Disk, Options, SqliteDriver};
 
     use super::*;
 
@@ -198,6 +207,31 @@ mod tests {
         assert!(files.found().await.is_empty() && !folder.0.exists());
         files.remove(run).await;
         assert_eq!(files.report(run).await, Report::default());
+    }
+
+    /// A power cut took the claim of a run (`durability = "relaxed"`) and left its folder. The run was queued
+    /// again, as it had to be, and when it was claimed the next time its folder was in the way.
+    #[tokio::test]
+    async fn a_run_whose_claim_is_lost_leaves_no_folder_in_the_way_of_the_next_one() {
+        let (_dir, files, run) = place();
+        let now = jiff::Timestamp::UNIX_EPOCH;
+        let mut ids = Ids::new(now, 2);
+        let options = Options::new("unused", ids.mint(), now);
+        let driver = SqliteDriver::in_memory(&Disk::new().unwrap(), options).unwrap();
+        let store = Store::new(Arc::new(driver), Arc::new(|| Duration::ZERO));
+        let key = "agent:shell:main".parse().unwrap();
+        let queued = Run::queued(run, "shell".parse().unwrap(), key, Cause::Manual, now);
+        let owner = Owner { node: ids.mint(), epoch: Epoch::new(1, 1) };
+        let state = State::Running { owner, deadline: now };
+        let key = "agent:shell:other".parse().unwrap();
+        let running = Run { id: ids.mint(), session_key: key, state, ..queued.clone() };
+        for run in [&queued, &running] {
+            files.make(run.id).await.unwrap();
+            store.commit(vec![Change::from(run.clone())]).await.unwrap();
+        }
+        files.clear(&store).await;
+        assert_eq!(files.found().await, [running.id], "its report is still to be read");
+        assert!(files.make(run).await.is_ok());
     }
 
     /// P10: what an agent puts in the place of its report harms nobody.

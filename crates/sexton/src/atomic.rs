@@ -1,8 +1,8 @@
 //! Files written outside the store: all of one or none of it, readable by its owner only.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -76,12 +76,9 @@ pub fn remove_stale(path: &Path) {
     }
 }
 
-/// Makes a folder of mode 0700 with all its parents, if it does not exist.
+/// Makes a folder of mode 0700 with all its parents, if it does not exist; its name is on disk then.
 pub fn make_private_dir(path: &Path) -> anyhow::Result<()> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
+    sexton_store_sqlite::make_folder(path)
         .with_context(|| format!("make the folder {}", path.display()))
 }
 

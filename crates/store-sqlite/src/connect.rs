@@ -47,6 +47,11 @@ pub(crate) fn writer(options: &Options) -> rusqlite::Result<Connection> {
     Ok(db)
 }
 
+/// A connection to a file that may be half made: its first read undoes what was not committed.
+pub(crate) fn maker(path: &Path) -> rusqlite::Result<Connection> {
+    Connection::open_with_flags(path, FLAGS | OpenFlags::SQLITE_OPEN_READ_WRITE)
+}
+
 /// A connection that only reads.
 pub(crate) fn reader(path: &Path) -> rusqlite::Result<Connection> {
     let db = Connection::open_with_flags(path, FLAGS | OpenFlags::SQLITE_OPEN_READ_ONLY)?;

@@ -47,6 +47,8 @@ pub struct SqliteDriver {
     pub(crate) counters: Arc<Counters>,
     /// The database file; none in memory.
     pub(crate) path: Option<PathBuf>,
+    /// The same, where commits do not wait for the disk.
+    pub(crate) unsynced: Option<PathBuf>,
     /// None in memory, when it was not asked for, and when the store is only read.
     pub(crate) reserve: Option<Arc<Reserve>>,
 }
@@ -415,6 +417,18 @@ impl Driver for SqliteDriver {
 
     async fn tally(&self) -> Result<Tally, Error> {
         self.read("count records", read::meta::tally).await
+    }
+
+    async fn sync(&self) -> Result<(), Error> {
+        let Some(path) = self.unsynced.clone() else { return Ok(()) };
+        let synced = match &self.engine {
+            Engine::Inline(_) => place::sync_log(&path),
+            Engine::Pool { .. } => tokio::task::spawn_blocking(move || place::sync_log(&path))
+                .await
+                .unwrap_or_else(|died| Err(std::io::Error::other(died))),
+        };
+        let doing = "wait for the disk";
+        synced.map_err(|error| Error::Unavailable { doing, why: error.to_string() })
     }
 
     /// `syncs` counts each transaction that wrote (none with relaxed durability or in memory) once,

@@ -37,3 +37,4 @@ pub use open_error::OpenError;
 pub const RESERVE_BYTES: u64 = 64 * 1024 * 1024;
 
 pub use options::{Access, Durability, Mode, Options};
+pub use place::make_folder;

@@ -13,7 +13,7 @@ use crate::driver::{Engine, SqliteDriver};
 use crate::inline::Inline;
 use crate::lock::Lock;
 use crate::open_error::OpenError;
-use crate::options::{Access, Mode, Options};
+use crate::options::{Access, Durability, Mode, Options};
 use crate::place;
 use crate::queue::Queue;
 use crate::readers::Readers;
@@ -50,7 +50,7 @@ impl SqliteDriver {
         let writer = Writer::new(db, tools(&options, &counters, None), None)
             .map_err(OpenError::database("set the writer up"))?;
         let engine = Engine::Inline(Inline::new(writer, Access::ReadWrite));
-        Ok(Self { engine, counters, path: None, reserve: None })
+        Ok(Self { engine, counters, path: None, unsynced: None, reserve: None })
     }
 }
 
@@ -74,6 +74,7 @@ fn open_to_write(options: &Options) -> Result<SqliteDriver, OpenError> {
     place::prepare_folder(path)?;
     let lock = Lock::take(path, options.now)?;
     drop(place::private_file(path, path)?);
+    roll_back(path);
     let found = look(options)?;
     let maker = maker(options);
     maker.check(path, &found)?;
@@ -92,7 +93,8 @@ fn open_to_write(options: &Options) -> Result<SqliteDriver, OpenError> {
             queue: Some(Queue::new(writer, runtime)),
         },
     };
-    Ok(SqliteDriver { engine, counters, path: Some(path.clone()), reserve })
+    let unsynced = (options.durability == Durability::Relaxed).then(|| path.clone());
+    Ok(SqliteDriver { engine, counters, path: Some(path.clone()), unsynced, reserve })
 }
 
 fn open_to_read(options: &Options) -> Result<SqliteDriver, OpenError> {
@@ -122,7 +124,7 @@ fn open_to_read(options: &Options) -> Result<SqliteDriver, OpenError> {
             Engine::Inline(Inline::new(writer, Access::ReadOnly))
         }
     };
-    Ok(SqliteDriver { engine, counters, path: Some(path.clone()), reserve: None })
+    Ok(SqliteDriver { engine, counters, path: Some(path.clone()), unsynced: None, reserve: None })
 }
 
 /// The runtime whose blocking pool runs the statements, unless they run inline.
@@ -131,6 +133,16 @@ fn runtime(options: &Options) -> Result<Option<Handle>, OpenError> {
         Mode::Inline => Ok(None),
         Mode::Pool => Handle::try_current().map(Some).map_err(|_| OpenError::NoRuntime),
     }
+}
+
+/// Undoes what was half done when the store was being made. Only then is there a journal: a store that is
+/// made has a log instead. Without this nobody could look at it; whether it is a store is seen after that.
+fn roll_back(path: &Path) {
+    if place::size(&place::beside(path, "-journal")) == 0 {
+        return;
+    }
+    let read = connect::maker(path).and_then(|db| schema::find(&db));
+    tracing::info!(found = ?read, "the store was being made when its machine stopped");
 }
 
 /// Looks at a database file without changing anything, its log and its folder included.

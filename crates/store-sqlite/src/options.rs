@@ -17,8 +17,9 @@ pub enum Durability {
     #[default]
     Full,
     /// A power cut or a crash of the operating system may take the last commits, acknowledged ones
-    /// included, back to the last checkpoint: never a part of a commit, never an earlier one without
-    /// the later ones, and the store still opens. The death of the process alone takes nothing.
+    /// included, back to the last checkpoint or the last `Driver::sync`: never a part of a commit, never
+    /// an earlier one without the later ones, and the store still opens. The death of the process alone
+    /// takes nothing.
     Relaxed,
 }
 

@@ -19,9 +19,42 @@ const PRIVATE_FOLDER: u32 = 0o700;
 /// Makes the folder of a store unless it is there, and refuses one that other machines share.
 pub(crate) fn prepare_folder(store: &Path) -> Result<(), OpenError> {
     let folder = folder_of(store);
-    let made = DirBuilder::new().recursive(true).mode(PRIVATE_FOLDER).create(&folder);
-    made.map_err(|source| not_writable("make the folder", store, &folder, source))?;
+    make_folder(&folder)
+        .map_err(|source| not_writable("make the folder", store, &folder, source))?;
     refuse_network(store, &folder)
+}
+
+/// Makes a folder for its owner only, with those that it lies in, unless it is there; and waits until its
+/// name is on disk, also if it was there: whoever made it may have died before that.
+///
+/// # Errors
+///
+/// When it cannot be made. That the folder it lies in may not be opened is none.
+pub fn make_folder(folder: &Path) -> io::Result<()> {
+    let missing: Vec<&Path> = folder.ancestors().skip(1).filter(|it| !it.exists()).collect();
+    DirBuilder::new().recursive(true).mode(PRIVATE_FOLDER).create(folder)?;
+    [folder].into_iter().chain(missing).try_for_each(|made| sync_folder(&folder_of(made)))
+}
+
+/// Waits until the names in a folder are on disk, where it may be opened and can be waited for.
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    match File::open(folder).and_then(|folder| folder.sync_all()) {
+        Err(error)
+            if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::InvalidInput) =>
+        {
+            Ok(())
+        }
+        synced => synced,
+    }
+}
+
+/// Waits until the log of a store is on disk, with everything that was committed, and the names beside it.
+pub(crate) fn sync_log(store: &Path) -> io::Result<()> {
+    match File::open(beside(store, "-wal")).and_then(|log| log.sync_all()) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        synced => synced?,
+    }
+    File::open(folder_of(store))?.sync_all()
 }
 
 /// Refuses a folder on a file system that other machines share.

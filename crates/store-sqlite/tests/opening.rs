@@ -212,3 +212,24 @@ async fn an_empty_file_becomes_a_store() {
     let store = SqliteDriver::open(other).unwrap();
     assert_eq!(store.meta().await.unwrap().store_id, Uuid::from_u128(1), "it keeps its id");
 }
+
+/// The power was cut while a store was being made for the first time. Its journal was there, to undo what
+/// was half written, and an empty log beside it: whoever looked was refused, and the gateway never started
+/// again.
+#[test]
+fn a_store_that_was_half_made_when_the_power_was_cut_is_made_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sexton.db");
+    // The first page, half written, and a journal that says that there was none (sqlite.org/fileformat2.html,
+    // section 3: magic, records, nonce, pages before, bytes of a sector and of a page).
+    fs::write(&path, [7; 4096]).unwrap();
+    let mut journal = vec![0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7];
+    journal.extend([0_u32, 0, 0, 512, 4096].map(u32::to_be_bytes).concat());
+    journal.resize(512, 0);
+    let beside = |ending: &str| folder.path().join(format!("sexton.db{ending}"));
+    fs::write(beside("-journal"), journal).unwrap();
+    fs::write(beside("-wal"), [0; 32]).unwrap();
+    drop(open(&path).unwrap());
+    assert!(open_to_read(&path).is_ok());
+    assert!(!beside("-journal").exists());
+}

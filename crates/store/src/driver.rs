@@ -268,6 +268,12 @@ pub trait Driver: Send + Sync + 'static {
     /// How many records there are. Costs the same however many that is.
     async fn tally(&self) -> Result<Tally, Error>;
 
+    /// Waits until everything that was acknowledged is on disk: before something outside the store is
+    /// done that cannot be undone. Nothing to do, as by default, where a commit waits for the disk anyway.
+    async fn sync(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// What the driver has done and what it occupies.
     fn stats(&self) -> Stats;
 

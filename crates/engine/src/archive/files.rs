@@ -4,6 +4,8 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 
@@ -37,7 +39,7 @@ pub trait Files: Send + Sync + 'static {
     /// Reads from an offset; less than asked for at the end of the file.
     async fn read(&self, name: &str, at: u64, length: usize) -> io::Result<Vec<u8>>;
 
-    /// Deletes a file for good. One that is not there is deleted already.
+    /// Deletes a file for good: on disk when it returns, also if somebody who died has removed it before.
     async fn remove(&self, name: &str) -> io::Result<()>;
 }
 
@@ -45,12 +47,15 @@ pub trait Files: Send + Sync + 'static {
 #[derive(Debug, Clone)]
 pub struct Folder {
     path: PathBuf,
+    /// Whether its own name is on disk, as far as this life knows: whoever made it may have died before
+    /// that.
+    named: Arc<AtomicBool>,
 }
 
 impl Folder {
     /// The folder `archives` in a data folder; made when something is written to it.
     pub fn new(data_dir: &Path) -> Self {
-        Self { path: data_dir.join("archives") }
+        Self { path: data_dir.join("archives"), named: Arc::default() }
     }
 
     /// Does something with the folder without keeping other tasks from their work.
@@ -71,11 +76,11 @@ impl Files for Folder {
     }
 
     async fn write(&self, name: &str, at: u64, bytes: Vec<u8>) -> io::Result<()> {
-        let name = name.to_owned();
+        let (name, named) = (name.to_owned(), Arc::clone(&self.named));
         self.with(move |folder| {
             if !folder.exists() {
                 DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-                folder.parent().map_or(Ok(()), |parent| File::open(parent)?.sync_all())?;
+                named.store(false, Ordering::Relaxed);
             }
             let mut options = OpenOptions::new();
             options.write(true).create(true).truncate(false).mode(0o600);
@@ -104,10 +109,15 @@ impl Files for Folder {
     }
 
     async fn sync(&self, name: &str) -> io::Result<()> {
-        let name = name.to_owned();
+        let (name, named) = (name.to_owned(), Arc::clone(&self.named));
         self.with(move |folder| {
             File::open(folder.join(name))?.sync_all()?;
-            File::open(folder)?.sync_all()
+            File::open(folder)?.sync_all()?;
+            if !named.load(Ordering::Relaxed) {
+                folder.parent().map_or(Ok(()), |parent| File::open(parent)?.sync_all())?;
+                named.store(true, Ordering::Relaxed);
+            }
+            Ok(())
         })
         .await
     }
@@ -119,11 +129,19 @@ impl Files for Folder {
 
     async fn remove(&self, name: &str) -> io::Result<()> {
         let name = name.to_owned();
-        self.with(move |folder| match fs::remove_file(folder.join(name)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            removed => removed.and_then(|()| File::open(folder)?.sync_all()),
+        self.with(move |folder| {
+            absent(fs::remove_file(folder.join(name)))?;
+            absent(File::open(folder).and_then(|folder| folder.sync_all()))
         })
         .await
+    }
+}
+
+/// What is not there is no error.
+fn absent(done: io::Result<()>) -> io::Result<()> {
+    match done {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => done,
     }
 }
 

@@ -186,6 +186,8 @@ impl Handle {
             }
             let stub = archive.erased(online.env.clock.now());
             if stub == archive || attempts.commit(vec![stub.into()]).await?.is_some() {
+                // It is erased for good, and so must be what is left of it.
+                self.0.store.read().sync().await?;
                 return self.archive(session).await;
             }
         }

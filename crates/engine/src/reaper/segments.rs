@@ -45,7 +45,7 @@ impl Sweep<'_> {
         Ok(())
     }
 
-    /// First the archives become stubs, then the file goes: an archive that is shown can be read.
+    /// First the archives become stubs, for good, then the file goes: an archive that is shown can be read.
     async fn collect(&mut self, segment: Segment) -> Result<(), Error> {
         let mut after = None;
         loop {
@@ -66,6 +66,7 @@ impl Sweep<'_> {
                 return Ok(());
             }
         }
+        self.store.read().sync().await?;
         if let Err(error) = self.env.archives.remove(&segment.name).await {
             let message = format!("its time is over and it cannot be deleted: {}", causes(&error));
             self.report.faults.push(Fault { segment: segment.name, message });

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sexton_domain::archive::{Archive, Segment};
-use sexton_domain::change::{Change, Guard, RecordId};
+use sexton_domain::change::{Change, Guard, RecordId, Version};
 use sexton_domain::duration::Keep;
 use sexton_domain::errors::causes;
 use sexton_domain::id::SessionId;
@@ -262,6 +262,9 @@ impl Sweep<'_> {
                 Err(CommitError::Failed(error)) => return Err(error),
             }
         }
+        if packed.iter().any(Packed::has_erased) {
+            self.store.read().sync().await?;
+        }
         for packed in &packed {
             *self.report.gone.entry(packed.going.rule).or_default() += 1;
             self.report.summary.reaped += 1;
@@ -352,6 +355,11 @@ impl Shelf {
 impl Packed<'_> {
     fn id(&self) -> SessionId {
         self.going.session.id
+    }
+
+    /// Whether an archive was erased for it: what says so must not be lost again.
+    fn has_erased(&self) -> bool {
+        self.archive.as_ref().is_some_and(|archive| archive.version != Version::NEW)
     }
 
     fn gone(&self) -> Gone<'_> {
