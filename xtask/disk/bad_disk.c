@@ -6,18 +6,14 @@
  *   SEXTON_DISK=BYTES:/folder       files below the folder have so many bytes of space together: a write
  *                                   that makes one longer than that fails with ENOSPC, and statvfs says so
  */
-#define _GNU_SOURCE
-#include <dlfcn.h>
+#include "preload.h"
 #include <errno.h>
 #include <ftw.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <time.h>
-#include <unistd.h>
 
 /* ---- slow ---- */
 
@@ -76,20 +72,12 @@ static int fits(int fd, long long length) {
     long long size;
     const char *path = folder(&size);
     struct stat now;
-    char link[64], name[4096];
+    char name[4096];
     if (path == NULL || fstat(fd, &now) != 0 || length <= now.st_size) return 1;
-    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-    ssize_t got = readlink(link, name, sizeof name - 1);
-    if (got < 0) return 1;
-    name[got] = 0;
-    if (strncmp(name, path, strlen(path)) != 0) return 1;
+    if (!lies_below(path, fd, name, sizeof name)) return 1;
     if (used(path) + length - now.st_size <= size) return 1;
     errno = ENOSPC;
     return 0;
-}
-
-static void *next(const char *name) {
-    return dlsym(RTLD_NEXT, name);
 }
 
 ssize_t write(int fd, const void *from, size_t count) {

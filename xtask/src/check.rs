@@ -8,7 +8,11 @@ use anyhow::{Context as _, ensure};
 use crate::crash::{self, Crash};
 use crate::demo::{self, Demo};
 use crate::paint::{Ink, paint};
+use crate::power::{self, Power};
 use crate::{Verdict, gateway, needs, peers};
+
+/// How often the power is cut, of each kind of durability.
+const CUTS: u64 = 100;
 
 /// Runs all of it.
 pub fn run() -> anyhow::Result<Verdict> {
@@ -25,6 +29,8 @@ pub fn run() -> anyhow::Result<Verdict> {
     answer("the demo", demo::run(&Demo { once: true })?)?;
     heading("crash rounds, the short version of `cargo xtask crash`");
     answer("crash rounds", crash::run(&Crash { rounds: 2, seed: None })?)?;
+    heading("power cuts, the short version of `cargo xtask power`");
+    answer("power cuts", power::run(&Power::with_cuts(CUTS))?)?;
     println!("\n{}", paint(Ink::Good, "everything that CI runs is fine"));
     Ok(Verdict::Yes)
 }

@@ -65,6 +65,10 @@ pub fn target() -> PathBuf {
 pub struct Gateway {
     program: PathBuf,
     folder: PathBuf,
+    /// Its own folder, or one below it.
+    data: PathBuf,
+    /// What its process finds in its environment besides.
+    environment: Vec<(&'static str, String)>,
     child: Option<Child>,
     client: Option<Client>,
 }
@@ -77,9 +81,25 @@ impl Gateway {
         if let Ok(mut open) = OPEN.lock() {
             open.push((folder.clone(), None));
         }
-        let gateway = Self { program: program.to_owned(), folder, child: None, client: None };
+        let (program, data, environment) = (program.to_owned(), folder.clone(), Vec::new());
+        let gateway = Self { program, folder, data, environment, child: None, client: None };
         gateway.configure(config)?;
         Ok(gateway)
+    }
+
+    /// The same with its data in a folder below its own, which need not be there yet.
+    pub fn with_data_in(mut self, name: &str) -> Self {
+        self.data = self.folder.join(name);
+        self
+    }
+
+    /// The same with more in the environment of its process.
+    pub fn with_environment(
+        mut self,
+        more: impl IntoIterator<Item = (&'static str, String)>,
+    ) -> Self {
+        self.environment.extend(more);
+        self
     }
 
     /// Replaces its config, for its next start.
@@ -106,7 +126,7 @@ impl Gateway {
     pub fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
         command.arg("--config").arg(self.folder.join("sexton.toml"));
-        command.arg("--data-dir").arg(&self.folder).env_remove("SEXTON_URL");
+        command.arg("--data-dir").arg(&self.data).env_remove("SEXTON_URL");
         command.env_remove("SEXTON_TOKEN").env_remove("SEXTON_LOG").stdin(Stdio::null());
         command
     }
@@ -144,6 +164,7 @@ impl Gateway {
         let log = File::options().create(true).append(true).open(self.log())?;
         let mut command = self.command();
         command.arg("serve").stdout(log.try_clone()?).stderr(log);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         // A group of its own: Ctrl-C reaches this command, and this command ends it.
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let child = command.spawn().context("start the gateway")?;
@@ -153,14 +174,14 @@ impl Gateway {
     }
 
     fn address(&self) -> PathBuf {
-        self.folder.join("address")
+        self.data.join("address")
     }
 
     fn read_client(&self, address: &Path) -> Option<Client> {
         let address = fs::read_to_string(address).ok()?;
         let address = address.trim().trim_start_matches("http://").trim_end_matches('/');
         let address: SocketAddr = address.parse().ok()?;
-        let token = fs::read_to_string(self.folder.join("token")).ok()?;
+        let token = fs::read_to_string(self.data.join("token")).ok()?;
         Some(Client { address, token: token.trim().to_owned() })
     }
 

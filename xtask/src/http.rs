@@ -38,6 +38,13 @@ impl Client {
         serde_json::from_str(&body).with_context(|| format!("read the answer to POST {path}"))
     }
 
+    /// `DELETE`: an answer that is none is an error.
+    pub fn delete(&self, path: &str) -> anyhow::Result<()> {
+        let (status, body) = self.ask("DELETE", path, "")?;
+        ensure!((200..300).contains(&status), "DELETE {path}: status {status}: {}", body.trim());
+        Ok(())
+    }
+
     /// The status of a `GET`.
     pub fn status(&self, path: &str) -> anyhow::Result<u16> {
         Ok(self.ask("GET", path, "")?.0)

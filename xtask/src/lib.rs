@@ -1,5 +1,5 @@
 //! What developer commands are made of. The program is `main.rs`; what measures the store itself is
-//! `bin/measure-store.rs`, which needs the feature `store`.
+//! `bin/measure-store`, what opens it after power cuts `bin/cut-power`: they need the feature `store`.
 
 pub mod archive;
 pub mod bench;
@@ -15,6 +15,7 @@ pub mod http;
 pub mod needs;
 pub mod paint;
 pub mod peers;
+pub mod power;
 pub mod process;
 pub mod signature;
 pub mod sim;

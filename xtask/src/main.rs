@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xtask::{Verdict, bench, check, crash, demo, peers, sim};
+use xtask::{Verdict, bench, check, crash, demo, peers, power, sim};
 
 /// Developer commands of Sexton.
 #[derive(Debug, Parser)]
@@ -25,6 +25,8 @@ enum Command {
     Sim(sim::Sim),
     /// Kill the gateway in the middle of forty runs, again and again, and audit what it left
     Crash(crash::Crash),
+    /// Cut the power at any point of a recorded life, in thousands of ways, and see what is left
+    Power(power::Power),
     /// Measure what this machine and this build can do, and write it into docs/performance.md
     Bench(bench::Bench),
 }
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
         Command::Peers => peers::run(),
         Command::Sim(sim) => sim::run(&sim),
         Command::Crash(crash) => crash::run(&crash),
+        Command::Power(power) => power::run(&power),
         Command::Bench(bench) => bench::run(&bench),
     };
     match verdict {
