@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash as _, Hasher as _};
 
+use anyhow::Context as _;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -168,6 +169,8 @@ pub struct Run {
     pub range: Option<Range>,
     pub attempt: u32,
     pub outcome: Option<String>,
+    pub deadline: Option<Timestamp>,
+    pub ended_at: Option<Timestamp>,
 }
 
 /// Slots that share a record.
@@ -190,6 +193,9 @@ pub struct Books {
     pub epoch: String,
     /// What the gateway itself counts as running or open without a live owner.
     pub ownerless: u64,
+    /// How many events there were when the lists began to be read. Whom a later one is about may be in
+    /// the lists as it was before or after: it is compared at the next look.
+    listed_from: usize,
 }
 
 /// What is looked at of the status.
@@ -202,6 +208,7 @@ struct Status {
 #[derive(Debug, Deserialize)]
 struct StatusNode {
     epoch: String,
+    lease_until: Timestamp,
 }
 
 /// How often a thing happened, by whom it happened to.
@@ -209,13 +216,24 @@ pub type Tally<'a> = BTreeMap<&'a str, u32>;
 
 /// Events after a number, in their order; at most a page.
 pub fn events_after(client: &Client, after: u64) -> anyhow::Result<Vec<Event>> {
-    let page: Page<Event> = client.get(&format!("/v1/events?limit=500&after={after}"))?;
-    Ok(page.items)
+    page(client, &format!("/v1/events?limit=500&after={after}"))
+}
+
+/// The life of the gateway that answers, and the end of its lease.
+pub fn lease(client: &Client) -> anyhow::Result<(String, Timestamp)> {
+    let status: Status = client.get("/v1/status")?;
+    let node = status.node.context("find the gateway's life in its status")?;
+    Ok((node.epoch, node.lease_until))
 }
 
 /// The runs that are running.
 pub fn running(client: &Client) -> anyhow::Result<Vec<Run>> {
     list(client, "/v1/runs?state=running&limit=500")
+}
+
+/// The first items of a list.
+pub fn page<T: DeserializeOwned>(client: &Client, path: &str) -> anyhow::Result<Vec<T>> {
+    Ok(client.get::<Page<T>>(path)?.items)
 }
 
 /// Everything in a list. `path` has a query.
@@ -242,20 +260,26 @@ impl Books {
 
     /// Reads what was added to the log since, and the lists as they are now.
     pub fn read_on(&mut self, client: &Client) -> anyhow::Result<()> {
-        loop {
-            let after = self.events.last().map_or(0, |event| event.seq);
-            let page = events_after(client, after)?;
-            if page.is_empty() {
-                break;
-            }
-            self.events.extend(page);
-        }
+        self.read_log(client)?;
+        self.listed_from = self.events.len();
         let status: Status = client.get("/v1/status")?;
         self.epoch = status.node.map(|node| node.epoch).unwrap_or_default();
         self.ownerless = status.ownerless;
         self.sessions = list(client, "/v1/sessions?kind=all&limit=500")?;
         self.running = running(client)?;
-        Ok(())
+        self.read_log(client)
+    }
+
+    /// Reads the log up to its end of now; what comes while it is read is not waited for.
+    fn read_log(&mut self, client: &Client) -> anyhow::Result<()> {
+        loop {
+            let after = self.events.last().map_or(0, |event| event.seq);
+            let page: Page<Event> = client.get(&format!("/v1/events?limit=500&after={after}"))?;
+            self.events.extend(page.items);
+            if page.next.is_none() {
+                return Ok(());
+            }
+        }
     }
 
     /// How many events of a kind each session has.
@@ -276,14 +300,20 @@ impl Books {
         tally
     }
 
-    /// Every difference between what must be and what is, as sentences. The log and the lists are read
-    /// one after the other: what happens meanwhile is a difference, too, but not one that stays.
+    /// Every difference between what must be and what is, as sentences. A list that has several pages
+    /// changes while it is read: that is a difference, too, but not one that stays.
     pub fn differences(&self) -> Vec<String> {
         let mut found = Vec::new();
         self.compare_log(&mut found);
         self.compare_sessions(&mut found);
         self.compare_owners(&mut found);
         found
+    }
+
+    /// Sessions to which something happened while the lists were read.
+    fn moving(&self) -> BTreeSet<&str> {
+        let fresh = self.events.iter().skip(self.listed_from);
+        fresh.filter_map(|event| event.data.session_id.as_deref()).collect()
     }
 
     /// P1, P2, P5: nothing is in the log twice.
@@ -314,7 +344,9 @@ impl Books {
             (self.by_session("session.started"), self.by_session("session.ended"));
         let reaped = self.by_session("session.reaped");
         let listed: BTreeSet<&str> = self.sessions.iter().map(|it| it.id.as_str()).collect();
-        for session in &self.sessions {
+        let moving = self.moving();
+        let rests = |id: &str| !moving.contains(id);
+        for session in self.sessions.iter().filter(|session| rests(&session.id)) {
             let Session { id, key, open, .. } = session;
             if !started.contains_key(id.as_str()) {
                 found.push(format!("session {id} of {key} has no start event"));
@@ -324,13 +356,13 @@ impl Books {
                 found.push(format!("session {id} of {key} is {state} event"));
             }
         }
-        for id in started.keys().filter(|id| !listed.contains(*id)) {
+        for id in started.keys().filter(|id| rests(id) && !listed.contains(*id)) {
             if !reaped.contains_key(id) {
                 found.push(format!("session {id} is in the event log and not in the list"));
             }
         }
         for id in reaped.keys() {
-            if listed.contains(id) {
+            if rests(id) && listed.contains(id) {
                 found.push(format!("session {id} was reaped and is in the list"));
             }
             if !ended.contains_key(id) {
@@ -356,7 +388,9 @@ impl Books {
                 found.push(format!("session {id} of {key} is open and its owner {dead} is dead"));
             }
         }
-        for run in &self.running {
+        let moving = self.moving();
+        let rests = |run: &&Run| !run.session_id.as_deref().is_some_and(|id| moving.contains(id));
+        for run in self.running.iter().filter(rests) {
             if !run.session_id.as_deref().is_some_and(|session| open.contains(session)) {
                 found.push(format!("run {} is running and has no open session", run.id));
             }

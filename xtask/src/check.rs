@@ -27,8 +27,8 @@ pub fn run() -> anyhow::Result<Verdict> {
     documentation()?;
     heading("the demo");
     answer("the demo", demo::run(&Demo { once: true })?)?;
-    heading("crash rounds, the short version of `cargo xtask crash`");
-    answer("crash rounds", crash::run(&Crash { rounds: 2, seed: None })?)?;
+    heading("crash rounds: cargo xtask crash");
+    answer("crash rounds", crash::run(&Crash { rounds: crash::ROUNDS, seed: None })?)?;
     heading("power cuts, the short version of `cargo xtask power`");
     answer("power cuts", power::run(&Power::with_cuts(CUTS))?)?;
     println!("\n{}", paint(Ink::Good, "everything that CI runs is fine"));

@@ -1,5 +1,5 @@
-//! Crash rounds: forty jobs, conversations, hooks that fail, a short retention; kill -9, start again,
-//! audit.
+//! Crash rounds: forty jobs, conversations, hooks that fail, a short retention; kill -9 or SIGSTOP, start
+//! again or SIGCONT, audit.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -9,30 +9,40 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use clap::Args;
+use jiff::Timestamp;
 use nix::sys::signal::Signal;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use crate::books::{self, Books, Session};
+use crate::archive;
+use crate::books::{self, Session};
 use crate::dice::Dice;
 use crate::gateway::{self, Gateway, Profile};
 use crate::hooks::Envelope;
 use crate::paint::{Ink, WIDTH, paint, wrap};
 use crate::process::{self, Worker};
 use crate::signature::Secret;
+use crate::slots::Slots;
 use crate::webhook::Webhook;
 use crate::{Verdict, clock};
 
 mod audit;
 mod config;
+mod frozen;
 mod moment;
 mod talk;
+mod tally;
+mod traces;
 
 use audit::Witnesses;
 use config::{Jobs, Plan};
 use moment::{Moment, Scene};
 use talk::Talk;
+use tally::{Kill, Tally};
+use traces::Traces;
 
+/// Rounds, when nobody says how many.
+pub const ROUNDS: u32 = 40;
 /// Runs that are in flight at every kill, at least.
 const RUNS: usize = 40;
 /// How long agents have between TERM and KILL.
@@ -41,14 +51,18 @@ const GRACE: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long everything that is on its way may take to arrive after the last round.
 const OUTBOX_LIMIT: Duration = Duration::from_secs(300);
+/// The pause between two looks at all processes: each takes about as long.
+const SCAN_PAUSE: Duration = Duration::from_millis(50);
+/// How long a gateway may be silent; the least that its config takes.
+const LEASE: Duration = Duration::from_secs(3);
 /// Of ten rounds, those in which the next gateway is killed at its start as well.
 const FALSE_STARTS: u64 = 3;
 
 /// `crash`
 #[derive(Debug, Args)]
 pub struct Crash {
-    /// How many times the gateway is killed
-    #[arg(long, default_value_t = 20)]
+    /// How many times the gateway is killed or frozen
+    #[arg(long, default_value_t = ROUNDS)]
     pub rounds: u32,
     /// Decides what is killed when; printed at the start
     #[arg(long)]
@@ -71,7 +85,10 @@ pub fn run(crash: &Crash) -> anyhow::Result<Verdict> {
     if rounds.gateway.pid().is_ok() {
         rounds.gateway.kill()?;
     }
-    clock::until(PATIENCE, || Ok(process::workers(&rounds.mark)?.is_empty()))?;
+    clock::until_every(SCAN_PAUSE, PATIENCE, || Ok(process::workers(&rounds.mark)?.is_empty()))?;
+    if matches!(verdict, Ok(Verdict::Yes)) {
+        rounds.sum_up(crash.rounds);
+    }
     verdict
 }
 
@@ -81,15 +98,13 @@ struct Rounds {
     dice: Dice,
     witnesses: Witnesses,
     talk: Talk,
-    killed: Killed,
+    tally: Tally,
 }
 
-/// Counts over all rounds.
-#[derive(Debug, Default)]
-struct Killed {
-    gateways: usize,
-    runs: usize,
-    processes: usize,
+/// Who worked when the gateway was killed, and what was found of it.
+struct Death {
+    workers: Vec<Worker>,
+    traces: Traces,
 }
 
 impl Rounds {
@@ -102,10 +117,10 @@ impl Rounds {
         let gateway = Gateway::new(program, "crash", "")?;
         let notes = gateway.folder().join("notes");
         fs::create_dir(&notes)?;
-        let witnesses = Witnesses { books: Books::default(), good, shaky, notes };
+        let witnesses = Witnesses::new(good, shaky, notes);
         gateway.configure(&text(&mark, &witnesses, Jobs::Enabled))?;
         let talk = Talk::begin(dice.below(u64::MAX));
-        Ok(Self { gateway, mark, dice, witnesses, talk, killed: Killed::default() })
+        Ok(Self { gateway, mark, dice, witnesses, talk, tally: Tally::default() })
     }
 
     fn play(&mut self, rounds: u32) -> anyhow::Result<Verdict> {
@@ -120,7 +135,6 @@ impl Rounds {
         if !differences.is_empty() {
             return Ok(self.report("at the end:", &differences));
         }
-        self.sum_up(rounds)?;
         Ok(Verdict::Yes)
     }
 
@@ -132,28 +146,39 @@ impl Rounds {
     }
 
     fn round(&mut self, round: u32) -> anyhow::Result<Vec<String>> {
-        self.wait_for_flight()?;
-        let moment = Moment::pick(&mut self.dice);
-        let scene = Scene { folder: self.gateway.folder(), webhook: &self.witnesses.good };
-        moment.wait(scene, &mut self.dice)?;
-        let how = self.dice.pick(&[How::Gateway, How::GatewayAndShims, How::ShimsAndGateway]);
-        let before = self.kill(how)?;
+        let flight = self.wait_for_flight()?;
+        let (how, moment) = (How::pick(&mut self.dice), Moment::pick(&mut self.dice));
+        if how == How::Thawed {
+            return self.thawed_round(round, moment);
+        }
+        let mut differences = Vec::new();
+        let Death { mut workers, traces } = match how {
+            How::Frozen => self.kill_frozen(moment, flight, &mut differences)?,
+            how => self.kill(how, moment, flight)?,
+        };
         // Sometimes the next gateway finds the survivors, sometimes their shims are quicker.
         clock::sleep(Duration::from_millis(self.dice.below(1500)));
         if self.dice.below(10) < FALSE_STARTS {
             self.false_start()?;
         }
         let ready = self.start()?;
-        let dead: BTreeSet<&str> = before.iter().map(|worker| worker.run.as_str()).collect();
-        self.killed.runs += dead.len();
-        self.killed.processes += before.len();
-        let mut differences = self.survivors(&before)?;
+        let dead = runs(&workers);
+        differences.extend(self.survivors(&workers)?);
         differences.extend(self.witnesses.differences(&self.gateway, &dead)?);
-        let (runs, processes, ready) = (dead.len(), before.len(), ready.as_secs_f64());
+        // Who had ended before is no victim.
+        let ended = self.witnesses.ended_by_themselves();
+        workers.retain(|worker| !ended.contains(worker.run.as_str()));
+        let archives = archive::newest(self.gateway.client()?)?;
+        let hits = traces.hits(&self.witnesses.books.events, &archives);
+        let (runs, processes) = (runs(&workers).len(), workers.len());
+        let ready = ready.as_secs_f64();
         println!(
             "  round {round}: {how} killed {moment}, under {runs} runs and tellings of {processes} \
              processes; ready {ready:.1} s after its start"
         );
+        self.tally.count(how, runs, processes);
+        let Traces { is_torn, told, .. } = traces;
+        self.tally.killed(Kill { aim: moment, hits, is_torn, told });
         Ok(differences)
     }
 
@@ -168,66 +193,79 @@ impl Rounds {
         self.gateway.spawn()?;
         clock::sleep(Duration::from_millis(self.dice.below(300)));
         self.gateway.kill()?;
-        self.killed.gateways += 1;
+        self.tally.false_starts += 1;
         Ok(())
     }
 
-    /// Waits until so many runs have living agents.
-    fn wait_for_flight(&self) -> anyhow::Result<()> {
+    /// Waits until so many runs have living agents; returns who lives then.
+    fn wait_for_flight(&self) -> anyhow::Result<Vec<Worker>> {
+        let mut workers = Vec::new();
         let in_flight = || {
-            let workers = process::workers(&self.mark)?;
+            workers = process::workers(&self.mark)?;
             let agents = workers.iter().filter(|worker| !worker.is_shim() && !worker.is_of_hook);
             Ok(agents.map(|worker| &worker.run).collect::<BTreeSet<_>>().len() >= RUNS)
         };
-        let is_full = clock::until(PATIENCE, in_flight)?.is_some();
+        let is_full = clock::until_every(SCAN_PAUSE, PATIENCE, in_flight)?.is_some();
         ensure!(
             is_full,
             "fewer than {RUNS} runs came to be in flight\n{}",
             self.gateway.log_tail()
         );
-        Ok(())
+        Ok(workers)
     }
 
-    /// Kills and returns who worked at that moment.
-    fn kill(&mut self, how: How) -> anyhow::Result<Vec<Worker>> {
+    /// Waits for the moment and kills. To look at all processes takes longer than what is to be hit, and
+    /// agents die as soon as the gateway does: who was in `flight` is known before.
+    fn kill(&mut self, how: How, moment: Moment, flight: Vec<Worker>) -> anyhow::Result<Death> {
         let shims = |workers: &[Worker]| {
             for shim in workers.iter().filter(|worker| worker.is_shim()) {
                 process::send(shim.life.pid, Signal::SIGKILL);
             }
         };
-        // To look takes longer than what is to be hit: who is looked at first is killed last.
-        let mut workers = Vec::new();
+        self.wait_for(moment)?;
         if how == How::ShimsAndGateway {
-            workers = process::workers(&self.mark)?;
-            shims(&workers);
+            shims(&flight);
         }
+        let told = self.witnesses.good.count();
+        let at = clock::now();
         self.gateway.kill()?;
+        let death = self.bury(flight, at, told)?;
+        if how == How::GatewayAndShims {
+            shims(&death.workers);
+        }
+        Ok(death)
+    }
+
+    fn wait_for(&mut self, moment: Moment) -> anyhow::Result<()> {
+        let scene = Scene { folder: self.gateway.folder(), webhook: &self.witnesses.good };
+        moment.wait(scene, &mut self.dice)
+    }
+
+    /// Looks at what a gateway left that is dead now and has done nothing since then.
+    fn bury(
+        &mut self,
+        mut workers: Vec<Worker>,
+        at: Timestamp,
+        told: usize,
+    ) -> anyhow::Result<Death> {
         self.talk.turn_to(None);
-        self.killed.gateways += 1;
         let late = process::workers(&self.mark)?;
         let known: BTreeSet<_> = workers.iter().map(|worker| worker.life).collect();
         workers.extend(late.into_iter().filter(|worker| !known.contains(&worker.life)));
-        if how == How::GatewayAndShims {
-            shims(&workers);
-        }
-        Ok(workers)
+        let traces = Traces::read(self.gateway.folder(), &self.gateway.log(), at, told)?;
+        Ok(Death { workers, traces })
     }
 
     /// Nobody of the dead gateway is alive a grace period later.
     fn survivors(&self, before: &[Worker]) -> anyhow::Result<Vec<String>> {
-        let dead: BTreeSet<_> = before.iter().map(|worker| worker.life).collect();
-        let alive = || {
-            let mut workers = process::workers(&self.mark)?;
-            workers.retain(|worker| dead.contains(&worker.life));
-            anyhow::Ok(workers)
-        };
+        let alive = || before.iter().filter(|worker| process::lives(worker.life));
         let limit = GRACE + Duration::from_secs(4);
-        if clock::until(limit, || Ok(alive()?.is_empty()))?.is_some() {
+        if clock::until(limit, || Ok(alive().next().is_none()))?.is_some() {
             return Ok(Vec::new());
         }
         let describe =
             |it: &Worker| format!("{} {} of dead {} lives", it.name, it.life.pid, it.run);
-        Ok(alive()?.iter().map(describe).collect())
+        Ok(alive().map(describe).collect())
     }
 
     /// Stops as one should, starts again without jobs, lets everything arrive, and looks at all of it.
@@ -249,7 +287,7 @@ impl Rounds {
             differences.push(format!("the archive is not clean: {error:#}"));
         }
         let nobody = || Ok(process::workers(&self.mark)?.is_empty());
-        if clock::until(GRACE + Duration::from_secs(4), nobody)?.is_none() {
+        if clock::until_every(SCAN_PAUSE, GRACE + Duration::from_secs(4), nobody)?.is_none() {
             let left = process::workers(&self.mark)?;
             differences
                 .extend(left.iter().map(|it| format!("{} {} is left", it.name, it.life.pid)));
@@ -305,25 +343,28 @@ impl Rounds {
         Ok(())
     }
 
-    fn sum_up(&self, rounds: u32) -> anyhow::Result<()> {
-        let Killed { gateways, runs, processes } = &self.killed;
+    fn sum_up(self, rounds: u32) {
+        let (gateways, (runs, processes)) = (self.tally.gateways(), self.tally.victims());
         let books = &self.witnesses.books;
         let sessions = books.by_session("session.started").len();
+        let Slots { due, ran, skipped, missed, coalesced } = self.witnesses.slots;
         let sum = format!(
             "{rounds} rounds: the gateway was killed {gateways} times, and {runs} runs and tellings of \
              {processes} processes with it. {sessions} sessions, each started once, ended once, told to \
              every hook in order, archived once and reaped; {} messages acknowledged, each with its \
-             turn; no slot ran twice at a time; usage adds up; nothing is left over.",
+             turn; {due} slots, each accounted for: {ran} ran, {skipped} skipped, {missed} missed, \
+             {coalesced} coalesced; no slot ran twice at a time; usage adds up; nothing is left over.",
             self.talk.runs().len()
         );
         wrap(&sum, WIDTH).iter().for_each(|line| println!("{}", paint(Ink::Good, line)));
-        for (hook, count) in self.witnesses.counts()? {
+        for (hook, count) in self.witnesses.counts() {
             let audit::Count { tries, acknowledged, late } = count;
             println!(
                 "  hook {hook:11}{tries:>7} tries, {acknowledged:>7} acknowledged, {late:>7} late"
             );
         }
-        Ok(())
+        let told = self.witnesses.told_to_good();
+        self.tally.lines(told).iter().for_each(|line| println!("  {line}"));
     }
 }
 
@@ -342,12 +383,40 @@ fn half(seed: u64) -> impl Fn(&Envelope) -> u16 + Send + Sync {
     }
 }
 
-/// Who gets SIGKILL, in which order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// For which runs, or tellings, somebody works.
+fn runs(workers: &[Worker]) -> BTreeSet<&str> {
+    workers.iter().map(|worker| worker.run.as_str()).collect()
+}
+
+/// What is done to the gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum How {
+    /// SIGKILL.
     Gateway,
+    /// SIGKILL, and then for its shims.
     GatewayAndShims,
+    /// SIGKILL, and before for its shims.
     ShimsAndGateway,
+    /// SIGSTOP for longer than its lease, and SIGKILL.
+    Frozen,
+    /// SIGSTOP for longer than its lease, and SIGCONT.
+    Thawed,
+}
+
+impl How {
+    fn pick(dice: &mut Dice) -> Self {
+        match dice.below(10) {
+            0..3 => Self::Gateway,
+            3..5 => Self::GatewayAndShims,
+            5..7 => Self::ShimsAndGateway,
+            7 => Self::Frozen,
+            _ => Self::Thawed,
+        }
+    }
+
+    fn is_deadly(self) -> bool {
+        self != Self::Thawed
+    }
 }
 
 impl fmt::Display for How {
@@ -356,6 +425,8 @@ impl fmt::Display for How {
             Self::Gateway => "the gateway",
             Self::GatewayAndShims => "gateway, then shims",
             Self::ShimsAndGateway => "shims, then gateway",
+            Self::Frozen => "the frozen gateway",
+            Self::Thawed => "the gateway was frozen and went on",
         })
     }
 }

@@ -1,8 +1,9 @@
 //! What hooks were told by their own account, and whether that is what the event log says.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::path::Path;
+use std::fs::File;
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use serde::Deserialize;
@@ -63,21 +64,48 @@ printf 'ok %s\n' "$event" >> "{file}" && sync "{file}"
 
 /// What a command hook noted in this file so far, in its order.
 pub fn read_notes(file: &Path) -> anyhow::Result<Vec<Telling>> {
-    if !file.exists() {
-        return Ok(Vec::new());
+    let mut notebook = Notebook::new(file.to_owned());
+    notebook.read_on()?;
+    Ok(notebook.tellings)
+}
+
+/// The file of a command hook, each line of which is read once.
+#[derive(Debug)]
+pub struct Notebook {
+    file: PathBuf,
+    /// So many bytes were read.
+    read: u64,
+    /// What it noted so far, in its order.
+    pub tellings: Vec<Telling>,
+}
+
+impl Notebook {
+    /// Nothing was read so far, and the file may not be there yet.
+    pub fn new(file: PathBuf) -> Self {
+        Self { file, read: 0, tellings: Vec::new() }
     }
-    let text = fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?;
-    // What has no end is still being written.
-    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-    whole
-        .lines()
-        .map(|line| {
+
+    /// Reads what was added.
+    pub fn read_on(&mut self) -> anyhow::Result<()> {
+        if !self.file.exists() {
+            return Ok(());
+        }
+        let reading = || format!("read {}", self.file.display());
+        let mut file = File::open(&self.file).with_context(reading)?;
+        file.seek(SeekFrom::Start(self.read)).with_context(reading)?;
+        let mut text = String::new();
+        file.read_to_string(&mut text).with_context(reading)?;
+        // What has no end is still being written.
+        let whole = &text[..text.rfind('\n').map_or(0, |end| end + 1)];
+        for line in whole.lines() {
             let (word, event) = line.split_once(' ').unwrap_or((line, ""));
             let envelope =
                 serde_json::from_str(event).with_context(|| format!("read the note {line:?}"))?;
-            Ok(Telling { delivery: None, envelope, acknowledged: word == "ok" })
-        })
-        .collect()
+            self.tellings.push(Telling { delivery: None, envelope, acknowledged: word == "ok" });
+        }
+        self.read += whole.len() as u64;
+        Ok(())
+    }
 }
 
 /// What a hook says.
@@ -206,6 +234,31 @@ mod tests {
         ];
         assert_eq!(account(&tellings).differences(&log), Vec::<String>::new());
         assert_eq!(account(&tellings).untold(&log), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_note_is_read_once_and_when_it_is_whole() {
+        let folder = std::env::temp_dir().join(format!("sexton-notes-{}", std::process::id()));
+        let note = |attempt: u32| {
+            let event = serde_json::json!({
+                "id": "e1", "type": "node.started", "at": "2026-11-20T18:00:00Z", "seq": 1,
+                "data": {}, "late": false, "gap": false, "attempt": attempt,
+            });
+            format!("no {event}\n")
+        };
+        let (first, second) = (note(1), note(2));
+        let mut notebook = Notebook::new(folder.clone());
+        notebook.read_on().unwrap();
+        let (begun, rest) = second.split_at(20);
+        std::fs::write(&folder, format!("{first}{begun}")).unwrap();
+        notebook.read_on().unwrap();
+        assert_eq!(notebook.tellings.len(), 1);
+        std::fs::write(&folder, format!("{first}{begun}{rest}")).unwrap();
+        notebook.read_on().unwrap();
+        notebook.read_on().unwrap();
+        std::fs::remove_file(&folder).unwrap();
+        let attempts = notebook.tellings.iter().map(|it| it.envelope.attempt);
+        assert_eq!(attempts.collect::<Vec<_>>(), [1, 2]);
     }
 
     /// P3

@@ -85,6 +85,13 @@ pub fn lives(life: Life) -> bool {
     Stat::of(life.pid).is_some_and(|stat| stat.number(22) == life.started && !stat.is_dead())
 }
 
+/// Whether every thread of a process has stopped for a signal.
+pub fn is_stopped(pid: u32) -> bool {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let mut states = tasks.filter_map(|task| Stat::read(&task.path().join("stat")));
+    states.next().is_some_and(|first| first.is_stopped()) && states.all(|stat| stat.is_stopped())
+}
+
 /// Sends a signal; a process that is gone is no error.
 pub fn send(pid: u32, signal: Signal) {
     let _ = kill(Pid::from_raw(pid.cast_signed()), signal);
@@ -134,7 +141,11 @@ struct Stat {
 
 impl Stat {
     fn of(pid: u32) -> Option<Self> {
-        let text = fs::read(format!("/proc/{pid}/stat")).ok()?;
+        Self::read(Path::new(&format!("/proc/{pid}/stat")))
+    }
+
+    fn read(path: &Path) -> Option<Self> {
+        let text = fs::read(path).ok()?;
         let text = String::from_utf8_lossy(&text).into_owned();
         // The name may hold anything, parentheses included: it ends at the last one.
         let (open, close) = (text.find('(')?, text.rfind(')')?);
@@ -145,6 +156,10 @@ impl Stat {
 
     fn number(&self, field: usize) -> u64 {
         self.after_name.get(field - 3).and_then(|text| text.parse().ok()).unwrap_or(0)
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.after_name.first().is_some_and(|state| state == "T")
     }
 
     fn is_dead(&self) -> bool {

@@ -8,10 +8,11 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 
 use super::config::{TOKENS_PER_RUN, is_picked};
-use crate::books::{self, Books};
+use crate::books::{self, Books, Event, Fields, Run};
 use crate::gateway::Gateway;
-use crate::hooks::{self, Account, Telling};
+use crate::hooks::{Account, Notebook, Telling};
 use crate::http::Client;
+use crate::slots::{History, Slots};
 use crate::webhook::Webhook;
 use crate::{archive, clock};
 
@@ -30,14 +31,18 @@ pub struct Witnesses {
     pub shaky: Webhook,
     /// Where agents and hook commands write down what they do.
     pub notes: PathBuf,
+    /// What became of the slots, once everything is at rest.
+    pub slots: Slots,
+    told: Told,
 }
 
-/// What the hooks say, by their names.
+/// What the hooks said so far, by their names.
+#[derive(Debug)]
 struct Told {
     good: Vec<Telling>,
     shaky: Vec<Telling>,
-    note: Vec<Telling>,
-    shaky_note: Vec<Telling>,
+    note: Notebook,
+    shaky_note: Notebook,
 }
 
 /// How much a hook was told.
@@ -52,6 +57,18 @@ pub struct Count {
 }
 
 impl Witnesses {
+    /// Nobody has said anything yet. The hooks' commands note in the folder `notes`.
+    pub fn new(good: Webhook, shaky: Webhook, notes: PathBuf) -> Self {
+        let notebook = |file| Notebook::new(notes.join(file));
+        let told = Told {
+            good: Vec::new(),
+            shaky: Vec::new(),
+            note: notebook("note"),
+            shaky_note: notebook("shaky-note"),
+        };
+        Self { books: Books::default(), good, shaky, notes, slots: Slots::default(), told }
+    }
+
     /// What holds at any time. Runs of a dead life, `dead`, run no more.
     pub fn differences(
         &mut self,
@@ -59,15 +76,17 @@ impl Witnesses {
         dead: &BTreeSet<&str>,
     ) -> anyhow::Result<Vec<String>> {
         self.standing(|it| {
+            // What hooks and agents know is in the books that are read after them.
+            it.listen()?;
+            let notes = it.notes()?;
             it.books.read_on(gateway.client()?)?;
-            let told = it.told()?;
             let mut found = it.books.differences();
-            for account in told.accounts() {
+            for account in it.told.accounts() {
                 found.extend(account.differences(&it.books.events));
             }
             let undead = it.books.running.iter().filter(|run| dead.contains(run.id.as_str()));
             found.extend(undead.map(|run| format!("run {} of a dead life is running", run.id)));
-            found.extend(it.notes()?.differences());
+            found.extend(notes.differences());
             found.extend(it.good.complaints());
             found.extend(it.shaky.complaints());
             Ok(found)
@@ -79,10 +98,10 @@ impl Witnesses {
     pub fn rest(&mut self, gateway: &Gateway, sent: &[String]) -> anyhow::Result<Vec<String>> {
         self.standing(|it| {
             let client = gateway.client()?;
+            it.listen()?;
             it.books.read_on(client)?;
-            let told = it.told()?;
             let mut found = Vec::new();
-            for account in told.accounts() {
+            for account in it.told.accounts() {
                 found.extend(account.untold(&it.books.events));
             }
             let ended = it.books.by_run("run.ended");
@@ -92,10 +111,39 @@ impl Witnesses {
             );
             found.extend(it.usage(client)?);
             found.extend(it.archives(client)?);
+            let (slots, wrong) = History::read(client)?.slots()?;
+            it.slots = slots;
+            found.extend(wrong);
             let dead = it.books.events.iter().filter(|event| event.kind == "hook.dead_lettered");
             found.extend(dead.map(|event| format!("{} was given up", event.name())));
             Ok(found)
         })
+    }
+
+    /// Runs that came to their end in another way than by the death of their gateway.
+    pub fn ended_by_themselves(&self) -> BTreeSet<&str> {
+        let ends = self.books.events.iter().filter(|event| event.kind == "run.ended");
+        let crashed =
+            |event: &&Event| matches!(event.data.reason.as_deref(), Some("crash" | "crash_loop"));
+        let ends = ends.filter(|event| !crashed(event));
+        ends.filter_map(|event| event.data.run_id.as_deref()).collect()
+    }
+
+    /// Of the runs that were running when a gateway was frozen that went on: what was interrupted all the
+    /// same, and whose deadline passed and did not end it.
+    pub fn unkept(&self, running: &[Run], passed: &[&Run]) -> Vec<String> {
+        let ends = self.books.events.iter().filter(|event| event.kind == "run.ended");
+        let ends = ends.filter_map(|event| Some((event.data.run_id.as_deref()?, &event.data)));
+        let ends: BTreeMap<&str, &Fields> = ends.collect();
+        let outcome = |run: &Run| ends.get(run.id.as_str()).and_then(|end| end.outcome.as_deref());
+        let mut found = Vec::new();
+        for run in running.iter().filter(|run| outcome(run) == Some("interrupted")) {
+            found.push(format!("run {} was interrupted although its gateway went on", run.id));
+        }
+        for run in passed.iter().filter(|run| outcome(run).is_none()) {
+            found.push(format!("the deadline of run {} passed and it has no end", run.id));
+        }
+        found
     }
 
     /// The differences that stay when one looks again.
@@ -154,24 +202,28 @@ impl Witnesses {
     }
 
     /// How much each hook was told.
-    pub fn counts(&self) -> anyhow::Result<Vec<(&'static str, Count)>> {
-        let told = self.told()?;
+    pub fn counts(&self) -> Vec<(&'static str, Count)> {
         let count = |tellings: &[Telling]| Count {
             tries: tellings.len(),
             acknowledged: tellings.iter().filter(|it| it.acknowledged).count(),
             late: tellings.iter().filter(|it| it.envelope.late).count(),
         };
-        let counts = told.accounts().map(|it| (it.hook, count(it.tellings)));
-        Ok(counts.to_vec())
+        let counts = self.told.accounts().map(|it| (it.hook, count(it.tellings)));
+        counts.to_vec()
     }
 
-    fn told(&self) -> anyhow::Result<Told> {
-        Ok(Told {
-            good: self.good.tellings(0),
-            shaky: self.shaky.tellings(0),
-            note: hooks::read_notes(&self.notes.join("note"))?,
-            shaky_note: hooks::read_notes(&self.notes.join("shaky-note"))?,
-        })
+    /// What the webhook was told that acknowledges everything.
+    pub fn told_to_good(&self) -> &[Telling] {
+        &self.told.good
+    }
+
+    /// Hears what the hooks were told since the last time.
+    fn listen(&mut self) -> anyhow::Result<()> {
+        let Told { good, shaky, note, shaky_note } = &mut self.told;
+        good.extend(self.good.tellings(good.len()));
+        shaky.extend(self.shaky.tellings(shaky.len()));
+        note.read_on()?;
+        shaky_note.read_on()
     }
 
     fn notes(&self) -> anyhow::Result<Notes> {
@@ -185,8 +237,8 @@ impl Told {
         [
             told_all("good", &self.good),
             told_all("shaky", &self.shaky),
-            told_all("note", &self.note),
-            Account { hook: "shaky-note", tellings: &self.shaky_note, is_told: is_picked },
+            told_all("note", &self.note.tellings),
+            Account { hook: "shaky-note", tellings: &self.shaky_note.tellings, is_told: is_picked },
         ]
     }
 }

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use crate::books::Event;
-use crate::crash::{GRACE, RUNS};
+use crate::crash::{GRACE, LEASE, RUNS};
 use crate::hooks::script;
 
 /// Jobs that ask for a new attempt after a crash, besides as many as there must be runs. Their slots
@@ -12,6 +12,8 @@ use crate::hooks::script;
 const RETRIES: usize = 10;
 /// Jobs whose runs come to their end between two crashes.
 const QUICK: usize = 4;
+/// Jobs whose runs mostly last until their deadline.
+const SHORT: usize = 4;
 /// The jobs of which the command hook that fails is told.
 const PICKED: [&str; 3] = ["job0", "job1", "quick0"];
 /// What agents report of each run.
@@ -63,34 +65,46 @@ const LIVES: [&str; 5] = [
 /// How the runs live that come to their end.
 const QUICK_LIFE: &str = "sleep 0.$(($$ % 10)); echo done";
 
+/// How the runs live whose deadline passes: one in two ends by itself, so that its job is not switched off.
+const SHORT_LIFE: &str =
+    r#"[ "$(od -An -N1 -tu1 /dev/urandom)" -lt 128 ] && exit 0; trap '' TERM; sleep 300"#;
+
 /// How a turn of a conversation lives.
 const TURN: &str = "sleep 0.1; echo \"answer after $(cat \"$SEXTON_HISTORY\" | wc -l) entries\"";
 
 /// The config.
 pub fn config(plan: &Plan<'_>, jobs: Jobs) -> String {
-    let places = RUNS + RETRIES + QUICK + 8;
+    let places = RUNS + RETRIES + QUICK + SHORT + 8;
     let mut text = format!(
         "[server]\nlisten = \"127.0.0.1:0\"\n\n[limits]\nruns = {places}\nruns_per_agent = {places}\n\n\
          [retention]\nrun = \"2s\"\nmain = \"2s\"\nchat = \"2s\"\nsweep_every = \"1s\"\n\n\
-         [drain]\nruns = \"1s\"\nhooks = \"2s\"\n\n"
+         [drain]\nruns = \"1s\"\nhooks = \"2s\"\n\n[lease]\nlength = \"{}s\"\n\n",
+        LEASE.as_secs()
     );
     for (index, life) in LIVES.iter().enumerate() {
         text += &agent(plan, &format!("life{index}"), life);
     }
     text += &agent(plan, "quick", QUICK_LIFE);
+    text += &agent(plan, "short", SHORT_LIFE);
     text += &agent(plan, TALKER, TURN);
     let enabled = jobs == Jobs::Enabled;
     for index in 0..RUNS + RETRIES {
         let agent = index % LIVES.len();
         let wish = if index < RUNS { "fail" } else { "retry" };
         text += &format!(
-            "[jobs.job{index}]\nagent = \"life{agent}\"\nevery = \"2s\"\non_interrupt = \"{wish}\"\n\
+            "[jobs.job{index}]\nagent = \"life{agent}\"\nevery = \"1s\"\non_interrupt = \"{wish}\"\n\
              timeout = \"5m\"\nbackoff = [\"1s\"]\nenabled = {enabled}\n\n"
         );
     }
     for index in 0..QUICK {
         text += &format!(
             "[jobs.quick{index}]\nagent = \"quick\"\nevery = \"1s\"\nenabled = {enabled}\n\n"
+        );
+    }
+    for index in 0..SHORT {
+        text += &format!(
+            "[jobs.short{index}]\nagent = \"short\"\nevery = \"1s\"\ntimeout = \"2s\"\n\
+             backoff = [\"1s\"]\nenabled = {enabled}\n\n"
         );
     }
     text + &hooks(plan)
@@ -128,7 +142,8 @@ fn hooks(plan: &Plan<'_>) -> String {
     let Plan { mark, notes, good, shaky } = plan;
     let table = |name: &str, rest: &str| {
         format!(
-            "[hooks.{name}]\non = [\"session.started\", \"session.ended\"]\nmax_attempts = 100\n{rest}\n"
+            "[hooks.{name}]\non = [\"session.started\", \"session.ended\"]\nmax_attempts = 100\n\
+             backoff = [\"500ms\", \"1s\", \"2s\"]\n{rest}\n"
         )
     };
     let command = |file: &str, refuse: &str| {

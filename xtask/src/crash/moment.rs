@@ -15,12 +15,14 @@ const LIMIT: Duration = Duration::from_secs(3);
 const PAUSE: Duration = Duration::from_micros(100);
 
 /// What is going on when the gateway is killed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Moment {
     /// Whatever it may be.
     Any,
     /// The store writes.
     Commit,
+    /// A sweep deletes what it has archived.
+    Sweep,
     /// An archive grows.
     Archive,
     /// A webhook has just been told something.
@@ -37,18 +39,19 @@ pub struct Scene<'a> {
 }
 
 impl Moment {
-    /// One of them; commits come more often than the rest.
+    /// All of them.
+    pub const KINDS: [Self; 5] =
+        [Self::Any, Self::Commit, Self::Sweep, Self::Archive, Self::Telling];
+
+    /// One of them; what writes to the disk comes more often than the rest.
     pub fn pick(dice: &mut Dice) -> Self {
-        dice.pick(&[
-            Self::Any,
-            Self::Commit,
-            Self::Commit,
-            Self::Commit,
-            Self::Archive,
-            Self::Archive,
-            Self::Telling,
-            Self::Telling,
-        ])
+        match dice.below(11) {
+            0 => Self::Any,
+            1..4 => Self::Commit,
+            4..7 => Self::Sweep,
+            7..9 => Self::Archive,
+            _ => Self::Telling,
+        }
     }
 
     /// Waits for it.
@@ -60,11 +63,15 @@ impl Moment {
         match self {
             Self::Any => Ok(()),
             Self::Commit => changes(|| written(&wal)),
+            // What is committed next is, as a rule, the deletion of what was archived.
+            Self::Sweep => changes(|| size(&archives)).and_then(|()| changes(|| written(&wal))),
             Self::Archive => changes(|| size(&archives)),
             Self::Telling => changes(|| webhook.count()),
         }?;
         // Into it, or to its end.
-        clock::sleep(Duration::from_micros(dice.below(3000)));
+        if dice.below(2) == 1 {
+            clock::sleep(Duration::from_micros(dice.below(3000)));
+        }
         Ok(())
     }
 }
@@ -74,6 +81,7 @@ impl fmt::Display for Moment {
         f.write_str(match self {
             Self::Any => "at any time",
             Self::Commit => "in a commit",
+            Self::Sweep => "in a sweep",
             Self::Archive => "as an archive grew",
             Self::Telling => "as a hook was told",
         })
