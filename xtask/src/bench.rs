@@ -1,9 +1,10 @@
 //! `bench`: figures with their conditions beside them, each as a ratio to something measured in the same
-//! run, printed and written into `docs/performance.md`.
+//! run where that is possible, printed, kept in a book and drawn into `docs/performance.md`.
 
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, ensure};
 use clap::{Args, ValueEnum};
@@ -12,111 +13,195 @@ use crate::gateway::{self, Profile};
 use crate::paint::{Ink, paint};
 use crate::{Verdict, clock, process};
 
+#[path = "../disk/bad_disk.rs"]
+mod bad_disk;
+pub mod book;
 mod daemon;
 mod drain;
+mod field;
 mod hooks;
 mod machine;
-mod report;
-mod runs;
-mod store;
+mod page;
+mod product;
+mod steady;
 
-use report::Figure;
+use book::{Book, Figure, Part};
 
 /// `bench`
 #[derive(Debug, Args)]
 pub struct Bench {
-    /// Which figures; all of them by default, and only then is docs/performance.md written
+    /// Which parts; all but those that take long by default
     #[arg(value_enum)]
     names: Vec<Name>,
+    /// Everything in small, to see that it works: nothing is kept, and the figures mean little
+    #[arg(long)]
+    small: bool,
+    /// Measure nothing: draw page and plots from the book again
+    #[arg(long, conflicts_with_all = ["names", "small"])]
+    draw: bool,
 }
 
 /// What can be measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Name {
-    /// Commits: group commit, and what the size of the store does to one of them
-    Writes,
-    /// A look of the reaper, what a sweep costs others, and the end of everything open
+    /// Durable commits: group commit, beside raw writes (`sexton bench store`)
+    Store,
+    /// The same with 4 ms more for every wait for the disk
+    StoreSlow,
+    /// Lateness, runs per minute, CPU per run, fairness (`sexton bench fire`)
+    Fire,
+    /// The same with 4 ms more for every wait for the disk
+    FireSlow,
+    /// What the size of the store does to an update, a list, a status and a claim (`sexton bench list`)
+    List,
+    /// A sweep of 10,000 of a million sessions, and what it costs others (`sexton bench sweep`)
     Sweep,
-    /// From start to ready, by the size of the store
-    Start,
+    /// A sweep of 100,000 of them; takes long
+    SweepLarge,
+    /// A look of the reaper with nothing due, and the end of everything open
+    Ends,
+    /// A stop with many open sessions, and one with runs and a hook that hangs
+    Drain,
+    /// The stop with runs and a hook that hangs, with 4 ms more for every wait for the disk
+    DrainSlow,
+    /// From start to ready after kill -9, by the size of the store
+    Boot,
     /// Resident memory at rest, by the size of the store
     Memory,
-    /// CPU time of everything Sexton does for a run of /bin/true
-    Run,
     /// Wake-ups of an idle gateway
     Idle,
     /// Deliveries to a webhook that acknowledges at once
     Hooks,
-    /// A stop with many open sessions
-    Drain,
-    /// Resident memory over many runs
-    Runs,
+    /// Resident memory over many runs of virtual time; takes long
+    Steady,
 }
 
-/// Sessions of the stores that are compared.
-const SMALL: u64 = 100;
-const MIDDLE: u64 = 100_000;
+impl Name {
+    /// What stands above its figures.
+    fn title(self) -> &'static str {
+        match self {
+            Self::Store => "Durable commits",
+            Self::StoreSlow => "Durable commits, 4 ms more for every wait for the disk",
+            Self::Fire => "Slots and runs",
+            Self::FireSlow => "Slots and runs, 4 ms more for every wait for the disk",
+            Self::List => "The size of the store",
+            Self::Sweep => "A sweep",
+            Self::SweepLarge => "A large sweep",
+            Self::Ends => "Looks of the reaper, and many ends",
+            Self::Drain => "Stopping",
+            Self::DrainSlow => "Stopping, 4 ms more for every wait for the disk",
+            Self::Boot => "Starting after kill -9",
+            Self::Memory => "Memory at rest",
+            Self::Idle => "An idle gateway",
+            Self::Hooks => "Hooks",
+            Self::Steady => "Memory over many runs",
+        }
+    }
+
+    /// Whether it is measured only when it is named.
+    fn takes_long(self) -> bool {
+        matches!(self, Self::SweepLarge | Self::Steady)
+    }
+
+    fn measure(self, lab: &Lab) -> anyhow::Result<Part> {
+        let figures = match self {
+            Self::Store => return product::store(lab, Disk::AsItIs),
+            Self::StoreSlow => return product::store(lab, Disk::Slow),
+            Self::Fire => return product::fire(lab, Disk::AsItIs),
+            Self::FireSlow => return product::fire(lab, Disk::Slow),
+            Self::List => return product::list(lab),
+            Self::Sweep => return product::sweep(lab, lab.size(10_000, 200)),
+            Self::SweepLarge => return product::sweep(lab, lab.size(100_000, 400)),
+            Self::Ends => product::ends(lab)?,
+            Self::Drain => vec![drain::open_sessions(lab)?, drain::hanging(lab, Disk::AsItIs)?],
+            Self::DrainSlow => vec![drain::hanging(lab, Disk::Slow)?],
+            Self::Boot => daemon::boot(lab)?,
+            Self::Memory => daemon::memory(lab)?,
+            Self::Idle => vec![daemon::idle_wake_ups(lab)?],
+            Self::Hooks => vec![hooks::deliveries(lab)?],
+            Self::Steady => vec![steady::memory(lab)?],
+        };
+        Ok(Part { figures, ..Part::default() })
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let value = self.to_possible_value();
+        f.write_str(value.as_ref().map_or("", |value| value.get_name()))
+    }
+}
+
+/// How long a wait for the disk is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Disk {
+    /// As long as it takes.
+    AsItIs,
+    /// [`SLOWER_MS`] longer, as with small boards and disks behind a network.
+    Slow,
+}
+
+/// What is added to every fsync and fdatasync.
+const SLOWER_MS: u32 = 4;
+/// Sessions of the largest store.
 const LARGE: u64 = 1_000_000;
 
 /// Measures and reports; the answer is always yes.
 pub fn run(bench: &Bench) -> anyhow::Result<Verdict> {
+    if bench.draw {
+        return draw(&Book::read(&Book::path())?).map(|()| Verdict::Yes);
+    }
     ensure!(process::can_scan(), "figures of processes come from /proc, which is not here");
     gateway::clean_up_on_signals()?;
-    let all = bench.names.is_empty();
-    let wanted = |name| all || bench.names.contains(&name);
     println!("building for release …");
-    let lab = Lab::new()?;
-    let mut figures = Vec::new();
-    if wanted(Name::Run) {
-        figures.extend(told(daemon::cpu_per_run(&lab)?));
+    let lab = Lab::new(bench.small)?;
+    let names = Name::value_variants().iter().copied();
+    let names: Vec<Name> = match bench.names.as_slice() {
+        [] => names.filter(|name| !name.takes_long()).collect(),
+        named => named.to_vec(),
+    };
+    for name in names {
+        println!("\n{}", paint(Ink::Bold, &format!("── {name}: {}", name.title())));
+        let (start, load) = (clock::monotonic(), machine::load());
+        let mut part = name.measure(&lab).with_context(|| format!("measure {name}"))?;
+        part.conditions.extend(machine::conditions(&lab.folder, &load)?);
+        tell(&part);
+        println!("\n{}", paint(Ink::Dim, &format!("{name} took {} s", start.elapsed().as_secs())));
+        if !bench.small {
+            let mut book = Book::read(&Book::path())?;
+            book.0.insert(name.to_string(), part);
+            book.write(&Book::path())?;
+        }
     }
-    if wanted(Name::Idle) {
-        figures.extend(told(vec![daemon::idle_wake_ups(&lab)?]));
-    }
-    if wanted(Name::Hooks) {
-        figures.extend(told(vec![hooks::deliveries(&lab)?]));
-    }
-    if wanted(Name::Drain) {
-        figures.extend(told(vec![drain::open_sessions(&lab)?]));
-    }
-    if wanted(Name::Runs) {
-        figures.extend(told(vec![runs::memory(&lab)?]));
-    }
-    if wanted(Name::Start) {
-        figures.extend(told(vec![daemon::time_to_ready(&lab)?]));
-    }
-    if wanted(Name::Writes) {
-        figures.extend(told(store::writes(&lab)?));
-    }
-    if wanted(Name::Sweep) {
-        figures.extend(told(store::sweeps(&lab)?));
-    }
-    if wanted(Name::Memory) {
-        figures.extend(told(daemon::memory(&lab)?));
-    }
-    let conditions = machine::conditions(&lab.folder)?;
-    println!();
-    conditions.iter().for_each(|line| println!("{line}"));
-    let missed: Vec<&str> =
-        figures.iter().filter(|figure| !figure.is_met).map(|figure| figure.what.as_str()).collect();
-    println!("\n{} of {} goals are met", figures.len() - missed.len(), figures.len());
-    missed.iter().for_each(|what| println!("  {} {what}", paint(Ink::Bad, "not met:")));
-    if all {
-        let path = gateway::root().join("docs/performance.md");
-        report::write(&path, &conditions, &figures)?;
-        println!("written to docs/performance.md");
+    if bench.small {
+        println!("\nnothing was kept");
+    } else {
+        draw(&Book::read(&Book::path())?)?;
     }
     Ok(Verdict::Yes)
 }
 
-fn told(figures: Vec<Figure>) -> Vec<Figure> {
-    for figure in &figures {
-        let verdict =
-            if figure.is_met { paint(Ink::Good, "met") } else { paint(Ink::Bad, "not met") };
-        println!("\n{}\n  {}  (goal {}: {verdict})", figure.what, figure.value, figure.goal);
-        println!("  {}", paint(Ink::Dim, &figure.conditions));
+fn tell(part: &Part) {
+    for Figure { what, value, goal, conditions, .. } in &part.figures {
+        let goal = goal.as_ref().map_or_else(String::new, |goal| {
+            let (ink, met) = if goal.is_met { (Ink::Good, "met") } else { (Ink::Bad, "not met") };
+            format!("  (goal {}: {})", goal.text, paint(ink, met))
+        });
+        println!("\n{what}\n  {value}{goal}\n  {}", paint(Ink::Dim, conditions));
     }
-    figures
+    println!();
+    part.conditions.iter().for_each(|line| println!("{}", paint(Ink::Dim, line)));
+}
+
+/// Draws page and plots. The plots are a program of their own, so that nothing else waits for what draws.
+fn draw(book: &Book) -> anyhow::Result<()> {
+    page::write(&gateway::root().join("docs/performance.md"), book)?;
+    let mut plots = Command::new(env!("CARGO"));
+    plots.args(["run", "--quiet", "--package", "xtask", "--features", "plots", "--bin", "plot"]);
+    let status = plots.current_dir(gateway::root()).status().context("run cargo")?;
+    ensure!(status.success(), "the plots cannot be drawn");
+    println!("written: docs/performance.md, docs/performance.json and docs/plots");
+    Ok(())
 }
 
 /// Where is measured, and with what. Its folder is removed in the end.
@@ -124,21 +209,25 @@ struct Lab {
     /// On the disk of the build folder: temporary folders may be in memory.
     folder: PathBuf,
     program: PathBuf,
-    measure_store: PathBuf,
+    small: bool,
 }
 
 impl Lab {
-    fn new() -> anyhow::Result<Self> {
+    fn new(small: bool) -> anyhow::Result<Self> {
         let program = gateway::build(Profile::Release)?;
-        let mut build = Command::new(env!("CARGO"));
-        build.args(["build", "--quiet", "--release", "--package", "xtask"]);
-        build.args(["--features", "store", "--bin", "measure-store"]);
-        let status = build.current_dir(gateway::root()).status().context("run cargo")?;
-        ensure!(status.success(), "measure-store does not build");
-        let measure_store = gateway::target().join("release/measure-store");
         let folder = gateway::target().join(format!("bench-{}", std::process::id()));
         fs::create_dir_all(&folder)?;
-        Ok(Self { folder, program, measure_store })
+        Ok(Self { folder, program, small })
+    }
+
+    /// How much of something: the first, or the second where everything is small.
+    fn size(&self, number: u64, small: u64) -> u64 {
+        if self.small { small } else { number }
+    }
+
+    /// Sessions of the largest store.
+    fn large(&self) -> u64 {
+        self.size(LARGE, 2_000)
     }
 
     /// A store with so many ended sessions, made when it is first asked for.
@@ -150,14 +239,59 @@ impl Lab {
         let folder = file.parent().context("find the folder of a store")?;
         fs::create_dir_all(folder)?;
         let start = clock::monotonic();
-        self.measure_store(&["fill", path(&file)?, &sessions.to_string()])?;
+        let mut fill = Command::new(&self.program);
+        fill.args(["bench", "fill"]).arg(&file).arg(sessions.to_string());
+        ensure!(fill.status().context("fill a store")?.success(), "a store cannot be filled");
         let (took, size) = (start.elapsed().as_secs(), fs::metadata(&file)?.len() >> 20);
-        println!("\nfilled a store with {sessions} sessions: {size} MiB in {took} s");
+        println!("filled a store with {sessions} sessions: {size} MiB in {took} s");
         Ok(file)
     }
 
-    fn measure_store(&self, args: &[&str]) -> anyhow::Result<String> {
-        let output = Command::new(&self.measure_store).args(args).output()?;
+    /// A copy of [`Lab::filled`], to be changed.
+    fn copied(&self, sessions: u64, name: &str) -> anyhow::Result<PathBuf> {
+        let folder = self.folder.join(name);
+        fs::create_dir_all(&folder)?;
+        let file = folder.join("sexton.db");
+        fs::copy(self.filled(sessions)?, &file).context("copy a store")?;
+        Ok(file)
+    }
+
+    /// Runs `sexton bench …` and returns its document.
+    fn bench(&self, args: &[&str], disk: Disk) -> anyhow::Result<serde_json::Value> {
+        let mut command = Command::new(&self.program);
+        command.args(["bench", "--json"]).args(args).arg("--dir").arg(&self.folder);
+        command.envs(self.environment(disk)?);
+        let output = command.stderr(Stdio::inherit()).output().context("run sexton bench")?;
+        ensure!(output.status.success(), "sexton bench {} fails", args.join(" "));
+        serde_json::from_slice(&output.stdout).context("read what was measured")
+    }
+
+    /// What makes a process wait longer for the disk.
+    fn environment(&self, disk: Disk) -> anyhow::Result<Vec<(&'static str, String)>> {
+        Ok(match disk {
+            Disk::AsItIs => Vec::new(),
+            Disk::Slow => {
+                let library = bad_disk::bad_disk(&self.folder)?;
+                vec![
+                    ("LD_PRELOAD", path(&library)?.to_owned()),
+                    ("SEXTON_FSYNC_MS", SLOWER_MS.to_string()),
+                ]
+            }
+        })
+    }
+
+    /// What measures what only developers need; built when it is first asked for.
+    fn measure_store(&self) -> anyhow::Result<Command> {
+        let mut build = Command::new(env!("CARGO"));
+        build.args(["build", "--quiet", "--release", "--package", "xtask"]);
+        build.args(["--features", "store", "--bin", "measure-store"]);
+        let status = build.current_dir(gateway::root()).status().context("run cargo")?;
+        ensure!(status.success(), "measure-store does not build");
+        Ok(Command::new(gateway::target().join("release/measure-store")))
+    }
+
+    fn measured(&self, args: &[&str]) -> anyhow::Result<String> {
+        let output = self.measure_store()?.args(args).output()?;
         let complaint = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "measure-store {}: {complaint}", args.join(" "));
         Ok(String::from_utf8(output.stdout)?)

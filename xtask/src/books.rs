@@ -195,7 +195,7 @@ pub struct Books {
     pub ownerless: u64,
     /// How many events there were when the lists began to be read. Whom a later one is about may be in
     /// the lists as it was before or after: it is compared at the next look.
-    listed_from: usize,
+    pub listed_from: usize,
 }
 
 /// What is looked at of the status.

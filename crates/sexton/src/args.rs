@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use sexton_domain::name::AgentName;
 
+pub mod bench;
 pub mod job;
 pub mod list;
 
@@ -111,6 +112,8 @@ pub enum Command {
     /// Check and show the config
     #[command(subcommand)]
     Config(Config),
+    /// Measure what this machine can do, in a scratch folder
+    Bench(bench::Bench),
 }
 
 /// `serve`

@@ -2,6 +2,7 @@
 
 pub mod alerts;
 pub mod archive;
+pub mod bench;
 pub mod config;
 pub mod hook;
 pub mod init;

@@ -12,6 +12,7 @@ use sexton_engine::process::shim;
 
 mod args;
 mod atomic;
+mod bench;
 mod client;
 mod clock;
 mod command;
@@ -63,6 +64,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
     match command {
         Command::Init { dir } => command::init::main(dir, output),
         Command::Config(command) => command::config::main(command, &globals, output),
+        Command::Bench(bench) => command::bench::main(bench, output),
         Command::Serve(serve) => {
             let runtime = runtime(tokio::runtime::Builder::new_multi_thread())?;
             let ended = runtime.block_on(serve::main(serve, &globals));
@@ -96,7 +98,7 @@ async fn talk(command: Command, mut client: Client, output: Output) -> Result<Ex
         Command::Sweep(asked) => command::sweep::main(asked, client, output).await,
         Command::Archive(command) => command::archive::main(command, client, output).await,
         Command::Usage(asked) => command::usage::main(asked, client, output).await,
-        Command::Init { .. } | Command::Config(_) | Command::Serve(_) => {
+        Command::Init { .. } | Command::Config(_) | Command::Bench(_) | Command::Serve(_) => {
             Err(Failure::new(Exit::Bug, "this command does not ask the daemon"))
         }
     }

@@ -35,7 +35,7 @@ use crate::failure::{Exit, Failure};
 use crate::place::{self, DataDir};
 use crate::store::{self, Machine, Opening};
 
-mod host;
+pub mod host;
 mod jobs;
 mod reload;
 mod signals;

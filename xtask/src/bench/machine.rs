@@ -1,4 +1,4 @@
-//! The machine that figures were measured on.
+//! The machine that figures were measured on, and what else it had to do.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
@@ -6,8 +6,8 @@ use std::path::Path;
 
 use crate::clock;
 
-/// What stands beside every figure.
-pub fn conditions(folder: &Path) -> anyhow::Result<Vec<String>> {
+/// What stands under the figures of a part: the machine, its disk, and the load before it and now.
+pub fn conditions(folder: &Path, load_before: &str) -> anyhow::Result<Vec<String>> {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let cpus = read("/proc/cpuinfo");
     let model = cpus.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("unknown");
@@ -19,16 +19,22 @@ pub fn conditions(folder: &Path) -> anyhow::Result<Vec<String>> {
     let memory = read("/proc/meminfo");
     let memory = memory.lines().next().and_then(|line| line.split_whitespace().nth(1));
     let memory: u64 = memory.and_then(|kib| kib.parse().ok()).unwrap_or(0);
-    let load = read("/proc/loadavg");
-    let load: Vec<&str> = load.split(' ').take(3).collect();
     let (p50, p99) = fsync_ms(folder)?;
     Ok(vec![
-        format!("{count} CPUs ({model}), {} GiB of memory", memory >> 20),
-        format!("Linux {}", kernel.trim()),
-        format!("disk: a write of 4 KiB with fdatasync takes {p50:.3} ms (p50), {p99:.2} ms (p99)"),
-        format!("load averages at the end: {}; other work ran beside", load.join(" ")),
-        "release build; logs to a file".to_owned(),
+        format!(
+            "release build on {count} CPUs ({model}), {} GiB of memory, Linux {}",
+            memory >> 20,
+            kernel.trim()
+        ),
+        format!("a raw write of 4 KiB with fdatasync takes {p50:.3} ms (p50), {p99:.2} ms (p99)"),
+        format!("load averages {load_before} before, {} after", load()),
     ])
+}
+
+/// Load averages over 1, 5 and 15 minutes.
+pub fn load() -> String {
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    load.split(' ').take(3).collect::<Vec<_>>().join(" ")
 }
 
 /// p50 and p99 of a raw write that waits for the disk.

@@ -139,6 +139,8 @@ impl Ledger {
             range: None,
             attempt: run.attempt,
             outcome: None,
+            deadline: None,
+            ended_at: None,
         });
         let events = self.events.iter().map(|Event { seq, fact }| {
             serde_json::from_value(json!({
@@ -151,6 +153,7 @@ impl Ledger {
             running: running.collect(),
             epoch: String::new(),
             ownerless: ownerless as u64,
+            listed_from: self.events.len(),
         };
         let reaped = self.books.by_session("session.reaped");
         self.reaped = reaped.into_keys().map(str::to_owned).collect();

@@ -8,11 +8,10 @@ use sexton_domain::event::{EventType, Teller};
 use sexton_domain::hook::{self, Subscription};
 use sexton_domain::id::Ids;
 use sexton_domain::session::Session;
-use sexton_store::Driver as _;
 use sexton_store_sqlite::Mode;
 use xtask::{clock, process};
 
-use crate::sample;
+use crate::{outbox, sample};
 
 /// Each end is told to so many hooks.
 const HOOKS: [&str; 2] = ["audit", "metrics"];
@@ -33,8 +32,8 @@ pub struct Figures {
 
 /// Ends so many open sessions in one batch, in a store that has others already.
 pub async fn measure(file: &Path, sessions: u64) -> anyhow::Result<Figures> {
-    let driver = sample::open(file, Mode::Pool)?;
-    let hooks = HOOKS.map(sample::subscription).into_iter().collect::<Result<Vec<_>, _>>()?;
+    let store = sample::open(file, Mode::Pool)?;
+    let hooks = HOOKS.map(outbox::subscription).into_iter().collect::<Result<Vec<_>, _>>()?;
     let (mut times, mut growth_bytes) = (Vec::new(), 0);
     for round in 0..ROUNDS {
         let first = 10_000_000 + round * sessions;
@@ -43,7 +42,7 @@ pub async fn measure(file: &Path, sessions: u64) -> anyhow::Result<Figures> {
             open.push(sample::session(number)?);
         }
         for part in open.chunks(500) {
-            driver.commit(part.iter().cloned().map(Change::from).collect()).await?;
+            store.commit(part.iter().cloned().map(Change::from).collect()).await?;
         }
         let now = clock::now();
         let mut ids = Ids::new(now, u128::from(first));
@@ -53,13 +52,13 @@ pub async fn measure(file: &Path, sessions: u64) -> anyhow::Result<Figures> {
         }
         let before = process::resident_bytes(std::process::id()).unwrap_or_default();
         let start = clock::monotonic();
-        driver.commit(batch).await?;
+        store.commit(batch).await?;
         times.push(start.elapsed().as_secs_f64() * 1e3);
         let after = process::resident_bytes(std::process::id()).unwrap_or_default();
         growth_bytes = growth_bytes.max(after.saturating_sub(before));
     }
-    let wal_bytes = driver.stats().wal_bytes;
-    driver.close().await;
+    let wal_bytes = store.read().stats().wal_bytes;
+    store.read().close().await;
     times.sort_by(f64::total_cmp);
     Ok(Figures {
         sessions,

@@ -25,20 +25,20 @@ pub struct Figures {
 
 /// Looks at a store that was filled.
 pub async fn measure(file: &Path) -> anyhow::Result<Figures> {
-    let driver = sample::open(file, Mode::Pool)?;
+    let store = sample::open(file, Mode::Pool)?;
     let mut times = Vec::new();
     for _ in 0..ROUNDS {
         let start = clock::monotonic();
-        look(&driver).await?;
+        look(store.read()).await?;
         times.push(start.elapsed().as_secs_f64() * 1e3);
     }
-    driver.close().await;
+    store.read().close().await;
     times.sort_by(f64::total_cmp);
     let at = |share: usize| times.get(times.len() * share / 100).copied().unwrap_or(f64::NAN);
     Ok(Figures { looks: ROUNDS, p50_ms: at(50), p99_ms: at(99) })
 }
 
-async fn look(driver: &impl Driver) -> anyhow::Result<()> {
+async fn look(driver: &dyn Driver) -> anyhow::Result<()> {
     let long_ago = jiff::Timestamp::UNIX_EPOCH;
     driver.due_sessions(long_ago, PAGE).await?;
     driver.next_due_session().await?;

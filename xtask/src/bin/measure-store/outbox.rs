@@ -4,9 +4,8 @@ use std::path::Path;
 
 use sexton_domain::change::{Change, Version};
 use sexton_domain::event::{EventType, Teller};
-use sexton_domain::hook;
+use sexton_domain::hook::{self, Subscription};
 use sexton_domain::id::Ids;
-use sexton_store::Driver as _;
 use sexton_store_sqlite::Mode;
 use xtask::clock;
 
@@ -17,7 +16,7 @@ const BATCH: u64 = 250;
 
 /// Fills the store in `file` for the hook of this name.
 pub async fn fill(file: &Path, sessions: u64, hook: &str) -> anyhow::Result<()> {
-    let hooks = [sample::subscription(hook)?];
+    let hooks = [subscription(hook)?];
     let store = sample::open(file, Mode::Pool)?;
     let now = clock::now();
     let mut ids = Ids::new(now, 7);
@@ -41,6 +40,20 @@ pub async fn fill(file: &Path, sessions: u64, hook: &str) -> anyhow::Result<()> 
         }
         store.commit(changes).await?;
     }
-    store.close().await;
+    store.read().close().await;
     Ok(())
+}
+
+/// A hook that is told every start and end.
+pub fn subscription(hook: &str) -> anyhow::Result<Subscription> {
+    Ok(Subscription {
+        hook: hook.parse()?,
+        on: [EventType::SessionStarted, EventType::SessionEnded].into(),
+        agents: [].into(),
+        jobs: [].into(),
+        kinds: [].into(),
+        max_attempts: 20,
+        max_age: sexton_domain::duration::Duration::from_secs(7 * 86_400),
+        backoff: Subscription::default_backoff(),
+    })
 }

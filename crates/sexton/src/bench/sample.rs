@@ -1,28 +1,26 @@
 //! Sample sessions: the n-th one is always the same, so that nobody has to remember a million of them.
+//!
+//! Developer commands take this file in with `#[path]`, so it knows nothing of the crate around it.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use sexton_domain::change::{Append, Change, Version};
-use sexton_domain::entry::{Entry, Role};
-use sexton_domain::event::EventType;
-use sexton_domain::hook::Subscription;
+use sexton_domain::change::Version;
 use sexton_domain::id::{Ids, RunId};
-use sexton_domain::key::SessionKey;
+use sexton_domain::key::{SessionKey, SessionKind};
 use sexton_domain::name::{AgentName, JobKey};
 use sexton_domain::node::{Epoch, Owner};
 use sexton_domain::session::{EndReason, OpenReason, Session, State};
-use sexton_store_sqlite::{Mode, Options, SqliteDriver};
-use xtask::clock;
+use sexton_engine::clock::{Clock as _, SystemClock};
+use sexton_store::{Monotonic, Store};
+use sexton_store_sqlite::{Access, Mode, Options, SqliteDriver};
 
-/// The bytes of an entry: a short answer.
-const ENTRY_BYTES: usize = 400;
 /// How long a sample is kept: nothing is due while it is measured.
 const KEPT: Duration = Duration::from_secs(100 * 365 * 86_400);
 /// When the first sample was opened.
-const START_SECOND: i64 = 1_790_000_000;
+const START_SECOND: i64 = 1_600_000_000;
 
 /// The n-th session, open, as it is before anything was stored.
 pub fn session(number: u64) -> anyhow::Result<Session> {
@@ -34,7 +32,7 @@ pub fn session(number: u64) -> anyhow::Result<Session> {
     Ok(Session {
         id: ids.mint(),
         key: SessionKey::for_run(&agent, &job, run),
-        kind: sexton_domain::key::SessionKind::Run,
+        kind: SessionKind::Run,
         agent,
         job: Some(Ids::new(at, u128::from(number % 100)).mint()),
         job_key: Some(job),
@@ -71,33 +69,24 @@ pub fn ended(session: &Session) -> Session {
     Session { state, expires_at, ..session.clone() }
 }
 
-/// An append of one entry with this number.
-pub fn append(session: &Session, seq: u64) -> Change {
-    let content = "x".repeat(ENTRY_BYTES);
-    let entry = Entry { seq, at: session.opened_at, role: Role::Assistant, content };
-    Change::Append(Append { session: session.id, epoch: epoch(), entries: vec![entry] })
+/// Opens the store in this file, or makes it: a durable one, as the gateway's own.
+pub fn open(file: &Path, mode: Mode) -> anyhow::Result<Store> {
+    open_for(file, mode, Access::ReadWrite)
 }
 
-/// A hook that is told every start and end.
-pub fn subscription(hook: &str) -> anyhow::Result<Subscription> {
-    Ok(Subscription {
-        hook: hook.parse()?,
-        on: [EventType::SessionStarted, EventType::SessionEnded].into(),
-        agents: [].into(),
-        jobs: [].into(),
-        kinds: [].into(),
-        max_attempts: 20,
-        max_age: sexton_domain::duration::Duration::from_secs(7 * 86_400),
-        backoff: Subscription::default_backoff(),
-    })
-}
-
-/// Opens the store in this file.
-pub fn open(file: &Path, mode: Mode) -> anyhow::Result<SqliteDriver> {
-    let start = clock::monotonic();
-    let mut options = Options::new(file, uuid::Uuid::from_u128(7), clock::now());
+/// The same, also for looking alone.
+pub fn open_for(file: &Path, mode: Mode, access: Access) -> anyhow::Result<Store> {
+    let clock = SystemClock::new();
+    let mut options = Options::new(file, store_id().uuid(), clock.now());
+    let monotonic: Monotonic = Arc::new(move || clock.monotonic());
     options.mode = mode;
+    options.access = access;
     options.software = env!("CARGO_PKG_VERSION").to_owned();
-    options.monotonic = Arc::new(move || start.elapsed());
-    Ok(SqliteDriver::open(options)?)
+    options.monotonic = Arc::clone(&monotonic);
+    Ok(Store::new(Arc::new(SqliteDriver::open(options)?), monotonic))
+}
+
+/// The id by which a store of samples is known.
+pub fn store_id() -> RunId {
+    Ids::new(Timestamp::UNIX_EPOCH, 7).mint()
 }
