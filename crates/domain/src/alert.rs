@@ -7,33 +7,36 @@ use serde::{Deserialize, Serialize};
 
 use crate::change::Version;
 use crate::event::Subject;
+use crate::listed::listed;
 
-/// What needs a look. The words are stable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum AlertCode {
-    /// A job's slots fail in a row.
-    JobFailing,
-    /// A job failed so often in a row that it was suspended.
-    JobAutoDisabled,
-    /// A job missed slots.
-    JobMissed,
-    /// A job's runs were replaced so often in a row that its slots are skipped.
-    ReplaceLimit,
-    /// Deliveries to a hook were given up.
-    DeadLetters,
-    /// A session is overdue and nothing says why.
-    Overdue,
-    /// The wall clock jumped; deletion rests.
-    ClockJump,
-    /// The gateway keeps dying soon after its start.
-    BootLoop,
-    /// The store is larger than its threshold.
-    StoreSize,
-    /// The disk is nearly full.
-    LowDisk,
-    /// Archives cannot be written, or a segment is missing or damaged.
-    Archives,
+listed! {
+    /// What needs a look. The words are stable.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum AlertCode {
+        /// A job's slots fail in a row.
+        JobFailing,
+        /// A job failed so often in a row that it was suspended.
+        JobAutoDisabled,
+        /// A job missed slots.
+        JobMissed,
+        /// A job's runs were replaced so often in a row that its slots are skipped.
+        ReplaceLimit,
+        /// Deliveries to a hook were given up.
+        DeadLetters,
+        /// A session is overdue and nothing says why.
+        Overdue,
+        /// The wall clock jumped; deletion rests.
+        ClockJump,
+        /// The gateway keeps dying soon after its start.
+        BootLoop,
+        /// The store is larger than its threshold.
+        StoreSize,
+        /// The disk is nearly full.
+        LowDisk,
+        /// Archives cannot be written, or a segment is missing or damaged.
+        Archives,
+    }
 }
 
 /// The identity of an alert: what, and about whom.

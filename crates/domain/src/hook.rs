@@ -11,6 +11,7 @@ use crate::duration::Duration;
 use crate::event::{EventType, NewEvent};
 use crate::id::{DeliveryId, EventId, SessionId};
 use crate::key::SessionKind;
+use crate::listed::listed;
 use crate::name::{AgentName, HookName, JobKey};
 use crate::retry::Backoff;
 
@@ -284,22 +285,19 @@ impl DeliveryState {
     }
 }
 
-/// Why a delivery was given up.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DeadReason {
-    /// It was tried as often as its hook allows.
-    #[default]
-    MaxAttempts,
-    /// It is older than its hook allows.
-    MaxAge,
-    /// Its hook was removed.
-    HookRemoved,
-}
-
-impl DeadReason {
-    /// Every reason.
-    pub const ALL: [Self; 3] = [Self::MaxAttempts, Self::MaxAge, Self::HookRemoved];
+listed! {
+    /// Why a delivery was given up.
+    #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum DeadReason {
+        /// It was tried as often as its hook allows.
+        #[default]
+        MaxAttempts,
+        /// It is older than its hook allows.
+        MaxAge,
+        /// Its hook was removed.
+        HookRemoved,
+    }
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ pub mod hook;
 pub mod id;
 pub mod job;
 pub mod key;
+mod listed;
 pub mod meta;
 pub mod name;
 pub mod node;

@@ -8,6 +8,7 @@ use crate::change::Version;
 use crate::duration::Duration;
 use crate::id::{JobId, RunId, SessionId};
 use crate::key::SessionKey;
+use crate::listed::listed;
 use crate::name::{AgentName, JobKey};
 use crate::node::{Owner, ProcessId};
 use crate::usage::Tokens;
@@ -19,104 +20,115 @@ pub const MAX_STDERR_BYTES: usize = 16 * 1024;
 /// Crashes in the middle of one slot after which it fails instead of running again.
 pub const MAX_INTERRUPTIONS: u32 = 3;
 
-/// Why a run exists.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Cause {
-    /// Its slot came due.
-    Schedule,
-    /// Its slot had passed while nobody could start it.
-    CatchUp,
-    /// An earlier attempt failed or was interrupted.
-    Retry,
-    /// A person or a program asked.
-    Manual,
-    /// A message was sent to a session.
-    Message,
+listed! {
+    /// Why a run exists.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum Cause {
+        /// Its slot came due.
+        Schedule,
+        /// Its slot had passed while nobody could start it.
+        CatchUp,
+        /// An earlier attempt failed or was interrupted.
+        Retry,
+        /// A person or a program asked.
+        Manual,
+        /// A message was sent to a session.
+        Message,
+    }
 }
 
-/// How a run ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Outcome {
-    /// Success.
-    Ok,
-    /// Failure.
-    Failed,
-    /// The deadline or the idle limit was reached.
-    TimedOut,
-    /// Somebody or a policy stopped it.
-    Cancelled,
-    /// Cut off by a crash, a stop or the loss of its node.
-    Interrupted,
-    /// The slot was not started, on purpose, or its agent declared that there was nothing to do.
-    Skipped,
-    /// The slot passed and is not made up for.
-    Missed,
-    /// The slot was merged into a later one.
-    Coalesced,
+listed! {
+    /// How a run ended.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum Outcome {
+        /// Success.
+        Ok,
+        /// Failure.
+        Failed,
+        /// The deadline or the idle limit was reached.
+        TimedOut,
+        /// Somebody or a policy stopped it.
+        Cancelled,
+        /// Cut off by a crash, a stop or the loss of its node.
+        Interrupted,
+        /// The slot was not started, on purpose, or its agent declared that there was nothing to do.
+        Skipped,
+        /// The slot passed and is not made up for.
+        Missed,
+        /// The slot was merged into a later one.
+        Coalesced,
+    }
 }
 
-impl Outcome {
-    /// Every outcome.
-    pub const ALL: [Self; 8] = [
-        Self::Ok,
-        Self::Failed,
-        Self::TimedOut,
-        Self::Cancelled,
-        Self::Interrupted,
-        Self::Skipped,
-        Self::Missed,
-        Self::Coalesced,
-    ];
+listed! {
+    /// Why a run has its outcome.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum Reason {
+        /// The agent's exit code or signal.
+        Exit,
+        /// The agent declared it.
+        Declared,
+        /// The agent could not be started.
+        StartFailed,
+        /// The deadline.
+        Deadline,
+        /// The idle limit.
+        IdleLimit,
+        /// A person or a program.
+        Operator,
+        /// A later slot, by the overlap policy `replace`.
+        Replaced,
+        /// A later slot, while this attempt was still waiting for its backoff.
+        Superseded,
+        /// Its job was disabled.
+        JobDisabled,
+        /// Its job was removed.
+        JobRemoved,
+        /// Its job got another schedule before it was accounted for.
+        Rescheduled,
+        /// The gateway died.
+        Crash,
+        /// The node's lease ran out.
+        NodeLost,
+        /// The gateway was asked to stop.
+        Shutdown,
+        /// The gateway was asked to restart.
+        Restart,
+        /// Cut off by [`MAX_INTERRUPTIONS`] crashes.
+        CrashLoop,
+        /// An earlier run of the job is active.
+        Overlap,
+        /// One run of the job is already waiting, or as many turns as may on the session key it shares.
+        QueueFull,
+        /// Too many replacements in a row.
+        ReplaceLimit,
+        /// The job keeps failing and rests.
+        Backoff,
+        /// The misfire policy.
+        Misfire,
+    }
 }
 
-/// Why a run has its outcome.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Reason {
-    /// The agent's exit code or signal.
-    Exit,
-    /// The agent declared it.
-    Declared,
-    /// The agent could not be started.
-    StartFailed,
-    /// The deadline.
-    Deadline,
-    /// The idle limit.
-    IdleLimit,
-    /// A person or a program.
-    Operator,
-    /// A later slot, by the overlap policy `replace`.
-    Replaced,
-    /// A later slot, while this attempt was still waiting for its backoff.
-    Superseded,
-    /// Its job was disabled.
-    JobDisabled,
-    /// Its job was removed.
-    JobRemoved,
-    /// Its job got another schedule before it was accounted for.
-    Rescheduled,
-    /// The gateway died.
-    Crash,
-    /// The node's lease ran out.
-    NodeLost,
-    /// The gateway was asked to stop.
-    Shutdown,
-    /// The gateway was asked to restart.
-    Restart,
-    /// Cut off by [`MAX_INTERRUPTIONS`] crashes.
-    CrashLoop,
-    /// An earlier run of the job is active.
-    Overlap,
-    /// One run of the job is already waiting, or as many turns as may on the session key it shares.
-    QueueFull,
-    /// Too many replacements in a row.
-    ReplaceLimit,
-    /// The job keeps failing and rests.
-    Backoff,
-    /// The misfire policy.
-    Misfire,
+impl Reason {
+    /// The outcomes that it can be the reason of.
+    pub fn outcomes(self) -> &'static [Outcome] {
+        use Outcome::{Cancelled, Coalesced, Failed, Interrupted, Missed, Ok, Skipped, TimedOut};
+        match self {
+            Self::Exit => &[Ok, Failed],
+            Self::Declared => &[Ok, Failed, Skipped],
+            Self::StartFailed | Self::CrashLoop => &[Failed],
+            Self::Deadline | Self::IdleLimit => &[TimedOut],
+            Self::Operator | Self::Replaced | Self::Superseded => &[Cancelled],
+            Self::JobDisabled | Self::JobRemoved => &[Cancelled, Missed],
+            Self::Rescheduled => &[Missed],
+            Self::Crash | Self::NodeLost | Self::Shutdown | Self::Restart => &[Interrupted],
+            Self::Overlap | Self::QueueFull | Self::ReplaceLimit | Self::Backoff => &[Skipped],
+            Self::Misfire => &[Missed, Coalesced],
+        }
+    }
 }
 
 /// Where a run stands.

@@ -6,63 +6,48 @@ use serde::{Deserialize, Serialize};
 use crate::change::Version;
 use crate::id::{JobId, RunId, SessionId};
 use crate::key::{SessionKey, SessionKind};
+use crate::listed::listed;
 use crate::name::{AgentName, JobKey};
 use crate::node::Owner;
 use crate::usage::Tokens;
 
-/// Why a session ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum EndReason {
-    /// The run succeeded, or the conversation was ended by hand.
-    Completed,
-    /// The run failed.
-    Failed,
-    /// The run reached its deadline or its idle limit.
-    TimedOut,
-    /// The run was cancelled.
-    Cancelled,
-    /// The owner died while a turn was in flight.
-    Interrupted,
-    /// A fresh session was asked for.
-    New,
-    /// It was reset by hand.
-    Reset,
-    /// It had been silent for longer than the kind's reset policy allows.
-    Idle,
-    /// Its day was over by the kind's reset policy.
-    Daily,
-    /// Reserved: the conversation was compacted into a successor.
-    Compaction,
-    /// It was deleted by hand.
-    Deleted,
-    /// Its node was asked to stop.
-    Shutdown,
-    /// Its node was restarted, or died between turns.
-    Restart,
-    /// Imports only: the source did not say.
-    Unknown,
+listed! {
+    /// Why a session ended.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum EndReason {
+        /// The run succeeded, or the conversation was ended by hand.
+        Completed,
+        /// The run failed.
+        Failed,
+        /// The run reached its deadline or its idle limit.
+        TimedOut,
+        /// The run was cancelled.
+        Cancelled,
+        /// The owner died while a turn was in flight.
+        Interrupted,
+        /// A fresh session was asked for.
+        New,
+        /// It was reset by hand.
+        Reset,
+        /// It had been silent for longer than the kind's reset policy allows.
+        Idle,
+        /// Its day was over by the kind's reset policy.
+        Daily,
+        /// Reserved: the conversation was compacted into a successor.
+        Compaction,
+        /// It was deleted by hand.
+        Deleted,
+        /// Its node was asked to stop.
+        Shutdown,
+        /// Its node was restarted, or died between turns.
+        Restart,
+        /// Imports only: the source did not say.
+        Unknown,
+    }
 }
 
 impl EndReason {
-    /// Every reason, in the order of the documents.
-    pub const ALL: [Self; 14] = [
-        Self::Completed,
-        Self::Failed,
-        Self::TimedOut,
-        Self::Cancelled,
-        Self::Interrupted,
-        Self::New,
-        Self::Reset,
-        Self::Idle,
-        Self::Daily,
-        Self::Compaction,
-        Self::Deleted,
-        Self::Shutdown,
-        Self::Restart,
-        Self::Unknown,
-    ];
-
     /// Whether the next session on its key continues the conversation: nobody wanted it to end.
     pub fn is_continued(self) -> bool {
         matches!(self, Self::Shutdown | Self::Restart | Self::Interrupted)
@@ -146,22 +131,24 @@ pub struct Hold {
     pub until: Timestamp,
 }
 
-/// What keeps an expired session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum HoldReason {
-    /// A start or end of it has not reached every hook.
-    DeliveryPending,
-    /// An open session continues it.
-    Continued,
-    /// It is one of the job's newest, or newest failures, that the job keeps.
-    Floor,
-    /// Its archive could not be written.
-    ArchiveFailed,
-    /// The clock is not to be trusted.
-    ClockJump,
-    /// Its job's record cannot be read.
-    JobUnreadable,
+listed! {
+    /// What keeps an expired session.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum HoldReason {
+        /// A start or end of it has not reached every hook.
+        DeliveryPending,
+        /// An open session continues it.
+        Continued,
+        /// It is one of the job's newest, or newest failures, that the job keeps.
+        Floor,
+        /// Its archive could not be written.
+        ArchiveFailed,
+        /// The clock is not to be trusted.
+        ClockJump,
+        /// Its job's record cannot be read.
+        JobUnreadable,
+    }
 }
 
 /// What a deletion by hand leaves of a session.

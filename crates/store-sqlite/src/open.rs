@@ -17,7 +17,7 @@ use crate::options::{Access, Durability, Mode, Options};
 use crate::place;
 use crate::queue::Queue;
 use crate::readers::Readers;
-use crate::reserve::Reserve;
+use crate::reserve::{Ground, Reserve};
 use crate::schema::{self, Found, MIGRATIONS, Maker};
 use crate::writer::{Tools, Writer};
 
@@ -35,7 +35,8 @@ impl SqliteDriver {
     }
 
     /// Opens a store in memory: inline, on the calling task, without threads, and with the same
-    /// behaviour each time. The path, the durability, the mode and the access do not matter.
+    /// behaviour each time. Its reserve is kept on that disk, for one driver after the other. The path, the
+    /// durability, the mode and the access do not matter.
     ///
     /// # Errors
     ///
@@ -47,10 +48,13 @@ impl SqliteDriver {
         maker.check(&options.path, &found)?;
         maker.migrate(&mut db, &found, None)?;
         let counters = Arc::new(Counters::default());
-        let writer = Writer::new(db, tools(&options, &counters, None), None)
-            .map_err(OpenError::database("set the writer up"))?;
+        let reserve = reserve(&options, || Ground::Memory(disk.clone()));
+        let tools =
+            Tools { disk: Some(disk.clone()), ..tools(&options, &counters, reserve.as_ref()) };
+        let writer =
+            Writer::new(db, tools, None).map_err(OpenError::database("set the writer up"))?;
         let engine = Engine::Inline(Inline::new(writer, Access::ReadWrite));
-        Ok(Self { engine, counters, path: None, unsynced: None, reserve: None })
+        Ok(Self { engine, counters, path: None, unsynced: None, reserve })
     }
 }
 
@@ -58,9 +62,14 @@ fn maker(options: &Options) -> Maker<'_> {
     Maker { migrations: MIGRATIONS, store_id: options.store_id, software: &options.software }
 }
 
+fn reserve(options: &Options, ground: impl FnOnce() -> Ground) -> Option<Arc<Reserve>> {
+    (options.reserve_bytes > 0).then(|| Arc::new(Reserve::keep(ground(), options.reserve_bytes)))
+}
+
 fn tools(options: &Options, counters: &Arc<Counters>, reserve: Option<&Arc<Reserve>>) -> Tools {
     Tools {
         reserve: reserve.cloned(),
+        disk: None,
         durability: options.durability,
         faults: options.faults.clone(),
         counters: Arc::clone(counters),
@@ -81,8 +90,7 @@ fn open_to_write(options: &Options) -> Result<SqliteDriver, OpenError> {
     let mut db = connect::writer(options).map_err(OpenError::database("connect"))?;
     maker.migrate(&mut db, &found, Some(path))?;
     let counters = Arc::new(Counters::default());
-    let reserve =
-        (options.reserve_bytes > 0).then(|| Arc::new(Reserve::keep(path, options.reserve_bytes)));
+    let reserve = reserve(options, || Ground::Beside(path.clone()));
     let tools = tools(options, &counters, reserve.as_ref());
     let writer =
         Writer::new(db, tools, Some(lock)).map_err(OpenError::database("set the writer up"))?;

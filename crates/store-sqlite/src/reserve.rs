@@ -10,18 +10,27 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 #[cfg(target_os = "linux")]
 use nix::errno::Errno;
 
+use crate::disk::Disk;
 use crate::open_error::OpenError;
 use crate::place;
 
 /// The reserve of one store.
 #[derive(Debug)]
 pub(crate) struct Reserve {
-    store: PathBuf,
-    path: PathBuf,
+    ground: Ground,
     bytes: u64,
     released: AtomicBool,
     /// Calls to [`Reserve::restore`] until it tries again, and how many it will be after that.
     pause: [AtomicU32; 2],
+}
+
+/// Where a reserve takes up room.
+#[derive(Debug)]
+pub(crate) enum Ground {
+    /// In a file beside this store.
+    Beside(PathBuf),
+    /// On a disk in memory.
+    Memory(Disk),
 }
 
 /// The most calls between two tries to take up room, where that fails although there is some.
@@ -29,12 +38,11 @@ const MAX_PAUSE: u32 = 1024;
 
 impl Reserve {
     /// Keeps the one that is there, or makes it where there is room for it.
-    pub(crate) fn keep(store: &Path, bytes: u64) -> Self {
-        let path = place::beside(store, ".reserve");
+    pub(crate) fn keep(ground: Ground, bytes: u64) -> Self {
         let released = AtomicBool::new(true);
         let pause = [AtomicU32::new(0), AtomicU32::new(1)];
-        let reserve = Self { store: store.to_owned(), path, bytes, released, pause };
-        if place::size(&reserve.path) >= bytes {
+        let reserve = Self { ground, bytes, released, pause };
+        if reserve.ground.has(bytes) {
             reserve.released.store(false, Relaxed);
         } else {
             reserve.restore();
@@ -52,7 +60,7 @@ impl Reserve {
         if self.is_released() {
             return false;
         }
-        let removed = fs::remove_file(&self.path);
+        let removed = self.ground.let_go();
         self.released.store(true, Relaxed);
         match removed {
             Ok(()) => {
@@ -77,17 +85,17 @@ impl Reserve {
         {
             return;
         }
-        if place::free_bytes(&self.store).unwrap_or(u64::MAX) / 2 < self.bytes {
+        if self.ground.free_bytes() / 2 < self.bytes {
             return;
         }
-        match self.take_up() {
+        match self.ground.take_up(self.bytes) {
             Ok(()) => {
                 self.released.store(false, Relaxed);
                 next_pause.store(1, Relaxed);
                 tracing::info!(bytes = self.bytes, "the store keeps its reserve");
             }
             Err(error) => {
-                let _ = fs::remove_file(&self.path);
+                let _ = self.ground.let_go();
                 let calls = next_pause.load(Relaxed);
                 pause.store(calls, Relaxed);
                 next_pause.store((calls * 2).min(MAX_PAUSE), Relaxed);
@@ -95,14 +103,52 @@ impl Reserve {
             }
         }
     }
+}
 
-    fn take_up(&self) -> io::Result<()> {
-        let file = place::private_file(&self.store, &self.path).map_err(|error| match error {
-            OpenError::Io { source, .. } => source,
-            other => io::Error::other(other),
-        })?;
-        allocate(&file, self.bytes)
+impl Ground {
+    fn has(&self, bytes: u64) -> bool {
+        match self {
+            Self::Beside(store) => place::size(&file(store)) >= bytes,
+            Self::Memory(disk) => disk.has_reserve(),
+        }
     }
+
+    fn let_go(&self) -> io::Result<()> {
+        match self {
+            Self::Beside(store) => fs::remove_file(file(store)),
+            Self::Memory(disk) => {
+                disk.let_go();
+                Ok(())
+            }
+        }
+    }
+
+    fn free_bytes(&self) -> u64 {
+        match self {
+            Self::Beside(store) => place::free_bytes(store).unwrap_or(u64::MAX),
+            Self::Memory(disk) if disk.is_full() => 0,
+            Self::Memory(_) => u64::MAX,
+        }
+    }
+
+    fn take_up(&self, bytes: u64) -> io::Result<()> {
+        match self {
+            Self::Beside(store) => {
+                let path = file(store);
+                let file = place::private_file(store, &path).map_err(|error| match error {
+                    OpenError::Io { source, .. } => source,
+                    other => io::Error::other(other),
+                })?;
+                allocate(&file, bytes)
+            }
+            Self::Memory(disk) if disk.take_up(bytes) => Ok(()),
+            Self::Memory(_) => Err(io::ErrorKind::StorageFull.into()),
+        }
+    }
+}
+
+fn file(store: &Path) -> PathBuf {
+    place::beside(store, ".reserve")
 }
 
 #[cfg(target_os = "linux")]

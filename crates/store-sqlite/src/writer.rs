@@ -20,6 +20,7 @@ use sexton_store::{CommitError, Committed, Error, Monotonic};
 use crate::batch;
 use crate::connect;
 use crate::counters::Counters;
+use crate::disk::Disk;
 use crate::fail::{Fail, failed};
 use crate::fault::{Faults, Point};
 use crate::lock::Lock;
@@ -64,6 +65,8 @@ pub(crate) struct Writer {
 /// What a writer needs besides its connection.
 pub(crate) struct Tools {
     pub reserve: Option<Arc<Reserve>>,
+    /// The disk in memory that the store is on: it says what there is room for.
+    pub disk: Option<Disk>,
     pub durability: Durability,
     pub faults: Faults,
     pub counters: Arc<Counters>,
@@ -170,6 +173,10 @@ impl Writer {
 
     fn begin(&self) -> rusqlite::Result<()> {
         self.recover()?;
+        if let Some(disk) = &self.tools.disk {
+            let limit = format!("PRAGMA max_page_count = {}", disk.max_pages());
+            self.db.query_row(&limit, [], |_| Ok(()))?;
+        }
         self.execute("BEGIN IMMEDIATE")
     }
 

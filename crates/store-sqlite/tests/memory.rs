@@ -34,6 +34,44 @@ fn every_answer_is_there_when_the_call_returns() {
     })));
 }
 
+/// P7: SQLite itself says that the disk is full; the reserve has room for what must still be written, and
+/// what is refused changes nothing of what was acknowledged.
+#[tokio::test]
+async fn a_disk_in_memory_can_be_full_and_its_reserve_is_used_first() {
+    let disk = Disk::new().unwrap();
+    let open = || {
+        let options = Options { reserve_bytes: 512 * 1024, ..options() };
+        SqliteDriver::in_memory(&disk, options).unwrap()
+    };
+    let store = open();
+    assert!(store.commit(large(0)).await.is_ok());
+    assert!(!store.stats().reserve_released);
+    disk.fill().unwrap();
+    assert!(store.commit(large(1)).await.is_ok(), "the reserve has room for it");
+    assert!(store.stats().reserve_released);
+    let mut stored = 2;
+    while store.commit(large(stored as u64)).await.is_ok() {
+        stored += 1;
+        assert!(stored < 20, "the reserve is used up");
+    }
+    store.close().await;
+    let store = open();
+    assert!(store.stats().reserve_released && store.commit(large(100)).await.is_err());
+    assert_eq!(store.events(0, 99).await.unwrap().len(), stored);
+    disk.make_room();
+    assert!(store.commit(large(101)).await.is_ok());
+    assert!(!store.stats().reserve_released);
+    assert_eq!(store.events(0, 99).await.unwrap().len(), stored + 1);
+}
+
+/// An event of 128 KiB.
+fn large(n: u64) -> Vec<Change> {
+    let (_, mut fact) = specimens();
+    fact.id = sexton_domain::id::EventId::from(Uuid::from_u64_pair(1, n));
+    fact.data = "x".repeat(128 * 1024).into();
+    vec![fact.into()]
+}
+
 #[tokio::test]
 async fn a_disk_in_memory_survives_its_drivers_and_is_nobody_elses() {
     let (disk, other) = (Disk::new().unwrap(), Disk::new().unwrap());

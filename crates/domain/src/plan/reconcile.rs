@@ -24,13 +24,13 @@ pub const MAX_ABSENCE: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Whether an epoch is over although nobody ended it.
 ///
-/// `exclusive` holds where the store admits one process at a time, so that every other epoch is
-/// over; elsewhere an epoch is over when its lease is.
+/// Where the store admits one process at a time, every earlier epoch is over; a later one is the
+/// proof that this one is. Elsewhere an epoch is over when its lease is.
 pub fn is_dead(node: &Node, me: Epoch, fence: Fence, now: Timestamp) -> bool {
     node.epoch != me
         && node.end.is_none()
         && match fence {
-            Fence::Exclusive => true,
+            Fence::Exclusive => node.epoch < me,
             Fence::Lease => node.lease_until <= now,
         }
 }

@@ -7,6 +7,9 @@ use crate::plan::fixtures::{World, cron, failed, moment, node, spec, time};
 use crate::usage::Tokens;
 
 /// P4: who is dead, by the lock and by the lease.
+///
+/// A second gateway was started on a store whose lock did not hold. It ended the epoch of the first; the
+/// first, which had not noticed yet, took the later epoch for a dead one and ended that in return.
 #[test]
 fn a_node_is_dead_by_the_lock_at_once_and_by_its_lease_when_it_is_over() {
     let me = node(9).epoch;
@@ -22,6 +25,8 @@ fn a_node_is_dead_by_the_lock_at_once_and_by_its_lease_when_it_is_over() {
         (node(1), Fence::Lease, lease_until, true),
         (node(9), Fence::Exclusive, time("10:00"), false),
         (node(9), Fence::Lease, time("10:00"), false),
+        (node(10), Fence::Exclusive, time("10:00"), false),
+        (node(10), Fence::Lease, lease_until, true),
         (ended.clone(), Fence::Exclusive, time("10:00"), false),
         (ended, Fence::Lease, time("10:00"), false),
     ];
