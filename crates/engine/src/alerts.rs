@@ -22,6 +22,7 @@ use tokio::sync::watch;
 use crate::env::Env;
 use crate::reaper;
 use crate::settings::Settings;
+use crate::suspicion::Suspicion;
 use crate::tasks::TaskKind;
 use crate::ticker::{Loop, MAX_PAUSE, Pass};
 use crate::unreadable::known;
@@ -46,6 +47,7 @@ pub(crate) struct Alerts {
     pub(crate) began: Duration,
     /// When it may look again, on the monotonic clock.
     pub(crate) next: Duration,
+    pub(crate) suspicion: Suspicion,
 }
 
 #[async_trait]
@@ -58,9 +60,10 @@ impl Loop for Alerts {
         let now = self.env.clock.monotonic();
         self.env.clock.sleep(self.next.saturating_sub(now)).await;
         self.next = self.env.clock.monotonic() + PACE;
-        let mut attempts = self.store.attempts("raise and clear alerts");
+        let store = self.store.clone();
+        let mut attempts = store.attempts("raise and clear alerts");
         loop {
-            let tally = self.store.read().tally().await?;
+            let tally = store.read().tally().await?;
             let conditions = self.conditions(&tally).await?;
             let stored = match known(self.stored(&conditions, &tally).await)? {
                 Ok(stored) => stored,
@@ -83,7 +86,9 @@ impl Loop for Alerts {
 
 impl Alerts {
     /// What holds now.
-    async fn conditions(&self, tally: &Tally) -> Result<Conditions, Error> {
+    async fn conditions(&mut self, tally: &Tally) -> Result<Conditions, Error> {
+        // By a clock that has just jumped everything is overdue.
+        self.suspicion.look_on(&self.store, &self.env).await?;
         let settings = Arc::clone(&self.settings.borrow());
         let now = self.env.clock.now();
         let jobs = match tally.troubled {

@@ -59,7 +59,7 @@ pub fn whole_millis(at: Timestamp) -> Timestamp {
 const JUMP: Duration = Duration::from_secs(60);
 
 /// Watches the wall clock against the monotonic one.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Drift {
     /// Wall and monotonic time of the last look.
     last: (Timestamp, Duration),

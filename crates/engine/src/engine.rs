@@ -89,6 +89,8 @@ impl Engine {
     pub async fn start_with(start: Start, early: impl FnOnce(Handle)) -> Result<Self, Error> {
         let Start { store, env, settings, jobs, fence } = start;
         let lease = settings.lease;
+        let suspicion = Suspicion::new(&*env.clock);
+        ids_go_on(&store, &env).await?;
         let earlier = store.read().nodes(BOOT_LOOP as u32).await?;
         // Before the first event: it is told like any other.
         hooks::bring_in_line(&store, &env, &settings).await?;
@@ -127,8 +129,8 @@ impl Engine {
             },
         );
         early(handle.clone());
-        let (suspicion, bell) = (Suspicion::new(&*env.clock), handle.bell());
-        let node = Parts { env, store, owner, fence, phase, runners, hooks };
+        let bell = handle.bell();
+        let node = Parts { env, store, owner, fence, phase, runners, hooks, suspicion };
         node.spawn(
             Heartbeat {
                 env: node.env.clone(),
@@ -137,7 +139,7 @@ impl Engine {
                 lease,
                 runners: node.runners.clone(),
                 phase: node.phase.clone(),
-                suspicion,
+                suspicion: node.suspicion.clone(),
                 stored: None,
             },
             None,
@@ -176,6 +178,17 @@ impl Engine {
         // The sender outlives the node's tasks; if it is gone, so is the node.
         let _ = self.phase.wait_for(|phase| *phase == Phase::Stopped).await;
     }
+}
+
+/// The ids of this life sort behind those of the ones before it, also where the wall clock was set back.
+async fn ids_go_on(store: &Store, env: &Env) -> Result<(), StoreError> {
+    let Some((_, last)) = store.read().event_range().await? else { return Ok(()) };
+    // What was decided together need not have been stored in that order.
+    let latest = last.saturating_sub(MAX_PAGE.into());
+    for event in store.read().events(latest, MAX_PAGE).await? {
+        env.entropy.go_on_from(event.fact.id.uuid());
+    }
+    Ok(())
 }
 
 /// What has to be done before anything is scheduled.
@@ -280,6 +293,7 @@ struct Parts {
     phase: watch::Sender<Phase>,
     runners: Runners,
     hooks: Hooks,
+    suspicion: Suspicion,
 }
 
 impl Parts {
@@ -362,7 +376,7 @@ impl Parts {
         self.spawn(dispatcher, Some(self.store.subscribe(Topic::Queue)));
         self.spawn(Watch(self.runners.clone()), Some(self.store.subscribe(Topic::Cancels)));
         self.spawn(reconciler, None);
-        self.hooks.go_to_work();
+        self.hooks.go_to_work(self.suspicion.clone());
         let began = self.env.clock.monotonic();
         let alerts = Alerts {
             env: self.env.clone(),
@@ -372,11 +386,14 @@ impl Parts {
             catch_up,
             began,
             next: began,
+            suspicion: self.suspicion.clone(),
         };
         self.spawn(alerts, Some(self.store.subscribe(Topic::Troubles)));
         let nudges = [bell.nudges(), self.store.subscribe(Topic::Deletions)];
         let (env, store) = (self.env.clone(), self.store.clone());
-        let reaper = Reaper::new(env, store, settings.subscribe(), self.phase.subscribe(), bell);
+        let suspicion = self.suspicion.clone();
+        let (settings, phase) = (settings.subscribe(), self.phase.subscribe());
+        let reaper = Reaper::new(env, store, settings, phase, reaper::Senses { bell, suspicion });
         self.spawn(reaper, nudges);
     }
 }

@@ -74,6 +74,7 @@ impl fmt::Debug for Env {
 impl Env {
     /// The moment of a decision that is taken now.
     pub fn moment(&self) -> Moment {
-        Moment::new(self.clock.now(), self.entropy.seed())
+        let now = self.clock.now();
+        Moment { now, ids: self.entropy.ids(now) }
     }
 }

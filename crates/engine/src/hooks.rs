@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use crate::env::Env;
 use crate::handle::Phase;
 use crate::settings::Settings;
+use crate::suspicion::Suspicion;
 use crate::tasks::TaskKind;
 use crate::ticker;
 use crate::unreadable::known;
@@ -218,10 +219,10 @@ impl Hooks {
     }
 
     /// Starts the keeper; it starts the rest.
-    pub(crate) fn go_to_work(&self) {
+    pub(crate) fn go_to_work(&self, suspicion: Suspicion) {
         let nudges = vec![self.0.looks.subscribe()];
         let (env, phase) = (self.0.env.clone(), self.0.phase.clone());
-        let task = ticker::drive(Keeper::new(self.clone()), env, nudges, phase);
+        let task = ticker::drive(Keeper::new(self.clone(), suspicion), env, nudges, phase);
         self.0.env.tasks.spawn(TaskKind::Hooks, task);
     }
 

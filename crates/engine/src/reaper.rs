@@ -66,6 +66,12 @@ pub(crate) struct Reaper {
     periods: Option<Periods>,
 }
 
+/// By what a reaper notices something.
+pub(crate) struct Senses {
+    pub(crate) bell: Arc<Bell>,
+    pub(crate) suspicion: Suspicion,
+}
+
 /// What a sweep came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
@@ -105,9 +111,9 @@ impl Reaper {
         store: Store,
         settings: watch::Receiver<Arc<Settings>>,
         phase: watch::Receiver<Phase>,
-        bell: Arc<Bell>,
+        Senses { bell, suspicion }: Senses,
     ) -> Self {
-        let (suspicion, next) = (Suspicion::new(&*env.clock), env.clock.monotonic());
+        let next = env.clock.monotonic();
         let deletions = store.subscribe(Topic::Deletions);
         Self { env, store, settings, phase, bell, suspicion, deletions, next, periods: None }
     }

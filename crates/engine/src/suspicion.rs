@@ -8,8 +8,9 @@ use crate::clock::{Clock, Drift};
 use crate::env::Env;
 use crate::reaper;
 
-/// What one loop knows of the clocks.
-#[derive(Debug)]
+/// What one loop knows of the clocks. All loops of a node begin with what its start knew: the clock may jump
+/// before they do.
+#[derive(Debug, Clone)]
 pub(crate) struct Suspicion {
     drift: Drift,
     /// The wall clock jumped, and the store does not know it yet.
@@ -24,15 +25,31 @@ impl Suspicion {
 
     /// What the wall clock did that the store did not know: now it does.
     pub async fn look(&mut self, store: &Store, env: &Env) -> Result<Option<ClockJump>, Error> {
+        self.compare(env);
+        if let Some(jump) = self.jumped {
+            reaper::distrust(store, env, jump).await?;
+        }
+        Ok(self.jumped.take())
+    }
+
+    /// As [`Suspicion::look`], for one who deletes nothing: where deletion is held already, nothing is changed.
+    pub async fn look_on(&mut self, store: &Store, env: &Env) -> Result<(), Error> {
+        self.compare(env);
+        if let Some(jump) = self.jumped
+            && reaper::memory(store).await?.held_until(env.clock.now()).is_none()
+        {
+            reaper::distrust(store, env, jump).await?;
+        }
+        self.jumped = None;
+        Ok(())
+    }
+
+    fn compare(&mut self, env: &Env) {
         if let Some(jump) = self.drift.look(&*env.clock) {
             tracing::warn!(?jump, "the wall clock jumped");
             // More follows from a jump back.
             let back = self.jumped.filter(|jump| matches!(jump, ClockJump::Back { .. }));
             self.jumped = back.or(Some(jump));
         }
-        if let Some(jump) = self.jumped {
-            reaper::distrust(store, env, jump).await?;
-        }
-        Ok(self.jumped.take())
     }
 }

@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use sexton_domain::id::Ids;
 use sexton_engine::clock::{Clock, SystemClock};
 use sexton_engine::entropy::Entropy;
 use sexton_store::{Monotonic, Store};
@@ -50,7 +49,7 @@ pub struct Opening<'a> {
 /// Opens a store.
 pub fn open(opening: Opening<'_>, machine: &Machine) -> Result<Store, Failure> {
     let now = machine.clock.now();
-    let store_id = Ids::new(now, machine.entropy.seed()).mint();
+    let store_id = machine.entropy.ids(now).mint();
     let options = Options {
         durability: match opening.durability {
             file::Durability::Full => Durability::Full,

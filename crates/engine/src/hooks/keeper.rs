@@ -152,8 +152,7 @@ impl Loop for Keeper {
 }
 
 impl Keeper {
-    pub(super) fn new(hooks: Hooks) -> Self {
-        let suspicion = Suspicion::new(&*hooks.0.env.clock);
+    pub(super) fn new(hooks: Hooks, suspicion: Suspicion) -> Self {
         Self { hooks, suspicion, was_ahead: true }
     }
 

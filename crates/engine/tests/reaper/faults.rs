@@ -4,7 +4,7 @@ use std::fs;
 
 use sexton_domain::alert::AlertCode;
 use sexton_domain::archive::Archive;
-use sexton_domain::change::RecordId;
+use sexton_domain::change::{Change, RecordId};
 use sexton_domain::key::SessionKind;
 use sexton_domain::session::{Hold, HoldReason, Session};
 use sexton_engine::handle::Error;
@@ -265,6 +265,24 @@ async fn a_clock_that_jumps_deletes_nothing_for_an_hour_and_then_goes_on() {
         assert_eq!(keeper.is_stored(young.id).await, days < 0, "by the clock of now");
         keeper.stop().await;
     }
+}
+
+/// P6: the clock jumped, or the machine woke from its sleep. To the alerts everything seemed overdue, and they
+/// said so, until somebody else had noticed the jump.
+#[tokio::test]
+async fn what_is_due_only_by_a_clock_that_has_just_jumped_is_not_told_to_be_overdue() {
+    let yard = Yard::new();
+    let keeper = yard.start().await;
+    of_all_ages(&keeper).await;
+    keeper.sweep().await;
+    yard.clock.jump(3650);
+    // The alerts look after each change of what the reaper remembers.
+    let memory = keeper.get(RecordId::Reaper).await;
+    keeper.put(vec![Change::Put(memory)]).await;
+    keeper.alarmed(AlertCode::ClockJump).await;
+    let alerts = keeper.handle.alerts(100).await.unwrap();
+    assert!(alerts.iter().all(|alert| alert.key.code != AlertCode::Overdue), "{alerts:?}");
+    keeper.stop().await;
 }
 
 /// P6: a boot before its last heartbeat, or long after it, notices as well.
