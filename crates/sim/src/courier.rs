@@ -4,20 +4,21 @@ use async_trait::async_trait;
 use sexton_engine::courier::{Answer as Verdict, Courier, Post, Reply};
 
 use crate::mailbox::{Answer, Course, Letter, Mailbox};
+use crate::teller::Teller;
 use crate::time;
 
 /// Where the webhook of a hook is.
 pub(crate) const PLACE: &str = "http://sim/";
 
-/// Takes letters to a mailbox.
-pub(crate) struct Postman(pub(crate) Mailbox);
+/// Takes letters of a gateway to a mailbox.
+pub(crate) struct Postman(pub(crate) Mailbox, pub(crate) Teller);
 
 #[async_trait]
 impl Courier for Postman {
     async fn post(&self, post: Post<'_>) -> Reply {
         let hook = post.webhook.url.strip_prefix(PLACE).unwrap_or_default();
         let letter = Letter { hook, delivery: post.id, body: post.body };
-        let Course { after, answer } = self.0.receive(letter);
+        let Course { after, answer } = self.0.receive(letter, &self.1);
         time::sleep(after).await;
         match answer {
             Answer::Acknowledges => {

@@ -3,9 +3,11 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
+use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::faults::Fault;
 use crate::report::Report;
 use crate::time::Time;
 
@@ -24,6 +26,8 @@ pub enum Promise {
     P5,
     /// Bounded.
     P6,
+    /// An acknowledged write is on disk.
+    P7,
     /// Stopping is bounded and honest.
     P9,
     /// Money and usage outlive sessions.
@@ -43,6 +47,7 @@ impl fmt::Display for Promise {
             Self::P4 => "P4 (nothing runs for ever)",
             Self::P5 => "P5 (every slot is accounted for)",
             Self::P6 => "P6 (bounded)",
+            Self::P7 => "P7 (an acknowledged write is on disk)",
             Self::P9 => "P9 (stopping is bounded and honest)",
             Self::P12 => "P12 (usage outlives sessions)",
             Self::Progress => "progress (what can be done is done)",
@@ -66,13 +71,26 @@ impl Broken {
     }
 }
 
+/// How the note begins that a promise is broken.
+pub(crate) const FOUND: &str = "this is where";
+
+/// Something that happened.
+#[derive(Debug, Clone)]
+pub(crate) struct Note {
+    /// The world's age.
+    pub(crate) age: Duration,
+    /// What the wall clock showed.
+    pub(crate) at: Timestamp,
+    pub(crate) what: String,
+}
+
 /// The diary. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Diary(Arc<(Arc<Time>, Mutex<Pages>)>);
 
 #[derive(Default)]
 struct Pages {
-    notes: Vec<(Timestamp, String)>,
+    notes: Vec<Note>,
     report: Report,
     broken: Option<Broken>,
 }
@@ -84,7 +102,8 @@ impl Diary {
 
     /// Something happened in the world.
     pub(crate) fn note(&self, what: impl fmt::Display) {
-        let note = (self.0.0.wall(), what.to_string());
+        let time = &self.0.0;
+        let note = Note { age: time.now(), at: time.wall(), what: what.to_string() };
         self.pages().notes.push(note);
     }
 
@@ -93,10 +112,15 @@ impl Diary {
         self.pages().report.count(what, 1);
     }
 
+    /// Something goes wrong on purpose.
+    pub(crate) fn strikes(&self, fault: Fault) {
+        self.count(fault.to_string());
+    }
+
     /// A promise is broken; the first one counts.
     pub(crate) fn broken(&self, broken: Broken) {
         if self.verdict().is_none() {
-            self.note(format_args!("this is where {} is found broken", broken.promise));
+            self.note(format_args!("{FOUND} {} is found broken", broken.promise));
             self.pages().broken = Some(broken);
         }
     }
@@ -106,7 +130,7 @@ impl Diary {
         self.pages().broken.clone()
     }
 
-    pub(crate) fn notes(&self) -> Vec<(Timestamp, String)> {
+    pub(crate) fn notes(&self) -> Vec<Note> {
         self.pages().notes.clone()
     }
 

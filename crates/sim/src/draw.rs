@@ -16,6 +16,7 @@ use sexton_domain::retry::Backoff;
 use sexton_domain::schedule::Schedule;
 use sexton_engine::settings::{AgentSettings, Drain, Settings};
 
+use crate::clockwork::Temper;
 use crate::dice::Die;
 use crate::keeping;
 use crate::subscribers::{self, Subscriber};
@@ -41,9 +42,61 @@ const AGENTS: [&str; 3] = ["main", "scout", "clerk"];
 /// The longest time that any of them has between TERM and KILL.
 pub(crate) const LONGEST_GRACE: Duration = Duration::from_secs(15);
 
+/// What a world is about. Most are open; the others come soon to what random worlds come to hardly ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Plot {
+    Open,
+    /// Runs do not end, and the gateway dies again and again while they run.
+    Crashes,
+    /// Runs do not end before the next one replaces them.
+    Replacements,
+    /// Every run fails.
+    Failures,
+    /// Months, in which the machine is off most of the time.
+    Absences,
+}
+
+impl Plot {
+    fn draw(die: &Die) -> Self {
+        match die.below(32) {
+            0 | 1 => Self::Crashes,
+            2 | 3 => Self::Replacements,
+            4 | 5 => Self::Failures,
+            6 | 7 => Self::Absences,
+            _ => Self::Open,
+        }
+    }
+
+    /// How long a world lasts.
+    fn lasts(self, die: &Die) -> Span {
+        Span::from_secs(match self {
+            Self::Open => die.spread(3600, 4 * 86_400),
+            Self::Crashes | Self::Replacements | Self::Failures => die.spread(3600, 43_200),
+            Self::Absences => die.between(20 * 86_400, 120 * 86_400),
+        })
+    }
+
+    fn most_jobs(self, frail: bool) -> u64 {
+        match self {
+            Self::Open if !frail => 50,
+            Self::Absences => 20,
+            Self::Open => 8,
+            Self::Crashes | Self::Replacements | Self::Failures => 4,
+        }
+    }
+}
+
 /// How a world is.
 #[derive(Debug)]
 pub(crate) struct Nature {
+    pub(crate) plot: Plot,
+    pub(crate) clocks: Temper,
+    /// About how often the disk is full.
+    pub(crate) fills: u64,
+    /// How often a second gateway is started beside one.
+    pub(crate) doubles: f64,
+    /// Above this the store is too large.
+    store_alarm: u64,
     pub(crate) began: Timestamp,
     /// How long things happen; after that it settles.
     pub(crate) lasts: Span,
@@ -67,9 +120,10 @@ pub(crate) struct Nature {
 impl Nature {
     /// Draws a world with about so many slots.
     pub(crate) fn draw(die: &Die, slots: u64) -> Self {
-        let frail = die.chance(0.3);
-        let jobs = die.spread(1, if frail { 8 } else { 50 });
-        let lasts = Span::from_secs(die.spread(3600, 4 * 86_400));
+        let plot = Plot::draw(die);
+        let frail = plot == Plot::Crashes || (plot != Plot::Absences && die.chance(0.3));
+        let jobs = die.spread(1, plot.most_jobs(frail));
+        let lasts = plot.lasts(die);
         let rhythm = (lasts * u32::try_from(jobs).unwrap_or(1)) / u32::try_from(slots).unwrap_or(1);
         let rhythm = rhythm.max(Span::from_secs(20));
         let lease = match lasts.as_secs() {
@@ -77,18 +131,25 @@ impl Nature {
             20_000..100_000 => die.of([60, 120]),
             100_000.. => die.of([300, 900]),
         };
+        let rhythm_secs = rhythm.as_secs().clamp(10, 3600);
+        let long_run = match plot {
+            Plot::Crashes | Plot::Replacements => 8 * rhythm_secs,
+            _ => die.spread(rhythm_secs / 8, 4 * rhythm_secs),
+        };
         let runs = usize::try_from(die.spread(1, 40)).unwrap_or(1);
         let runs_per_agent = usize::try_from(die.spread(1, 20)).unwrap_or(1);
         Self {
+            plot,
+            clocks: Temper::draw(die, lasts),
+            fills: die.of([0, 0, 1, 3]),
+            doubles: die.of([0.0, 0.0, 0.3]),
+            store_alarm: die.of([512 << 10, 10 << 30, 10 << 30]),
             began: time(die.of(BEGINNINGS)) + SignedDuration::from_millis(ms(die, 3_600_000)),
             lasts,
             jobs,
             frail,
             rhythm,
-            long_run: Span::from_secs(die.spread(
-                rhythm.as_secs().clamp(10, 3600) / 8,
-                4 * rhythm.as_secs().clamp(10, 3600),
-            )),
+            long_run: Span::from_secs(long_run),
             lease: Duration::from_secs(lease),
             limits: Limits { runs, runs_per_agent },
             hooks: subscribers::draw(die, lasts),
@@ -123,7 +184,10 @@ impl Nature {
         let hooks = hooks.iter().map(|hook| (hook.name.clone(), hook.settings())).collect();
         let settings = Settings::new(self.limits, self.lease, "/nowhere".into());
         let reset = self.reset.clone();
-        Settings { agents, hooks, retention, sweep_every, reset, drain, ..settings }
+        let store_alarm_bytes = self.store_alarm;
+        let of_config =
+            Settings { agents, hooks, retention, sweep_every, reset, drain, ..settings };
+        Settings { store_alarm_bytes, ..of_config }
     }
 
     fn agent(&self, die: &Die, name: &str) -> AgentSettings {
@@ -162,7 +226,10 @@ impl Nature {
                 .chance(0.3)
                 .then(|| Duration::from_secs(die.spread(1, 2 * self.long_run.as_secs().max(1)))),
             idle_timeout: die.chance(0.1).then(|| Duration::from_secs(die.spread(1, 600))),
-            overlap: die.of([Overlap::Skip, Overlap::Queue, Overlap::Replace, Overlap::Allow]),
+            overlap: match self.plot {
+                Plot::Replacements => Overlap::Replace,
+                _ => die.of([Overlap::Skip, Overlap::Queue, Overlap::Replace, Overlap::Allow]),
+            },
             misfire: match die.below(4) {
                 0 => Misfire::Skip,
                 1 => Misfire::Latest,
@@ -170,11 +237,7 @@ impl Nature {
                 _ => Misfire::Within(Duration::from_secs(die.spread(10, 7200))),
             },
             retries: die.chance(0.5).then(|| die.of([0, 1, 2, 5])),
-            backoff: Backoff::new(vec![
-                Duration::from_secs(die.spread(1, 60)),
-                Duration::from_secs(die.spread(1, 1800)),
-            ])
-            .unwrap_or_default(),
+            backoff: self.backoff(die),
             on_interrupt: match die.of([OnInterrupt::Fail, OnInterrupt::Retry]) {
                 OnInterrupt::Fail if !self.frail => OnInterrupt::Fail,
                 _ => OnInterrupt::Retry,
@@ -183,6 +246,17 @@ impl Nature {
             enabled: !die.chance(0.05),
             agent,
         }
+    }
+
+    fn backoff(&self, die: &Die) -> Backoff {
+        let longest = if self.plot == Plot::Failures { 2 } else { 1800 };
+        let waits = [die.spread(1, 60.min(longest)), die.spread(1, longest)];
+        Backoff::new(waits.map(Duration::from_secs).to_vec()).unwrap_or_default()
+    }
+
+    /// How long an engine at work may take to look at its clocks.
+    pub(crate) fn watched(&self) -> Span {
+        self.lease.to_std() / 3 + Span::from_secs(60)
     }
 
     fn schedule(&self, die: &Die, now: Timestamp) -> Schedule {

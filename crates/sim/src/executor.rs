@@ -13,12 +13,14 @@ use sexton_engine::executor::{
 use uuid::Uuid;
 
 use crate::dice::Die;
-use crate::machine::{self, Machine, Next, Purpose, process_id};
+use crate::draw::Plot;
+use crate::machine::{self, Launch, Machine, Next, Purpose, process_id};
 use crate::mailbox::{Answer, Course, Letter, Mailbox};
 use crate::script::{self, Drawn, Script};
+use crate::teller::Teller;
 use crate::time;
 
-/// Runs scripts. One for the whole world; the gateway's lives share it.
+/// Runs scripts, for one gateway.
 pub(crate) struct Scripted {
     pub(crate) machine: Machine,
     pub(crate) die: Die,
@@ -26,6 +28,9 @@ pub(crate) struct Scripted {
     pub(crate) run_files: RunFiles,
     /// What a long run takes in this world.
     pub(crate) long: Duration,
+    pub(crate) plot: Plot,
+    /// Whose executor it is.
+    pub(crate) teller: Teller,
 }
 
 #[async_trait]
@@ -35,7 +40,7 @@ impl Executor for Scripted {
         if work.command.is_empty() {
             return Err(StartError::NoCommand);
         }
-        let script = match script::draw(&self.die, self.long) {
+        let script = match script::draw(&self.die, self.long, self.plot) {
             Drawn::Runs(script) if is_letter(&work) => self.take(&work, script),
             Drawn::Runs(script) => script,
             Drawn::FailsToStart => return Err(StartError::NotFound { program: program() }),
@@ -49,7 +54,8 @@ impl Executor for Scripted {
             true => Purpose::Letter(work.run),
             false => Purpose::Run(self.report(&work)),
         };
-        let pid = self.machine.launch(purpose, script, work.grace);
+        let (grace, stray) = (work.grace, self.teller.is_over());
+        let pid = self.machine.launch(Launch { purpose, script, grace, stray });
         let execution = Running { machine: self.machine.clone(), pid };
         if !starts_in.is_zero() {
             time::sleep(starts_in).await;
@@ -73,7 +79,7 @@ impl Scripted {
         let hook = work.command.get(1).map_or("", String::as_str);
         let delivery = DeliveryId::from(work.run);
         let letter = Letter { hook, delivery, body: &work.prompt };
-        let Course { after, answer } = self.mailbox.receive(letter);
+        let Course { after, answer } = self.mailbox.receive(letter, &self.teller);
         let ends = match answer {
             Answer::Acknowledges => Some((after, Exit::Code(0))),
             Answer::Fails | Answer::IsGone => Some((after, Exit::Code(1))),
@@ -86,6 +92,10 @@ impl Scripted {
     /// An agent says in its report what it takes, mostly in words that can be read.
     fn report(&self, work: &Work) -> machine::Work {
         let (die, run) = (&self.die, RunId::from(work.run));
+        if self.teller.is_over() {
+            // Nobody reads what it reports.
+            return purpose(work);
+        }
         for _ in 0..die.of([0, 0, 1, 3]) {
             let tokens = Tokens {
                 input: die.below(100_000),
@@ -104,6 +114,15 @@ impl Scripted {
             );
             self.run_files.append(run, format!("{line}\n").as_bytes());
             self.machine.spend(work.run, tokens);
+        }
+        if die.chance(0.1) {
+            let outcome = die.of([
+                r#"{"outcome": "ok"}"#,
+                r#"{"outcome": "skipped", "reason": "no new mail"}"#,
+                r#"{"outcome": "failed", "reason": "quota"}"#,
+                r#"{"outcome": "failed", "reason": "quota", "retry": "30s"}"#,
+            ]);
+            self.run_files.append(run, format!("{outcome}\n").as_bytes());
         }
         if die.chance(0.05) {
             self.run_files.append(run, b"this is no report\n");

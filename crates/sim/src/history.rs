@@ -1,45 +1,128 @@
-//! The history of a job: which slots were due, walked independently of the scheduler over what the
-//! event log says about the job.
+//! The histories of jobs: which slots were due and which were accounted for, walked independently of the
+//! scheduler over what the event log says, in the order of the log. The times in it need not be in order: the
+//! wall clock may have been set.
+
+use std::collections::BTreeMap;
+use std::time::Duration as Span;
 
 use jiff::Timestamp;
+use serde_json::Value;
 use sexton_domain::duration::Duration;
 use sexton_domain::event::{Event, EventType};
+use sexton_domain::id::{JobId, RunId};
 use sexton_domain::schedule::Schedule;
 use sexton_domain::when;
 
-/// More slots than any world has: a walk that gets here is wrong.
-const MAX_SLOTS: usize = 1_000_000;
+use crate::diary::{Broken, Promise};
+use crate::ledger::Ledger;
+use crate::promises::Kept;
 
-/// The slots of a job that came due while it was active, up to and including `until`, in order.
-///
-/// A slot is due its jitter after its instant; it counts if the job is active then. Whatever happens
-/// to the job at that very millisecond comes after it. A job that begins, is resumed or gets another
-/// schedule starts with the first slot that is due after that; a one-shot may be a little late.
-pub(crate) fn due_slots<'a>(
-    events: impl Iterator<Item = &'a Event>,
-    jitter: Duration,
-    until: Timestamp,
-) -> Vec<Timestamp> {
-    let mut walk = Walk::default();
-    for event in events.take_while(|event| event.fact.at <= until) {
-        walk.advance(jitter, event.fact.at);
-        walk.apply(event, jitter);
-    }
-    walk.advance(jitter, until);
-    walk.due
+/// The histories of all jobs, up to an event.
+#[derive(Default)]
+pub(crate) struct History {
+    read: usize,
+    walks: BTreeMap<JobId, Walk>,
 }
 
+/// What is looked at where the scheduler had the time to account for what was due.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Settled {
+    /// The age of the world since which it had.
+    pub(crate) since: Span,
+    /// The least that the wall clock has shown since then.
+    pub(crate) wall: Timestamp,
+}
+
+impl History {
+    /// P5: slots are accounted for one after the other, each once, none before it is due, and all that are due
+    /// before their job leaves its schedule.
+    pub(crate) fn follow(&mut self, ledger: &Ledger) -> Kept {
+        for event in &ledger.events[self.read..] {
+            let subject = event.fact.subject;
+            self.read += 1;
+            let Some(job) = subject.job.and_then(|id| ledger.jobs.get(&id)) else { continue };
+            let walk = self.walks.entry(job.id).or_default();
+            let done = match event.fact.kind {
+                kind if is_about_job(kind) => {
+                    let stored = ledger.stored_at(event.seq).unwrap_or_default();
+                    walk.turn(event, job.jitter(), stored)
+                }
+                _ => match (subject.run, Accounted::by(event)) {
+                    (Some(run), Some(slots)) => walk.account(run, &slots, job.jitter()),
+                    _ => Ok(()),
+                },
+            };
+            done.map_err(|how| Broken::new(Promise::P5, format!("job {}: {how}", job.key)))?;
+        }
+        Ok(())
+    }
+
+    /// P5: what was due for a while is accounted for.
+    pub(crate) fn settled(&self, ledger: &Ledger, look: Settled) -> Kept {
+        for (id, walk) in &self.walks {
+            let Some(job) = ledger.jobs.get(id) else { continue };
+            if walk.since < look.since
+                && let Some(slot) = walk.due(job.jitter(), look.wall)
+            {
+                let (key, last) = (&job.key, walk.last);
+                let how = format!(
+                    "job {key}: slot {slot} was due and is not accounted for, the last is {last:?}"
+                );
+                return Err(Broken::new(Promise::P5, how));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Slots that an event accounts for.
+struct Accounted {
+    /// The first of the record.
+    from: Timestamp,
+    to: Timestamp,
+    /// How many of them are new.
+    new: u64,
+    /// How many the record stands for.
+    all: u64,
+    at: Timestamp,
+}
+
+impl Accounted {
+    /// None where the event is not about slots that were not accounted for before.
+    fn by(event: &Event) -> Option<Self> {
+        let data = &event.fact.data;
+        let number = |name: &str| data.get(name).and_then(Value::as_u64);
+        let time = |name: &str| data.get(name)?.as_str()?.parse::<Timestamp>().ok();
+        let from = time("slot")?;
+        let new = match event.fact.kind {
+            EventType::RunQueued if number("attempt") == Some(1) => 1,
+            EventType::RunSkipped | EventType::RunMissed | EventType::RunCoalesced => {
+                number("new_slots")?
+            }
+            _ => return None,
+        };
+        let (to, all) = (time("slot_to").unwrap_or(from), number("slots")?);
+        Some(Self { from, to, new, all, at: event.fact.at })
+    }
+}
+
+/// The history of one job.
 #[derive(Default)]
 struct Walk {
     /// The schedule as the log has it.
-    written: serde_json::Value,
+    written: Value,
     schedule: Option<Schedule>,
     enabled: bool,
     suspended: bool,
     over: bool,
     /// The next slot may only be after this.
     after: Timestamp,
-    due: Vec<Timestamp>,
+    /// The last slot that was accounted for.
+    last: Option<Timestamp>,
+    /// The age of the world at which it came to be as it is.
+    since: Span,
+    /// How many slots each record stands for.
+    counts: BTreeMap<RunId, u64>,
 }
 
 impl Walk {
@@ -47,24 +130,63 @@ impl Walk {
         self.enabled && !self.suspended && !self.over
     }
 
-    fn advance(&mut self, jitter: Duration, until: Timestamp) {
-        if !self.active() {
-            return;
+    /// The first slot that is due by a time of the wall clock and not accounted for.
+    ///
+    /// A slot is due its jitter after its instant. Whatever happens to the job at that very millisecond comes
+    /// after it.
+    fn due(&self, jitter: Duration, wall: Timestamp) -> Option<Timestamp> {
+        let schedule = self.schedule.as_ref().filter(|_| self.active())?;
+        next(schedule, self.after).filter(|slot| jitter.after(*slot) <= wall)
+    }
+
+    fn account(&mut self, run: RunId, slots: &Accounted, jitter: Duration) -> Result<(), String> {
+        let Accounted { from, to, new, all, at } = *slots;
+        let Some(schedule) = self.schedule.clone().filter(|_| self.active()) else {
+            return Err(format!("{run} accounts for slots from {from} to {to} off schedule"));
+        };
+        let count = self.counts.entry(run).or_default();
+        let begins = *count == 0;
+        *count += new;
+        if *count != all || new == 0 {
+            return Err(format!(
+                "{run} accounts for {new} slots more, {all} in all; told were {count}"
+            ));
         }
-        let Some(schedule) = &self.schedule else { return };
-        while let Some(slot) = next(schedule, self.after)
-            && jitter.after(slot) <= until
-            && self.due.len() < MAX_SLOTS
-        {
-            self.due.push(slot);
+        let first = next(&schedule, self.after);
+        if begins && first != Some(from) {
+            return Err(format!(
+                "{run} accounts for slots from {from}, the next one was {first:?}"
+            ));
+        }
+        for _ in 0..new {
+            let slot = next(&schedule, self.after).filter(|slot| *slot <= to);
+            let Some(slot) = slot else {
+                let last = self.after;
+                return Err(format!(
+                    "{run} accounts for {new} slots more up to {to}, it has none after {last}"
+                ));
+            };
             self.after = slot;
+        }
+        self.last = Some(self.after);
+        if self.after != to {
+            let last = self.after;
+            return Err(format!(
+                "{run} accounts for {new} slots more up to {to}, they end with {last}"
+            ));
+        }
+        match jitter.after(to) <= at {
+            true => Ok(()),
+            false => Err(format!("{run} accounts at {at} for slot {to}, which is not due")),
         }
     }
 
-    fn apply(&mut self, event: &Event, jitter: Duration) {
+    /// Something happens to the job. One that begins, is resumed or gets another schedule starts with the first
+    /// slot that is due after that and was not accounted for; a one-shot may be a little late.
+    fn turn(&mut self, event: &Event, jitter: Duration, stored: Span) -> Result<(), String> {
+        let (at, data, due) = (event.fact.at, &event.fact.data, self.due(jitter, event.fact.at));
         let was_active = self.active();
-        let data = &event.fact.data;
-        self.enabled = data.get("enabled").and_then(serde_json::Value::as_bool).unwrap_or(false);
+        self.enabled = data.get("enabled").and_then(Value::as_bool).unwrap_or(false);
         self.suspended = data.get("suspension").is_some_and(|suspension| !suspension.is_null());
         let written = data.get("schedule").cloned().unwrap_or_default();
         let rescheduled = written != self.written;
@@ -77,12 +199,22 @@ impl Walk {
             EventType::JobChanged if rescheduled => false,
             _ => self.over,
         };
+        let leaves = was_active && (rescheduled || !self.active());
+        if let Some(slot) = due.filter(|_| leaves) {
+            return Err(format!(
+                "at {at} it leaves its schedule, slot {slot} is not accounted for"
+            ));
+        }
         if rescheduled || (self.active() && !was_active) {
             let once = matches!(self.schedule, Some(Schedule::At { .. }));
             let grace = if once { when::GRACE } else { Duration::ZERO };
-            let last = self.due.last().copied().unwrap_or(Timestamp::MIN);
-            self.after = last.max(jitter.saturating_add(grace).before(event.fact.at));
+            let last = self.last.unwrap_or(Timestamp::MIN);
+            self.after = last.max(jitter.saturating_add(grace).before(at));
         }
+        if rescheduled || self.active() != was_active {
+            self.since = stored;
+        }
+        Ok(())
     }
 }
 
@@ -100,4 +232,9 @@ fn next(schedule: &Schedule, after: Timestamp) -> Option<Timestamp> {
         }
         Schedule::Cron { .. } => schedule.next(after),
     }
+}
+
+fn is_about_job(kind: EventType) -> bool {
+    use EventType::{JobAdded, JobChanged, JobDisabled, JobDone, JobEnabled, JobRemoved};
+    matches!(kind, JobAdded | JobChanged | JobRemoved | JobEnabled | JobDisabled | JobDone)
 }

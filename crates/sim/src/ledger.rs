@@ -4,6 +4,7 @@
 //! was, marked as gone.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use jiff::Timestamp;
@@ -34,21 +35,23 @@ pub(crate) struct Ledger {
     /// Events by their subjects, as places in `events`.
     pub(crate) of_run: BTreeMap<RunId, Vec<usize>>,
     pub(crate) of_session: BTreeMap<SessionId, Vec<usize>>,
-    pub(crate) of_job: BTreeMap<JobId, Vec<usize>>,
     pub(crate) runs_of_job: BTreeMap<JobId, BTreeSet<RunId>>,
     pub(crate) touched: Touched,
     /// What the events since the last look are about.
     news: Touched,
-    /// What was deleted by a batch that the witness saw, and when.
-    gone: HashMap<RecordId, Timestamp>,
+    /// What was deleted by a batch that the witness saw, and at which age of the world.
+    gone: HashMap<RecordId, Duration>,
     /// What is not stored any more although no batch has deleted it.
     pub(crate) vanished: Vec<RecordId>,
-    /// What was acknowledged at least once.
-    pub(crate) delivered: BTreeSet<DeliveryId>,
+    /// What was acknowledged at least once: when by the wall clock, and the age of the world at which that was
+    /// stored.
+    pub(crate) delivered: BTreeMap<DeliveryId, (Timestamp, Duration)>,
+    /// The age of the world at the last look.
+    age: Duration,
     /// How often each session was told to be reaped.
     pub(crate) reaped: BTreeMap<SessionId, u32>,
-    /// When each event was stored.
-    stored: Vec<Timestamp>,
+    /// The age of the world at which each event was stored.
+    stored: Vec<Duration>,
     by_id: BTreeMap<EventId, usize>,
     of_event: BTreeMap<EventId, Vec<DeliveryId>>,
     about_session: BTreeMap<SessionId, Vec<DeliveryId>>,
@@ -142,11 +145,6 @@ impl Ledger {
         self.of_session.get(&session).into_iter().flatten().map(|&at| &self.events[at])
     }
 
-    /// The events about a job's own life, in order.
-    pub(crate) fn told_of_job(&self, job: JobId) -> impl Iterator<Item = &Event> {
-        self.of_job.get(&job).into_iter().flatten().map(|&at| &self.events[at])
-    }
-
     /// The runs of a job.
     pub(crate) fn runs_of(&self, job: JobId) -> impl Iterator<Item = &Run> {
         let runs = self.runs_of_job.get(&job).into_iter().flatten();
@@ -158,13 +156,18 @@ impl Ledger {
         self.by_id.get(&id).map(|&at| &self.events[at])
     }
 
-    /// Everything that was read so far and has no time yet was stored now.
-    pub(crate) fn stamp(&mut self, now: Timestamp) {
-        self.stored.resize(self.events.len(), now);
+    /// From now on what is read is of this age of the world.
+    pub(crate) fn look_at(&mut self, age: Duration) {
+        self.age = age;
     }
 
-    /// When an event was stored.
-    pub(crate) fn stored_at(&self, seq: u64) -> Option<Timestamp> {
+    /// Everything that was read so far and has no time yet was stored now.
+    pub(crate) fn stamp(&mut self, age: Duration) {
+        self.stored.resize(self.events.len(), age);
+    }
+
+    /// The age of the world at which an event was stored.
+    pub(crate) fn stored_at(&self, seq: u64) -> Option<Duration> {
         let first = self.events.first()?.seq;
         self.stored.get(usize::try_from(seq.checked_sub(first)?).ok()?).copied()
     }
@@ -200,7 +203,7 @@ impl Ledger {
     }
 
     /// The ended sessions of a job that were deleted since then.
-    pub(crate) fn gone_since(&self, job: JobId, since: Timestamp) -> Vec<Session> {
+    pub(crate) fn gone_since(&self, job: JobId, since: Duration) -> Vec<Session> {
         let sessions = self.sessions.values().filter(|it| it.job == Some(job));
         let gone =
             |it: &&Session| self.gone.get(&RecordId::Session(it.id)).is_some_and(|at| *at >= since);
@@ -208,13 +211,13 @@ impl Ledger {
     }
 
     /// A record may have been deleted: whether it was.
-    pub(crate) fn has_gone(&mut self, store: &dyn Driver, id: &RecordId, now: Timestamp) -> bool {
+    pub(crate) fn has_gone(&mut self, store: &dyn Driver, id: &RecordId, age: Duration) -> bool {
         let gone = match id {
             RecordId::Event(event) => inline(store.event(*event)).is_none(),
             id => inline(store.get(id.clone())).is_none(),
         };
         if gone {
-            self.gone.insert(id.clone(), now);
+            self.gone.insert(id.clone(), age);
         }
         gone
     }
@@ -242,9 +245,6 @@ impl Ledger {
         if let Some(run) = subject.run.filter(|_| is_about_run(kind)) {
             self.of_run.entry(run).or_default().push(at);
         }
-        if let Some(job) = subject.job.filter(|_| is_about_job(kind)) {
-            self.of_job.entry(job).or_default().push(at);
-        }
         if let Some(session) = subject.session.filter(|_| kind == EventType::SessionReaped) {
             *self.reaped.entry(session).or_default() += 1;
         }
@@ -257,8 +257,10 @@ impl Ledger {
 
     fn take(&mut self, delivery: Delivery) {
         let (id, event, session) = (delivery.id, delivery.event, delivery.session);
-        if matches!(delivery.state, DeliveryState::Delivered { .. }) {
-            self.delivered.insert(id);
+        if let DeliveryState::Delivered { at } = delivery.state
+            && self.delivered.get(&id).is_none_or(|(known, _)| *known != at)
+        {
+            self.delivered.insert(id, (at, self.age));
         }
         if self.deliveries.insert(id, delivery).is_none() {
             self.of_event.entry(event).or_default().push(id);
@@ -320,9 +322,4 @@ fn is_about_session(kind: EventType) -> bool {
 fn is_about_run(kind: EventType) -> bool {
     use EventType::{RunCoalesced, RunEnded, RunMissed, RunQueued, RunSkipped, RunStarted};
     matches!(kind, RunQueued | RunStarted | RunEnded | RunSkipped | RunMissed | RunCoalesced)
-}
-
-fn is_about_job(kind: EventType) -> bool {
-    use EventType::{JobAdded, JobChanged, JobDisabled, JobDone, JobEnabled, JobRemoved};
-    matches!(kind, JobAdded | JobChanged | JobRemoved | JobEnabled | JobDisabled | JobDone)
 }

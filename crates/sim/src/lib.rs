@@ -9,19 +9,26 @@
 //! |---|---|
 //! | what a world is made of | `draw`, `script` |
 //! | who runs next, and when the process dies | `crew` |
-//! | what goes wrong with the store | `slow`, `world` |
+//! | what goes wrong, by name | `faults` |
+//! | what the wall clock shows | `clockwork`, `time` |
+//! | what goes wrong with the store, and with its disk | `slow`, `world`, `room` |
+//! | a second gateway on the same store | `life`, `teller` |
 //! | the processes | `machine`, `executor` |
 //! | the archives | `shelf` |
 //! | the hooks, and what their programs receive | `subscribers`, `mailbox`, `courier` |
 //! | what the store is asked to change, judged at that moment | `witness` |
 //! | the promises | `promises`, `history`, over the `ledger` |
+//! | what many worlds together must reach | `coverage` |
 
+mod clockwork;
 mod courier;
+mod coverage;
 mod crew;
 mod diary;
 mod dice;
 mod draw;
 mod executor;
+mod faults;
 mod history;
 mod keeping;
 mod ledger;
@@ -31,6 +38,7 @@ mod mailbox;
 mod ops;
 mod promises;
 mod report;
+mod room;
 mod script;
 pub mod seeds;
 mod shelf;
@@ -38,17 +46,20 @@ mod slow;
 pub mod steady;
 mod story;
 mod subscribers;
+mod teller;
 mod time;
 mod watch;
 mod witness;
 mod world;
 
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 
 use crate::diary::Panics;
 use crate::watch::Watch;
 use crate::world::World;
 
+pub use crate::coverage::missing;
 pub use crate::diary::{Broken, Promise};
 pub use crate::report::Report;
 pub use crate::story::Failure;
@@ -79,7 +90,11 @@ pub fn run(seed: u64, budget: Budget) -> Result<Report, Box<Failure>> {
 pub fn run_logged(seed: u64, budget: Budget) -> (Result<Report, Box<Failure>>, Vec<String>) {
     let panics = Panics::collect();
     let mut world = World::draw(seed, budget);
-    let watch = Watch { diary: world.diary.clone(), spans: Default::default() };
+    let watch = Watch {
+        diary: world.diary.clone(),
+        spans: Default::default(),
+        overlap: Arc::clone(&world.overlap),
+    };
     let happened = tracing::subscriber::with_default(watch, || {
         std::panic::catch_unwind(AssertUnwindSafe(|| world.happen()))
     });

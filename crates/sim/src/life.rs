@@ -4,15 +4,18 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use jiff::Timestamp;
+use sexton_domain::duration as domain;
 use sexton_domain::node::{EndReason, Epoch, ProcessId};
 use sexton_domain::plan::drain::Budget;
 use sexton_domain::plan::jobs::Empty;
-use sexton_domain::plan::reconcile::Fence;
+use sexton_domain::plan::reconcile::{Fence, MAX_ABSENCE};
 use sexton_engine::engine::{Declaration, Engine, Start};
 use sexton_engine::entropy::Entropy;
 use sexton_engine::env::{Env, Host};
 use sexton_engine::handle::{Error, Handle, Switch};
 use sexton_engine::page::{JobFilter, PageRequest};
+use sexton_engine::settings::Settings;
 use sexton_store::Store;
 use sexton_store_sqlite::SqliteDriver;
 
@@ -20,10 +23,12 @@ use crate::courier::Postman;
 use crate::crew::{Crew, Lived};
 use crate::diary::{Broken, Promise};
 use crate::draw::LONGEST_GRACE;
+use crate::faults::Fault;
 use crate::ops::{self, Client};
 use crate::promises::stopping;
 use crate::slow::{Slow, Surroundings};
 use crate::subscribers;
+use crate::teller::Teller;
 use crate::time;
 use crate::witness::Law;
 use crate::world::World;
@@ -39,6 +44,8 @@ pub(crate) struct Fate {
     /// How long it works until it is asked to stop.
     pub(crate) stops_after: Duration,
     pub(crate) stops_for: EndReason,
+    /// After how long a second gateway is started on the same store.
+    pub(crate) doubled: Option<Duration>,
     /// Nothing goes wrong and nobody asks for anything: what is under way comes to its end.
     pub(crate) last: bool,
 }
@@ -55,6 +62,12 @@ pub(crate) enum End {
 
 /// Lives once.
 pub(crate) fn live(world: &mut World, fate: Fate) -> End {
+    let end = live_once(world, fate);
+    world.forget_clock();
+    end
+}
+
+fn live_once(world: &mut World, fate: Fate) -> End {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -64,19 +77,27 @@ pub(crate) fn live(world: &mut World, fate: Fate) -> End {
         let clock = world.time.begin_life();
         world.calm.store(fate.last, Ordering::Relaxed);
         let crew = Crew::new();
+        if fate.last {
+            world.room.clear();
+        } else {
+            crew.hire(Box::pin(world.clockwork.clone().run()));
+            crew.hire(Box::pin(world.room.clone().run(world.nature.fills, world.nature.lasts)));
+        }
         let order = world.die.fork();
         let time = Arc::clone(&world.time);
         let (machine, diary) = (world.machine.clone(), world.diary.clone());
         let shelf = world.shelf.clone();
         diary.count("boot");
         diary.note("the gateway starts");
+        let overlap = Arc::clone(&world.overlap);
         let main = Life::main(world, clock, &crew, fate);
         let lived = crew.live(main, fate.dies_at, &order, &time).await;
+        overlap.store(false, Ordering::Relaxed);
         let end = match lived {
             Lived::Ended(end) => end,
             Lived::Died => {
                 diary.note("the gateway dies");
-                diary.count("death");
+                diary.strikes(Fault::Death);
                 End::Died
             }
             Lived::NeverRested => {
@@ -96,9 +117,12 @@ pub(crate) fn live(world: &mut World, fate: Fate) -> End {
 struct Life<'a> {
     world: &'a mut World,
     crew: &'a Crew,
+    clock: Arc<crate::time::LifeClock>,
     handle: Handle,
     epoch: Epoch,
     ready_at: Duration,
+    /// The gateway that this one was started beside.
+    former: Option<Handle>,
 }
 
 impl Life<'_> {
@@ -108,8 +132,11 @@ impl Life<'_> {
         crew: &Crew,
         fate: Fate,
     ) -> End {
-        let start = start(world, clock, crew);
-        let engine = match Engine::start(start).await {
+        let last_heartbeat = world.last_heartbeat();
+        let (began, teller) = (world.time.wall(), world.teller());
+        let law = law(world);
+        let start = start(world, &law, &clock, crew, &teller);
+        let engine = match begin(world, start, &teller).await {
             Ok(engine) => engine,
             Err(error) => {
                 world.diary.note(format_args!("the gateway does not start: {error}"));
@@ -117,13 +144,23 @@ impl Life<'_> {
                 return End::NotStarted;
             }
         };
-        let epoch = world.newest_epoch();
+        if last_heartbeat.is_some_and(|last| is_distrusted(last, began)) {
+            world.time.distrust();
+        }
+        let epoch = teller.epoch().unwrap_or_else(|| world.newest_epoch());
         let (handle, ready_at) = (engine.handle(), world.time.now());
-        let mut life = Life { world, crew, handle, epoch, ready_at };
+        let mut life = Life { world, crew, clock, handle, epoch, ready_at, former: None };
         life.world.audit_all();
         life.check(false);
+        let mut engine = engine;
         let broken = match fate.last {
-            false => life.work(fate.stops_after).await,
+            false => match life.work(engine, fate).await {
+                Worked::Done(at_work) => {
+                    engine = at_work;
+                    life.world.diary.verdict().is_some()
+                }
+                Worked::Over(end) => return end,
+            },
             true => life.settle().await,
         };
         if broken {
@@ -132,12 +169,58 @@ impl Life<'_> {
         life.stop(engine, fate.stops_for).await
     }
 
-    /// Works and is asked things for a while. Returns whether a promise was broken.
-    async fn work(&mut self, long: Duration) -> bool {
-        let ends = self.world.time.now() + long;
+    /// Works and is asked things for a while; a second gateway may be started meanwhile.
+    async fn work(&mut self, engine: Engine, fate: Fate) -> Worked {
+        let began = self.world.time.now();
         while let Some(n) = self.world.next_first_job() {
             self.crew.hire(Box::pin(self.client().add(n)));
         }
+        let long = fate.doubled.unwrap_or(fate.stops_after).min(fate.stops_after);
+        if self.work_for(long).await || fate.doubled.is_none() {
+            return Worked::Done(engine);
+        }
+        match self.double(engine).await {
+            Ok(engine) => {
+                let rest = (began + fate.stops_after).saturating_sub(self.world.time.now());
+                self.work_for(rest).await;
+                Worked::Done(engine)
+            }
+            Err(end) => Worked::Over(end),
+        }
+    }
+
+    /// Somebody starts a second gateway on the store, which nothing keeps it from here. It ends the epoch of the
+    /// first one, which has to notice.
+    async fn double(&mut self, first: Engine) -> Result<Engine, End> {
+        let diary = self.world.diary.clone();
+        diary.strikes(Fault::SecondEngine);
+        diary.note("a second gateway is started on the store");
+        let (teller, law) = (self.world.teller(), self.world.witness.law());
+        let overlap = Arc::clone(&self.world.overlap);
+        overlap.store(true, Ordering::Relaxed);
+        let start = start(self.world, &law, &self.clock, self.crew, &teller);
+        let second = match begin(self.world, start, &teller).await {
+            Ok(second) => second,
+            Err(error) => {
+                diary.note(format_args!("the second gateway does not start: {error}"));
+                return Err(End::Died);
+            }
+        };
+        self.former = Some(std::mem::replace(&mut self.handle, second.handle()));
+        self.epoch = teller.epoch().unwrap_or(self.epoch);
+        self.ready_at = self.world.time.now();
+        self.crew.hire(Box::pin(async move {
+            first.wait().await;
+            diary.note("the first gateway has stopped");
+            overlap.store(false, Ordering::Relaxed);
+        }));
+        self.world.audit_all();
+        Ok(second)
+    }
+
+    /// Works and is asked things for so long. Returns whether a promise was broken.
+    async fn work_for(&mut self, long: Duration) -> bool {
+        let ends = self.world.time.now() + long;
         let (mut next_ask, mut next_check) = (self.world.next_ask(), self.world.next_check());
         loop {
             let now = self.world.time.now();
@@ -255,8 +338,12 @@ impl Life<'_> {
 
     /// Stops as asked, in bounded time, and leaves nothing behind.
     async fn stop(self, engine: Engine, reason: EndReason) -> End {
-        let Life { world, handle, .. } = self;
+        let Life { world, handle, former, .. } = self;
         let asked = world.time.now();
+        let overlaps = world.overlap.load(Ordering::Relaxed);
+        if let Some(former) = former {
+            former.stop(reason);
+        }
         let budget = handle.settings().expect("a gateway at work has settings").budget();
         world.diary.note(format_args!("the gateway is asked to stop ({reason:?})"));
         handle.stop(reason);
@@ -266,7 +353,9 @@ impl Life<'_> {
         let sum = Budget { grace: LONGEST_GRACE, ..budget }.total().to_std();
         world.judge(stopping::p9_within_its_sum(took, sum));
         world.audit_all();
-        world.at_rest(reason);
+        if !overlaps {
+            world.at_rest(reason);
+        }
         if world.diary.verdict().is_some() { End::Broken } else { End::Stopped }
     }
 
@@ -283,18 +372,28 @@ impl Life<'_> {
     /// Looks at what has changed. Returns whether a promise was broken.
     fn look(&mut self) -> bool {
         self.world.audit_changes();
-        let settled = self.world.time.now().saturating_sub(self.ready_at) > SETTLED;
-        self.check(settled);
+        let able = self.for_how_long();
+        self.check(able > SETTLED);
+        if able > self.world.nature.watched() + SETTLED
+            && self.world.overlap.load(Ordering::Relaxed)
+        {
+            let how = "a gateway has not noticed that another one has ended its epoch";
+            self.world.diary.broken(Broken::new(Promise::Progress, how));
+        }
         self.world.diary.verdict().is_some()
     }
 
+    /// How long it has been at work with room on the disk.
+    fn for_how_long(&self) -> Duration {
+        self.world.time.now().saturating_sub(self.ready_at.max(self.world.room.since()))
+    }
+
     fn check(&mut self, settled: bool) {
-        self.world.at_work(self.epoch);
+        self.world.at_work(self.epoch, self.ready_at);
         if settled {
             self.world.every_slot(SETTLED);
         }
-        let at_work = self.world.time.now().saturating_sub(self.ready_at);
-        if at_work > self.world.nature.sweep_slack().to_std() {
+        if self.for_how_long() > self.world.nature.sweep_slack().to_std() {
             self.world.nothing_overdue();
         }
     }
@@ -307,8 +406,71 @@ impl Life<'_> {
     }
 }
 
+/// How a gateway's time at work went.
+enum Worked {
+    /// It is to stop now.
+    Done(Engine),
+    Over(End),
+}
+
+/// Whether a start must not trust the wall clock, by the last heartbeat: with some room, because it looks a little
+/// later.
+fn is_distrusted(last: Timestamp, now: Timestamp) -> bool {
+    let room = domain::Duration::from_secs(60);
+    room.after(now) < last || room.after(MAX_ABSENCE.after(last)) < now
+}
+
+/// Starts an engine; its teller knows its epoch as soon as it has one.
+async fn begin(world: &World, start: Start, teller: &Teller) -> Result<Engine, Error> {
+    Engine::start_with(start, |_| teller.takes(world.newest_epoch())).await
+}
+
+/// Draws the law of a gateway, which begins with it.
+fn law(world: &World) -> Law {
+    let hooks = subscribers::in_config(&world.die, &world.nature.hooks);
+    let periods = world.nature.settings(&world.die, &hooks).retention;
+    let law = Law { hooks, periods };
+    world.witness.begin(law.clone());
+    law
+}
+
 /// What the engine starts from.
-fn start(world: &World, clock: Arc<crate::time::LifeClock>, crew: &Crew) -> Start {
+fn start(
+    world: &World,
+    law: &Law,
+    clock: &Arc<crate::time::LifeClock>,
+    crew: &Crew,
+    teller: &Teller,
+) -> Start {
+    let executor = Arc::new(world.executor(teller));
+    let settings = world.nature.settings(&world.die, &law.hooks);
+    let settings = Settings { retention: law.periods, ..settings };
+    let jobs = ops::declared(&world.nature, &world.die, world.time.wall());
+    let host = Host {
+        name: "sim".to_owned(),
+        process: ProcessId { pid: 1, started: 1 },
+        software: "sim".to_owned(),
+        environment: Default::default(),
+    };
+    Start {
+        store: store(world, crew),
+        env: Env {
+            clock: Arc::<crate::time::LifeClock>::clone(clock),
+            entropy: Arc::new(Entropy::from_seed(world.die.seed())),
+            tasks: crew.tasks(),
+            run_files: executor.run_files.clone(),
+            executor,
+            courier: Arc::new(Postman(world.mailbox.clone(), teller.clone())),
+            archives: Arc::new(world.shelf.clone()),
+            host: Arc::new(host),
+        },
+        settings,
+        jobs: Some(Declaration { source: "main".to_owned(), jobs, empty: Empty::Allow }),
+        fence: Fence::Exclusive,
+    }
+}
+
+fn store(world: &World, crew: &Crew) -> Store {
     let driver = SqliteDriver::in_memory(&world.disk, world.store_options())
         .expect("a database in memory opens");
     let around = Surroundings {
@@ -317,35 +479,8 @@ fn start(world: &World, clock: Arc<crate::time::LifeClock>, crew: &Crew) -> Star
         calm: Arc::clone(&world.calm),
         diary: world.diary.clone(),
         witness: world.witness.clone(),
+        disk: world.disk.clone(),
     };
-    let driver = Slow::new(driver, around, crew);
     let time = Arc::clone(&world.time);
-    let store = Store::new(Arc::new(driver), Arc::new(move || time.now()));
-    let host = Host {
-        name: "sim".to_owned(),
-        process: ProcessId { pid: 1, started: 1 },
-        software: "sim".to_owned(),
-        environment: Default::default(),
-    };
-    let hooks = subscribers::in_config(&world.die, &world.nature.hooks);
-    let settings = world.nature.settings(&world.die, &hooks);
-    world.witness.begin(Law { hooks, periods: settings.retention });
-    let jobs = ops::declared(&world.nature, &world.die, world.time.wall());
-    let jobs = Declaration { source: "main".to_owned(), jobs, empty: Empty::Allow };
-    Start {
-        store,
-        env: Env {
-            clock,
-            entropy: Arc::new(Entropy::from_seed(world.die.seed())),
-            tasks: crew.tasks(),
-            executor: world.executor(),
-            run_files: world.executor().run_files.clone(),
-            courier: Arc::new(Postman(world.mailbox.clone())),
-            archives: Arc::new(world.shelf.clone()),
-            host: Arc::new(host),
-        },
-        settings,
-        jobs: Some(jobs),
-        fence: Fence::Exclusive,
-    }
+    Store::new(Arc::new(Slow::new(driver, around, crew)), Arc::new(move || time.now()))
 }

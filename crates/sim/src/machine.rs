@@ -12,6 +12,7 @@ use sexton_engine::executor::{Exit, ProcessId, Survivor};
 use uuid::Uuid;
 
 use crate::diary::{Broken, Diary, Promise};
+use crate::faults::Fault;
 use crate::script::{Line, OnTerm, Script};
 use crate::time::Time;
 
@@ -73,7 +74,23 @@ struct Process {
     killed: Option<Duration>,
     /// Whether its gateway lives.
     attended: bool,
+    /// It was started by a gateway whose epoch was over, which had not noticed yet.
+    stray: bool,
     reported: usize,
+    /// How many of its last words were reported.
+    spoken: u32,
+}
+
+/// The pause between the last words of a process.
+const BREATH: Duration = Duration::from_millis(70);
+
+/// What is started.
+pub(crate) struct Launch {
+    pub(crate) purpose: Purpose,
+    pub(crate) script: Script,
+    pub(crate) grace: Duration,
+    /// By a gateway whose epoch is over.
+    pub(crate) stray: bool,
 }
 
 /// What a process does next.
@@ -88,11 +105,16 @@ impl Machine {
         Self { time, diary, table: Arc::default() }
     }
 
-    /// Starts a process, and breaks a promise if it must not be.
-    pub(crate) fn launch(&self, purpose: Purpose, script: Script, grace: Duration) -> u32 {
+    /// Starts a process, and breaks a promise if it must not be. Nothing is said about what a gateway starts between
+    /// the end of its epoch by another one and its notice of that.
+    pub(crate) fn launch(&self, launch: Launch) -> u32 {
+        let Launch { purpose, script, grace, stray } = launch;
         let now = self.time.now();
         let mut table = self.table();
-        for other in table.processes.values() {
+        if stray {
+            self.diary.count("a process was started after its gateway's epoch was over");
+        }
+        for other in table.processes.values().filter(|other| !stray && !other.stray) {
             if let Some(broken) = other.forbids(&purpose, now) {
                 self.diary.broken(broken);
             }
@@ -108,7 +130,9 @@ impl Machine {
             stopped: None,
             killed: None,
             attended: true,
+            stray,
             reported: 0,
+            spoken: 0,
         };
         table.processes.insert(pid, process);
         pid
@@ -131,7 +155,11 @@ impl Machine {
         let Some(process) = table.processes.get_mut(&pid) else {
             return Next::Exited(Exit::Signal(KILL));
         };
+        let spoken = process.spoken;
         let next = process.next(now);
+        if process.spoken > spoken {
+            self.diary.strikes(Fault::WritesOn);
+        }
         match (&next, &process.purpose) {
             (Next::Line(line), Purpose::Run(work)) if line.is_stdout() => {
                 let run = work.run;
@@ -174,10 +202,10 @@ impl Machine {
                 process.killed = Some(now);
                 buried.push(Survivor { process: process_id(pid), run });
                 self.diary.note(format_args!("the process of {run} is found alive and killed"));
-                self.diary.count(match process.purpose {
-                    Purpose::Run(_) => "survivor killed",
-                    Purpose::Letter(_) => "survivor of a hook killed",
-                });
+                match process.purpose {
+                    Purpose::Run(_) => self.diary.strikes(Fault::SurvivorKilled),
+                    Purpose::Letter(_) => self.diary.count("survivor of a hook killed"),
+                }
             }
         }
         buried
@@ -294,11 +322,18 @@ impl Process {
 
     fn next(&mut self, now: Duration) -> Next {
         let death = self.dies_at();
-        let line = self.script.lines.get(self.reported).map(|line| (self.began + line.after, line));
+        let line = self.script.lines.get(self.reported).cloned();
+        let line = line.map(|line| (self.began + line.after, line));
+        let word = self.stopped.filter(|_| self.spoken < self.script.last_words);
+        let word = word.map(|at| (at + BREATH * (self.spoken + 1), Line::last_word(self.spoken)));
+        let is_word =
+            word.as_ref().is_some_and(|(at, _)| line.as_ref().is_none_or(|(line, _)| at < line));
+        let line = if is_word { word } else { line };
         match (line, death) {
             (Some((at, line)), _) if at <= now && death.is_none_or(|death| at < death) => {
-                self.reported += 1;
-                Next::Line(line.clone())
+                self.reported += usize::from(!is_word);
+                self.spoken += u32::from(is_word);
+                Next::Line(line)
             }
             (_, Some(death)) if death <= now => Next::Exited(self.exit(death)),
             (line, death) => {

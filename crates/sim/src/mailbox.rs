@@ -12,9 +12,11 @@ use sexton_store_sqlite::SqliteDriver;
 
 use crate::diary::Diary;
 use crate::dice::Die;
+use crate::faults::Fault;
 use crate::ledger::Ledger;
 use crate::promises::told;
 use crate::subscribers::{Subscriber, Temper};
+use crate::teller::Teller;
 use crate::time::Time;
 
 /// The mailbox. Cheap to clone.
@@ -29,6 +31,7 @@ struct Inner {
     hooks: Vec<Subscriber>,
     auditor: Arc<SqliteDriver>,
     ledger: Arc<Mutex<Ledger>>,
+    overlap: Arc<AtomicBool>,
     received: Mutex<Received>,
 }
 
@@ -76,17 +79,20 @@ pub(crate) struct Place {
     pub(crate) calm: Arc<AtomicBool>,
     pub(crate) auditor: Arc<SqliteDriver>,
     pub(crate) ledger: Arc<Mutex<Ledger>>,
+    /// Two gateways are at work: each tells what it finds to be told.
+    pub(crate) overlap: Arc<AtomicBool>,
 }
 
 impl Mailbox {
     pub(crate) fn new(place: Place, hooks: Vec<Subscriber>) -> Self {
-        let Place { time, diary, die, calm, auditor, ledger } = place;
+        let Place { time, diary, die, calm, auditor, ledger, overlap } = place;
         let received = Mutex::default();
-        Self(Arc::new(Inner { time, diary, die, calm, hooks, auditor, ledger, received }))
+        let inner = Inner { time, diary, die, calm, hooks, auditor, ledger, overlap, received };
+        Self(Arc::new(inner))
     }
 
     /// A letter arrives: it is checked, and how it is answered is drawn.
-    pub(crate) fn receive(&self, letter: Letter<'_>) -> Course {
+    pub(crate) fn receive(&self, letter: Letter<'_>, teller: &Teller) -> Course {
         let inner = &*self.0;
         let Some(hook) = inner.hooks.iter().find(|hook| hook.name.as_str() == letter.hook) else {
             let how = format!("a letter arrives at {}, which is no hook", letter.hook);
@@ -98,8 +104,12 @@ impl Mailbox {
         let mut ledger = inner.ledger.lock().unwrap_or_else(PoisonError::into_inner);
         ledger.read_events(&*inner.auditor);
         // The lane and the start of the session are read as they are now.
-        let arrival = told::Arrival { hook, letter, store: &*inner.auditor };
-        if let Err(broken) = told::p3_letter(&ledger, &mut received, arrival) {
+        let arrival = told::Arrival { hook, letter, store: &*inner.auditor, teller };
+        let kept = match inner.overlap.load(Ordering::Relaxed) {
+            true => told::p3_known(&ledger, arrival),
+            false => told::p3_letter(&ledger, &mut received, arrival),
+        };
+        if let Err(broken) = kept {
             inner.diary.broken(broken);
         }
         if matches!(course.answer, Answer::Acknowledges | Answer::IsLost)
@@ -123,16 +133,19 @@ impl Mailbox {
         };
         let longest = u64::try_from(temper.longest.as_millis()).unwrap_or(u64::MAX);
         let after = Duration::from_millis(die.spread(1, longest.max(1)));
-        let (answer, what) = match () {
-            () if temper.is_down(time.now()) => (Answer::Fails, "hook: is down"),
-            () if die.chance(temper.fails) => (Answer::Fails, "hook: fails"),
-            () if die.chance(temper.hangs) => (Answer::Hangs, "hook: hangs"),
-            () if die.chance(temper.loses) => (Answer::IsLost, "hook: its answer is lost"),
-            () if die.chance(temper.gone) => (Answer::IsGone, "hook: is gone"),
-            () if after > hook.timeout.to_std() => (Answer::Acknowledges, "hook: is too slow"),
-            () => (Answer::Acknowledges, "hook: acknowledges"),
+        let (answer, fault) = match () {
+            () if temper.is_down(time.now()) => (Answer::Fails, Some(Fault::HookDown)),
+            () if die.chance(temper.fails) => (Answer::Fails, Some(Fault::HookFails)),
+            () if die.chance(temper.hangs) => (Answer::Hangs, Some(Fault::HookHangs)),
+            () if die.chance(temper.loses) => (Answer::IsLost, Some(Fault::HookAnswerLost)),
+            () if die.chance(temper.gone) => (Answer::IsGone, Some(Fault::HookGone)),
+            () if after > hook.timeout.to_std() => (Answer::Acknowledges, Some(Fault::HookTooSlow)),
+            () => (Answer::Acknowledges, None),
         };
-        diary.count(what);
+        match fault {
+            Some(fault) => diary.strikes(fault),
+            None => diary.count("hook: acknowledges"),
+        }
         Course { after, answer }
     }
 

@@ -2,7 +2,9 @@
 //!
 //! | promise | where |
 //! |---|---|
-//! | P1, P2, P4, P5, and that what can be done is done | [`records`] |
+//! | P1, P2, P4, attempts (P5), and that what can be done is done | [`records`] |
+//! | P5 of slots | [`crate::history`] |
+//! | P7 | [`durable`] |
 //! | P2 of persistent sessions: one open per key, who continues whom, first come first served | [`keys`] |
 //! | P3 | [`told`] |
 //! | P6 | [`bounded`] |
@@ -12,6 +14,7 @@
 use crate::diary::Broken;
 
 pub(crate) mod bounded;
+pub(crate) mod durable;
 pub(crate) mod keys;
 pub(crate) mod records;
 pub(crate) mod stopping;

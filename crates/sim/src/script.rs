@@ -6,6 +6,7 @@ use std::time::Duration;
 use sexton_engine::executor::{Exit, Progress};
 
 use crate::dice::Die;
+use crate::draw::Plot;
 
 /// What a process is going to do.
 #[derive(Debug, Clone)]
@@ -16,6 +17,8 @@ pub(crate) struct Script {
     /// When it ends by itself, and how; one that hangs does not.
     pub(crate) ends: Option<(Duration, Exit)>,
     pub(crate) on_term: OnTerm,
+    /// So many lines it still writes when it is asked to end, if it lives for long enough.
+    pub(crate) last_words: u32,
     /// Its shim is killed together with the gateway: it stays alive until it is found.
     pub(crate) loses_shim: bool,
 }
@@ -35,6 +38,12 @@ pub(crate) struct Line {
 }
 
 impl Line {
+    /// What a process still writes that was asked to end.
+    pub(crate) fn last_word(n: u32) -> Self {
+        let written = Progress::Stdout(format!("last word {n}"));
+        Self { after: Duration::ZERO, written }
+    }
+
     pub(crate) fn is_stdout(&self) -> bool {
         matches!(self.written, Progress::Stdout(_))
     }
@@ -58,8 +67,9 @@ pub(crate) enum Drawn {
 }
 
 /// Draws a script. `long` is what a long run takes in this world.
-pub(crate) fn draw(die: &Die, long: Duration) -> Drawn {
+pub(crate) fn draw(die: &Die, long: Duration, plot: Plot) -> Drawn {
     match die.below(100) {
+        _ if plot != Plot::Open => {}
         0..4 => return Drawn::FailsToStart,
         4..7 => return Drawn::LacksResources,
         _ => {}
@@ -70,6 +80,8 @@ pub(crate) fn draw(die: &Die, long: Duration) -> Drawn {
     };
     let takes = Duration::from_millis(takes);
     let ends = match die.below(100) {
+        _ if plot == Plot::Failures => Some((takes.min(Duration::from_secs(5)), Exit::Code(1))),
+        _ if matches!(plot, Plot::Crashes | Plot::Replacements) => None,
         0..60 => Some((takes, Exit::Code(0))),
         60..74 => Some((takes, Exit::Code(1))),
         74..82 => Some((takes, Exit::Code(75))),
@@ -87,7 +99,8 @@ pub(crate) fn draw(die: &Die, long: Duration) -> Drawn {
         _ => Duration::from_millis(die.spread(1, 2_000)),
     };
     let lines = lines(die, takes);
-    Drawn::Runs(Script { starts_in, lines, ends, on_term, loses_shim: die.chance(0.2) })
+    let (last_words, loses_shim) = (die.of([0, 0, 1, 5]), die.chance(0.2));
+    Drawn::Runs(Script { starts_in, lines, ends, on_term, last_words, loses_shim })
 }
 
 /// Mostly a few lines over the whole time; sometimes a flood, sometimes nothing.

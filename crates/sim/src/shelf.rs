@@ -12,6 +12,7 @@ use sexton_engine::archive::files::Files;
 
 use crate::diary::Diary;
 use crate::dice::Die;
+use crate::faults::Fault;
 use crate::time;
 
 /// The folder. Cheap to clone.
@@ -44,7 +45,7 @@ impl Shelf {
         if self.calm.load(Ordering::Relaxed) || !self.die.chance(self.fails) {
             return Ok(());
         }
-        self.diary.count("fault: an archive cannot be written");
+        self.diary.strikes(Fault::ArchiveFails);
         Err(io::Error::from(io::ErrorKind::StorageFull))
     }
 

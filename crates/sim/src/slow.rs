@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use sexton_domain::alert::Alert;
@@ -31,12 +32,14 @@ use sexton_store::page::{
     DeliveryFilter, Ended, Expired, JobFilter, Page, PageRequest, Queue, RunFilter, SessionFilter,
     Tally,
 };
-use sexton_store::{Driver, Error, Promise, Stats, Ticket};
+use sexton_store::{CommitError, Committed, Driver, Error, Promise, Stats, Ticket};
+use sexton_store_sqlite::Disk;
 use tokio::sync::Notify;
 
 use crate::crew::Crew;
 use crate::diary::Diary;
 use crate::dice::Die;
+use crate::faults::Fault;
 use crate::time;
 use crate::witness::Witness;
 
@@ -66,6 +69,8 @@ struct Inner<D> {
 
 /// What is to be committed, and who is told how that went.
 type Batch = (Vec<Change>, Promise);
+/// How that went.
+type Answer = Result<Committed, CommitError>;
 
 #[derive(Default)]
 struct Waiting {
@@ -89,7 +94,12 @@ pub(crate) struct Surroundings {
     pub(crate) calm: Arc<AtomicBool>,
     pub(crate) diary: Diary,
     pub(crate) witness: Witness,
+    /// What the store lies on.
+    pub(crate) disk: Disk,
 }
+
+/// What is free on a disk that is not full.
+const FREE_BYTES: u64 = 100 << 30;
 
 impl<D: Driver> Slow<D> {
     /// Starts a store's life with the gateway's.
@@ -113,7 +123,7 @@ impl<D: Driver> Inner<D> {
                 continue;
             };
             time::sleep(self.pause()).await;
-            let answered = self.apply(batch).await;
+            let answered = self.apply(batch);
             if self.around.die.chance(0.5) {
                 time::sleep(self.pause()).await;
             }
@@ -124,11 +134,12 @@ impl<D: Driver> Inner<D> {
 
     /// Applies a batch before the eyes of the witness. The store works inline: when this returns, it is
     /// stored or not.
-    fn apply(&self, batch: Vec<Change>) -> Ticket {
+    fn apply(&self, batch: Vec<Change>) -> Answer {
         let seen = self.around.witness.before(&batch);
-        let ticket = self.driver.commit(batch);
-        self.around.witness.after(seen);
-        ticket
+        let answer = self.driver.commit(batch).now_or_never();
+        let answer = answer.unwrap_or(Err(CommitError::AnswerLost));
+        self.around.witness.after(seen, &answer);
+        answer
     }
 
     fn take(&self) -> Option<Batch> {
@@ -152,7 +163,7 @@ impl<D: Driver> Inner<D> {
             time::sleep(self.pause()).await;
         }
         if self.strikes(self.around.manners.fails) {
-            self.around.diary.count("fault: a read fails");
+            self.around.diary.strikes(Fault::ReadFails);
             return Err(Error::Unavailable { doing: "read", why: "made to fail".to_owned() });
         }
         Ok(())
@@ -201,7 +212,7 @@ impl<D: Driver> Driver for Slow<D> {
             return Ticket::ready(Err(Error::Closed.into()));
         }
         if !waits && waiting.is_idle() {
-            return inner.apply(changes);
+            return Ticket::ready(inner.apply(changes));
         }
         let (promise, ticket) = Ticket::promised();
         waiting.batches.push_back((changes, promise));
@@ -265,7 +276,14 @@ impl<D: Driver> Driver for Slow<D> {
     }
 
     fn stats(&self) -> Stats {
-        self.0.driver.stats()
+        let disk = &self.0.around.disk;
+        let free_bytes = Some(if disk.is_full() { 0 } else { FREE_BYTES });
+        let store_bytes = disk.bytes().unwrap_or_default();
+        let stats = Stats { free_bytes, store_bytes, ..self.0.driver.stats() };
+        if stats.reserve_released {
+            self.0.around.diary.strikes(Fault::ReserveUsed);
+        }
+        stats
     }
 
     fn close<'this, 'async_trait>(&'this self) -> Later<'async_trait, ()>

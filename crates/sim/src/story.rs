@@ -1,12 +1,13 @@
 //! The story of a world that broke a promise: what happened around it, in words.
 
 use std::fmt;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::Value;
 use sexton_domain::event::Event;
 
-use crate::diary::{Broken, Promise};
+use crate::diary::{Broken, FOUND, Note, Promise};
 use crate::ledger::Ledger;
 
 /// So many happenings are told.
@@ -29,24 +30,28 @@ impl Failure {
         self.broken.promise
     }
 
-    pub(crate) fn new(
-        seed: u64,
-        broken: Broken,
-        notes: &[(Timestamp, String)],
-        ledger: &Ledger,
-    ) -> Self {
-        let mut told: Vec<(Timestamp, String)> = notes.to_vec();
-        told.extend(ledger.events.iter().map(|event| (event.fact.at, words(event))));
-        told.sort_by_key(|(at, _)| *at);
+    pub(crate) fn new(seed: u64, broken: Broken, notes: &[Note], ledger: &Ledger) -> Self {
+        let happened = notes.iter().map(|note| (note.age, note.at, note.what.clone()));
+        let mut told: Vec<(Duration, Timestamp, String)> = happened.collect();
+        told.extend(ledger.events.iter().map(|event| {
+            let age = ledger.stored_at(event.seq).unwrap_or_default();
+            (age, event.fact.at, words(event))
+        }));
+        // The wall clock may have been wrong.
+        told.sort_by_key(|(age, ..)| *age);
         // What is about the same run or session or job is told from further back.
         let named = |text: &str| {
             let ids = broken.how.split(|c: char| !(c.is_ascii_hexdigit() || c == '-'));
             ids.filter(|id| id.len() == 36).any(|id| text.contains(id))
         };
+        // The world goes on until somebody looks.
+        if let Some(end) = told.iter().position(|(.., what)| what.starts_with(FOUND)) {
+            told.truncate(end + 1);
+        }
         let recent = told.len().saturating_sub(TOLD);
-        let about: Vec<usize> = (0..recent).filter(|&at| named(&told[at].1)).collect();
+        let about: Vec<usize> = (0..recent).filter(|&at| named(&told[at].2)).collect();
         let about = about[about.len().saturating_sub(TOLD / 2)..].iter().copied();
-        let line = |at: usize| format!("{} {}", told[at].0, told[at].1);
+        let line = |at: usize| format!("{} {}", told[at].1, told[at].2);
         let story = about.chain(recent..told.len()).map(line).collect();
         Self { seed, broken, story }
     }
@@ -61,7 +66,7 @@ impl fmt::Display for Failure {
         for line in story {
             writeln!(f, "  {line}")?;
         }
-        write!(f, "again: cargo xtask sim --seed {seed}")
+        write!(f, "again: cargo xtask sim --seed {seed} --seeds 1")
     }
 }
 

@@ -100,6 +100,12 @@ impl Subscriber {
         Duration::from_millis(wait.copied().unwrap_or_default().as_millis() * 4 / 5)
     }
 
+    /// The longest wait after a failure: a fifth more than the list says.
+    pub(crate) fn longest_wait(&self) -> Duration {
+        let longest = self.waits.iter().max().copied().unwrap_or_default();
+        Duration::from_millis(longest.as_millis() * 6 / 5 + 1)
+    }
+
     /// Whether it is told of starts of sessions, whatever its filters.
     pub(crate) fn hears_of_starts(&self) -> bool {
         self.on.contains(&EventType::SessionStarted)

@@ -5,21 +5,22 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use jiff::Timestamp;
 use sexton_domain::change::{Change, Record, RecordId};
 use sexton_domain::duration;
 use sexton_domain::event::NewEvent;
 use sexton_domain::hook::{Delivery, DeliveryState};
 use sexton_domain::id::DeliveryId;
 use sexton_domain::retention::Periods;
+use sexton_store::{CommitError, Committed};
 use sexton_store_sqlite::SqliteDriver;
 
 use crate::diary::Diary;
 use crate::ledger::{Ledger, inline};
 use crate::mailbox::Mailbox;
+use crate::promises::durable::{self, Written};
 use crate::promises::{Kept, bounded, told};
 use crate::subscribers::Subscriber;
-use crate::time::Time;
+use crate::time::{DECIDING, Time};
 
 /// What the gateway goes by: who is told what, and how long records are kept.
 #[derive(Debug, Clone, Default)]
@@ -41,17 +42,14 @@ struct Inner {
     laws: Mutex<Laws>,
 }
 
-/// How long a decision may rest on a law that was changed.
-const DECIDING: Duration = Duration::from_secs(60);
-
 #[derive(Default)]
 struct Laws {
     now: Law,
-    /// Those before it, with the time since the simulation began at which each was changed. The last one
-    /// counts however long ago that was, the others for [`DECIDING`].
+    /// Those before it, with the age of the world at which each was changed. The last one counts however long
+    /// ago that was, the others for [`DECIDING`].
     before: VecDeque<(Law, Duration)>,
-    /// When the last change was.
-    changed_at: Timestamp,
+    /// The age of the world at the last change.
+    changed_at: Duration,
 }
 
 impl Laws {
@@ -68,6 +66,7 @@ pub(crate) struct Seen {
     deliveries: Vec<(DeliveryId, Option<Delivery>)>,
     /// Sessions that somebody deletes: nothing in the log says so before they are gone.
     discarded: Vec<RecordId>,
+    written: Written,
 }
 
 /// What a witness looks at.
@@ -87,7 +86,7 @@ impl Witness {
 
     /// A gateway starts with this law, and without any decision that rests on another.
     pub(crate) fn begin(&self, law: Law) {
-        *self.laws() = Laws { now: law, before: VecDeque::new(), changed_at: Timestamp::MIN };
+        *self.laws() = Laws { now: law, before: VecDeque::new(), changed_at: Duration::ZERO };
     }
 
     /// The config of a gateway changes.
@@ -96,7 +95,7 @@ impl Witness {
         let (before, now) = (std::mem::replace(&mut laws.now, law), self.0.time.now());
         laws.before.retain(|(_, until)| *until + DECIDING > now);
         laws.before.push_back((before, now));
-        laws.changed_at = self.0.time.wall();
+        laws.changed_at = now;
     }
 
     /// The law that holds.
@@ -111,7 +110,9 @@ impl Witness {
             events: Vec::new(),
             deliveries: Vec::new(),
             discarded: Vec::new(),
+            written: Written::by(changes, &*self.0.auditor),
         };
+        self.ledger().look_at(self.0.time.now());
         for change in changes {
             match change {
                 Change::Emit(event) => seen.events.push(event.clone()),
@@ -119,8 +120,12 @@ impl Witness {
                     let known = self.ledger().deliveries.get(&delivery.id).cloned();
                     seen.deliveries.push((delivery.id, known));
                 }
-                Change::Put(Record::Session(session)) if session.discard.is_some() => {
-                    seen.discarded.push(RecordId::Session(session.id));
+                Change::Put(Record::Session(session)) => {
+                    let hold = session.hold.iter();
+                    hold.for_each(|hold| self.0.diary.count(format!("hold: {:?}", hold.reason)));
+                    if session.discard.is_some() {
+                        seen.discarded.push(RecordId::Session(session.id));
+                    }
                 }
                 Change::Delete(id, _) => seen.departures.push((id.clone(), self.may_go(id))),
                 _ => {}
@@ -129,14 +134,15 @@ impl Witness {
         seen
     }
 
-    /// After it was applied, or not.
-    pub(crate) fn after(&self, seen: Seen) {
-        let Seen { departures, events, deliveries, discarded } = seen;
+    /// After it was applied, or not, and was answered like this.
+    pub(crate) fn after(&self, seen: Seen, answer: &Result<Committed, CommitError>) {
+        let Seen { departures, events, deliveries, discarded, written } = seen;
+        self.judge(durable::p7_as_answered(&written, answer, &*self.0.auditor));
         for id in discarded {
             self.ledger().learn(&*self.0.auditor, &id);
         }
         for (id, allowed) in departures {
-            if self.ledger().has_gone(&*self.0.auditor, &id, self.0.time.wall()) {
+            if self.ledger().has_gone(&*self.0.auditor, &id, self.0.time.now()) {
                 self.judge(allowed);
                 self.is_archived(&id);
             }
@@ -152,11 +158,12 @@ impl Witness {
         }
         let (mut ledger, laws) = (self.ledger(), self.laws());
         ledger.read_events(&*self.0.auditor);
-        ledger.stamp(self.0.time.wall());
+        ledger.stamp(self.0.time.now());
         for event in events.iter().filter(|event| ledger.event(event.id).is_some()) {
             let deliveries: Vec<&Delivery> = ledger.deliveries_of(event.id).collect();
             let hooks: Vec<_> = laws.all().map(|law| law.hooks.as_slice()).collect();
             self.judge(told::p3_outbox(event, &deliveries, &hooks));
+            self.judge(bounded::p6_overdue_is_never_told(event));
         }
     }
 
@@ -192,7 +199,9 @@ impl Witness {
             store: &*self.0.auditor,
             ledger,
             periods: laws.all().map(|law| &law.periods).collect(),
-            now: self.0.time.wall(),
+            now: self.0.time.latest(),
+            age: self.0.time.now(),
+            distrusted: self.0.time.is_distrusted(),
         }
     }
 
@@ -212,7 +221,9 @@ impl Witness {
             after,
             hook: laws.now.hooks.iter().find(|hook| hook.name == after.hook),
             taken: self.0.mailbox.has_taken(after.id),
-            now: self.0.time.wall(),
+            wall: self.0.time.wall(),
+            now: self.0.time.latest(),
+            distrusted: self.0.time.is_distrusted(),
         }));
     }
 
@@ -228,7 +239,7 @@ impl Witness {
             return;
         }
         let (ledger, laws) = (self.ledger(), self.laws());
-        if slack.after(laws.changed_at) > now {
+        if laws.changed_at + slack.to_std() > self.0.time.now() {
             return;
         }
         let periods = &laws.now.periods;

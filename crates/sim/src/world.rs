@@ -5,24 +5,32 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use sexton_domain::change::{Record, RecordId};
+use sexton_domain::event::EventType;
 use sexton_domain::node::{EndReason, Epoch};
 use sexton_engine::RunFiles;
 use sexton_store::Driver as _;
+use sexton_store::page::MAX_PAGE;
 use sexton_store_sqlite::{Disk, Faults, Options, Point, SqliteDriver};
 use uuid::Uuid;
 
 use crate::Budget;
+use crate::clockwork::Clockwork;
 use crate::diary::{Broken, Diary, Promise};
 use crate::dice::Die;
-use crate::draw::Nature;
+use crate::draw::{Nature, Plot};
 use crate::executor::Scripted;
+use crate::faults::Fault;
+use crate::history::{History, Settled};
 use crate::ledger::{Ledger, inline};
 use crate::life::{End, Fate, live};
 use crate::machine::Machine;
 use crate::mailbox::{Mailbox, Place};
 use crate::promises;
+use crate::room::Room;
 use crate::shelf::Shelf;
 use crate::slow::Manners;
+use crate::teller::Teller;
 use crate::time::Time;
 use crate::witness::{Stand, Witness};
 
@@ -31,6 +39,12 @@ const MAX_LIVES: u32 = 40;
 /// About so many times a world is asked something, and checked.
 const ASKS: u32 = 80;
 const CHECKS: u32 = 150;
+/// What the store keeps free for ends.
+const RESERVE_BYTES: u64 = 1 << 20;
+/// The longest time between two looks, and about that between two things that are asked for.
+const LONGEST_PAUSE: Duration = Duration::from_secs(3_600);
+/// How long an alert may take, and a delivery that waits by a wrong clock.
+const TOLD: Duration = Duration::from_secs(300);
 /// One look in so many is a thorough one.
 const THOROUGH: u32 = 9;
 
@@ -50,14 +64,17 @@ pub(crate) struct World {
     pub(crate) ledger: Arc<Mutex<Ledger>>,
     pub(crate) mailbox: Mailbox,
     pub(crate) witness: Witness,
-    executor: Arc<Scripted>,
+    pub(crate) clockwork: Clockwork,
+    pub(crate) room: Room,
+    /// Two gateways are at work.
+    pub(crate) overlap: Arc<AtomicBool>,
+    history: History,
+    run_files: RunFiles,
     auditor: Arc<SqliteDriver>,
     faults: Faults,
     first_jobs: u64,
     /// So many looks until everything that is stored is looked at for its time.
     until_thorough: u32,
-    /// Up to when every slot was once found accounted for.
-    settled: Timestamp,
 }
 
 impl World {
@@ -67,6 +84,7 @@ impl World {
         let nature = Arc::new(Nature::draw(&die, budget.slots));
         let time = Time::new(nature.began);
         let diary = Diary::new(Arc::clone(&time));
+        let overlap = Arc::new(AtomicBool::new(false));
         let machine = Machine::new(Arc::clone(&time), diary.clone());
         let manners = Manners {
             waits: die.of([0.0, 0.1, 0.5]),
@@ -87,6 +105,7 @@ impl World {
             calm: Arc::clone(&calm),
             auditor: Arc::clone(&auditor),
             ledger: Arc::clone(&ledger),
+            overlap: Arc::clone(&overlap),
         };
         let mailbox = Mailbox::new(place, nature.hooks.clone());
         let witness = Witness::new(Stand {
@@ -96,17 +115,23 @@ impl World {
             ledger: Arc::clone(&ledger),
             mailbox: mailbox.clone(),
         });
-        let executor = Scripted {
-            machine: machine.clone(),
-            die: die.fork(),
-            mailbox: mailbox.clone(),
-            run_files: RunFiles::in_memory(),
-            long: nature.long_run,
+        let clockwork = Clockwork {
+            time: Arc::clone(&time),
+            die: Arc::new(die.fork()),
+            diary: diary.clone(),
+            temper: nature.clocks,
+            lasts: nature.lasts,
+            watched: nature.watched(),
         };
+        let room = Room::new(disk.clone(), &time, &diary, die.fork());
         diary.note(format_args!("a world with {nature:?} and a store with {manners:?}"));
         Self {
-            settled: nature.began,
             nature,
+            clockwork,
+            room,
+            overlap,
+            history: History::default(),
+            run_files: RunFiles::in_memory(),
             time,
             shelf: Shelf::new(die.fork(), Arc::clone(&calm), diary.clone()),
             diary,
@@ -118,7 +143,6 @@ impl World {
             ledger,
             mailbox,
             witness,
-            executor: Arc::new(executor),
             auditor,
             faults,
             first_jobs: 0,
@@ -137,12 +161,22 @@ impl World {
                 return;
             }
             let pause = match self.die.below(10) {
+                _ if self.nature.plot == Plot::Absences => self.absence(life),
                 0..9 if self.nature.frail => Duration::from_millis(self.die.spread(1, 2_000)),
                 0..6 => Duration::from_millis(self.die.spread(1, 20_000)),
                 6..9 => Duration::from_secs(self.die.spread(20, 1_800)),
                 _ => Duration::from_secs(self.die.spread(1_800, 36_000)),
             };
             self.time.pass(pause);
+            self.clockwork.between_lives();
+        }
+    }
+
+    /// How long the machine is off in a world of months.
+    fn absence(&self, life: u32) -> Duration {
+        match self.nature.lasts.checked_sub(self.time.now()) {
+            Some(rest) if life >= MAX_LIVES => rest,
+            _ => Duration::from_secs(self.die.spread(21_600, 9 * 86_400)),
         }
     }
 
@@ -151,7 +185,13 @@ impl World {
         let rest = self.nature.lasts.saturating_sub(self.time.now());
         let whole = |high: u64| Duration::from_millis(die.spread(1, high.max(1)));
         let rest_ms = u64::try_from(rest.as_millis()).unwrap_or(u64::MAX);
+        let crashes = self.nature.plot == Plot::Crashes;
         let (dies_at, stops_after) = match die.below(10) {
+            0..9 if crashes && life < MAX_LIVES => (Some(die.spread(600, 4_000)), rest),
+            die_at if self.nature.plot == Plot::Absences => {
+                let dies_at = (die_at < 3).then(|| die.spread(300, 30_000));
+                (dies_at, Duration::from_secs(die.spread(300, 3_600)))
+            }
             _ if life >= MAX_LIVES => (None, rest),
             0..2 => (Some(die.spread(1, 300)), rest),
             2..9 if self.nature.frail => (Some(die.spread(60, 1_200)), rest),
@@ -159,21 +199,37 @@ impl World {
             _ => (None, whole(rest_ms)),
         };
         let stops_for = die.of([EndReason::Shutdown, EndReason::Restart]);
-        Fate { dies_at, stops_after, stops_for, last: false }
+        let doubled = die.chance(self.nature.doubles).then(|| whole(rest_ms / 4));
+        Fate { dies_at, stops_after, stops_for, doubled, last: false }
     }
 
     fn last_fate(&self) -> Fate {
         let (stops_after, stops_for) = (Duration::ZERO, EndReason::Shutdown);
-        Fate { dies_at: None, stops_after, stops_for, last: true }
+        Fate { dies_at: None, stops_after, stops_for, doubled: None, last: true }
     }
 
-    pub(crate) fn executor(&self) -> Arc<Scripted> {
-        Arc::clone(&self.executor)
+    /// A gateway that is about to start.
+    pub(crate) fn teller(&self) -> Teller {
+        Teller::new(Arc::clone(&self.auditor))
+    }
+
+    /// The executor of a gateway.
+    pub(crate) fn executor(&self, teller: &Teller) -> Scripted {
+        Scripted {
+            machine: self.machine.clone(),
+            die: self.die.fork(),
+            mailbox: self.mailbox.clone(),
+            run_files: self.run_files.clone(),
+            long: self.nature.long_run,
+            plot: self.nature.plot,
+            teller: teller.clone(),
+        }
     }
 
     pub(crate) fn store_options(&self) -> Options {
         let mut options = Options::new("sim", Uuid::nil(), self.time.wall());
         options.faults = self.faults.clone();
+        options.reserve_bytes = RESERVE_BYTES;
         options
     }
 
@@ -185,30 +241,36 @@ impl World {
     }
 
     pub(crate) fn next_ask(&self) -> Duration {
-        let mean = u64::try_from((self.nature.lasts / ASKS).as_millis()).unwrap_or(1);
+        let mean = (self.nature.lasts / ASKS).min(LONGEST_PAUSE);
+        let mean = u64::try_from(mean.as_millis()).unwrap_or(1);
         self.time.now() + Duration::from_millis(self.die.spread(1, mean * 3))
     }
 
     pub(crate) fn next_check(&self) -> Duration {
-        self.time.now() + (self.nature.lasts / CHECKS).max(Duration::from_secs(20))
+        let pause = (self.nature.lasts / CHECKS).clamp(Duration::from_secs(20), LONGEST_PAUSE);
+        self.time.now() + pause
     }
 
     /// Reads and checks everything.
     pub(crate) fn audit_all(&mut self) {
+        self.ledger().look_at(self.time.now());
         self.ledger().read_all(&*self.auditor);
         self.judge_records();
-        self.slots_until_settled();
     }
 
     /// Reads and checks what has changed.
     pub(crate) fn audit_changes(&mut self) {
+        self.ledger().look_at(self.time.now());
         self.ledger().follow(&*self.auditor);
         self.judge_records();
     }
 
-    fn judge_records(&self) {
+    fn judge_records(&mut self) {
         let reset = &self.nature.reset;
         self.judge(promises::records::records(&self.ledger(), &self.machine, reset));
+        let mut history = std::mem::take(&mut self.history);
+        self.judge(history.follow(&self.ledger()));
+        self.history = history;
     }
 
     pub(crate) fn ledger(&self) -> MutexGuard<'_, Ledger> {
@@ -238,9 +300,10 @@ impl World {
         nodes.first().map_or(Epoch::new(0, 0), |node| node.epoch)
     }
 
-    /// Checks what holds while a gateway is at work.
-    pub(crate) fn at_work(&self, epoch: Epoch) {
-        let now = self.time.wall();
+    /// Checks what holds while a gateway is at work, since it is ready.
+    pub(crate) fn at_work(&self, epoch: Epoch, ready_at: Duration) {
+        let able = self.room.since();
+        let told = ready_at.max(able).max(self.time.last_set()) + TOLD < self.time.now();
         let hooks = self.witness.law().hooks;
         self.judge(promises::told::p3_no_hook_no_outbox(&self.ledger(), &hooks));
         self.judge(promises::usage::p12_sums(&self.ledger(), &self.machine, &*self.auditor));
@@ -248,16 +311,27 @@ impl World {
             &self.ledger(),
             &self.machine,
             epoch,
-            now,
+            able,
         ));
+        if told {
+            let now = self.time.wall();
+            self.judge(promises::told::p3_waits_no_longer(&self.ledger(), &hooks, now));
+            if self.time.is_distrusted() {
+                let alerts = inline(self.auditor.alerts(MAX_PAGE));
+                self.judge(promises::bounded::p6_a_jump_is_told(&alerts));
+            }
+        }
     }
 
-    /// Checks what holds after a gateway has stopped.
+    /// Checks what holds after a gateway has stopped. While the disk is full it may have been unable to write down
+    /// its end and that of its sessions: the next start does.
     pub(crate) fn at_rest(&self, reason: EndReason) {
-        self.judge(promises::records::p4_rest(&self.ledger(), &self.machine));
+        if !self.room.is_full() {
+            self.judge(promises::records::p4_rest(&self.ledger(), &self.machine));
+        }
         let ledger = self.ledger();
         if let Some(node) = ledger.nodes.first().filter(|node| node.end.is_some()) {
-            self.judge(promises::stopping::p9_report_adds_up(&ledger, node));
+            self.judge(promises::stopping::p9_report_adds_up(&ledger, node, &self.time));
         }
         drop(ledger);
         let calm = self.calm.load(Ordering::Relaxed);
@@ -272,27 +346,34 @@ impl World {
 
     /// Checks that what was due some time ago is accounted for.
     pub(crate) fn every_slot(&mut self, ago: Duration) {
-        let settled = self.time.wall_at(self.time.now().saturating_sub(ago));
-        self.settled = self.settled.max(settled);
-        self.slots_until_settled();
+        let since = self.time.now().saturating_sub(ago);
+        let settled = Settled { since, wall: self.time.lowest_since(since) };
+        self.judge(self.history.settled(&self.ledger(), settled));
     }
 
-    fn slots_until_settled(&self) {
-        let ledger = self.ledger();
-        for &job in ledger.jobs.keys() {
-            self.judge(promises::records::p5_every_slot(&ledger, job, self.settled));
-        }
+    /// The last time that a gateway told that it lives.
+    pub(crate) fn last_heartbeat(&self) -> Option<Timestamp> {
+        Ledger::nodes_of(&*self.auditor).first().map(|node| node.heartbeat_at)
+    }
+
+    /// A gateway is gone: what the store does not say of the clock is not known any more.
+    pub(crate) fn forget_clock(&self) {
+        let memory = match inline(self.auditor.get(RecordId::Reaper)) {
+            Some(Record::Reaper(memory)) => memory.deletion_held_until,
+            _ => None,
+        };
+        self.time.noted(memory);
     }
 
     pub(crate) fn conserves_work(&self) {
-        let (limits, now) = (self.nature.limits, self.time.wall());
+        let (limits, now) = (self.nature.limits, self.time.now());
         self.judge(promises::records::work_conserving(&self.ledger(), limits, now));
     }
 
     /// The event log and the diary, line by line: what one seed always leads to.
     pub(crate) fn log(&self) -> Vec<String> {
         let notes = self.diary.notes();
-        let notes = notes.iter().map(|(at, note)| format!("{at} {note}"));
+        let notes = notes.iter().map(|note| format!("{:?} {} {}", note.age, note.at, note.what));
         self.ledger().events.iter().map(|event| format!("{event:?}")).chain(notes).collect()
     }
 
@@ -317,6 +398,10 @@ impl World {
         }
         for event in &ledger.events {
             self.diary.count(format!("event: {}", event.fact.kind));
+            if event.fact.kind == EventType::AlertRaised {
+                let code = event.fact.data.get("code").and_then(serde_json::Value::as_str);
+                self.diary.count(format!("alert: {}", code.unwrap_or_default()));
+            }
         }
     }
 
@@ -336,14 +421,14 @@ fn faults(die: &Die, calm: &Arc<AtomicBool>, diary: &Diary) -> Faults {
         if calm.load(Ordering::Relaxed) {
             return false;
         }
-        let (rate, what) = match point {
-            Point::Apply => (rates[0], "fault: a transaction is rolled back"),
-            Point::BeforeCommit => (rates[1], "fault: a commit fails"),
-            Point::AfterCommit => (rates[2], "fault: an answer is lost"),
+        let (rate, fault) = match point {
+            Point::Apply => (rates[0], Fault::TransactionRolledBack),
+            Point::BeforeCommit => (rates[1], Fault::CommitFails),
+            Point::AfterCommit => (rates[2], Fault::AnswerLost),
         };
         let strikes = die.chance(rate);
         if strikes {
-            diary.count(what);
+            diary.strikes(fault);
         }
         strikes
     })

@@ -1,97 +1,19 @@
 //! The worlds that are part of every test run: a fixed number of seeds, and the seeds that once broke
 //! a promise.
 
-use sexton_sim::{Budget, Report, run, run_logged, seeds};
+use sexton_sim::{Budget, Report, missing, run, run_logged, seeds};
 
-/// So many seeds, shared out over a few tests that run side by side.
-const SEEDS: u64 = 24;
-const SHARES: u64 = 2;
-
-/// What these worlds can reach, and so must. A crash loop and the limit of replacements come in some hundred
-/// worlds a few times: `cargo xtask sim` counts them, and `domain` tests them.
-const REACHED: &[&str] = &[
-    "boot",
-    "boot failed",
-    "death",
-    "stop: Restart",
-    "stop: Shutdown",
-    "runner adopted",
-    "survivor killed",
-    "fault: a commit fails",
-    "fault: a read fails",
-    "fault: a transaction is rolled back",
-    "fault: an answer is lost",
-    "run: Ok Exit",
-    "run: Failed Exit",
-    "run: Failed StartFailed",
-    "run: TimedOut Deadline",
-    "run: TimedOut IdleLimit",
-    "run: Cancelled Operator",
-    "run: Cancelled Replaced",
-    "run: Cancelled Superseded",
-    "run: Cancelled JobDisabled",
-    "run: Cancelled JobRemoved",
-    "run: Interrupted Crash",
-    "run: Interrupted Restart",
-    "run: Interrupted Shutdown",
-    "run: Skipped Overlap",
-    "run: Skipped QueueFull",
-    "run: Skipped Backoff",
-    "run: Missed Misfire",
-    "run: Missed JobDisabled",
-    "run: Missed JobRemoved",
-    "run: Missed Rescheduled",
-    "run: Coalesced Misfire",
-    "cause: Schedule",
-    "cause: CatchUp",
-    "cause: Retry",
-    "cause: Manual",
-    "session: Completed",
-    "session: Failed",
-    "session: TimedOut",
-    "session: Cancelled",
-    "session: Interrupted",
-    "session: Shutdown",
-    "session: Restart",
-    "event: job.added",
-    "event: job.changed",
-    "event: job.removed",
-    "event: job.enabled",
-    "event: job.disabled",
-    "event: job.done",
-    "event: node.lost",
-    "event: node.stopped",
-    "cause: Message",
-    "session: New",
-    "session: Reset",
-    "session: Idle",
-    "session: Daily",
-    "session: Deleted",
-    "delivery: pending",
-    "delivery: delivered",
-    "delivery: dead MaxAttempts",
-    "delivery: dead MaxAge",
-    "delivery: dead HookRemoved",
-    "delivery: sent again",
-    "hold: Floor",
-    "hold: ArchiveFailed",
-    "hook: is too slow",
-    "hook: fails",
-    "hook: is down",
-    "hook: hangs",
-    "hook: its answer is lost",
-    "hook: is gone",
-    "hook: takes a letter again",
-    "fault: an archive cannot be written",
-    "archive verified",
-    "archive deleted",
-    "archive purged",
-    "event: session.archived",
-    "event: session.reaped",
-    "event: hook.disabled",
-    "event: hook.enabled",
-    "event: hook.dead_lettered",
-    "event: node.draining",
+/// The seeds: together they reach what worlds can reach.
+const SEEDS: &[u64] = &[2, 3, 4, 6, 7, 8, 9, 62, 64, 66, 67, 69, 70];
+/// They are shared out over so many threads.
+const SHARES: usize = 2;
+/// What so few worlds do not come to.
+const RARE: [(&str, &str); 2] = [
+    (
+        "hold: ClockJump",
+        "a sweep finds in its middle that the clock has jumped; the reaper's tests do",
+    ),
+    ("hold: ArchiveFailed", "most worlds have a folder that can be written; the reaper's tests do"),
 ];
 
 fn world(seed: u64) -> Report {
@@ -104,7 +26,7 @@ fn no_world_of_the_fixed_seeds_breaks_a_promise_and_together_they_reach_everythi
     let shares = (0..SHARES).map(|share| {
         std::thread::spawn(move || {
             let mut sum = Report::default();
-            (1..=SEEDS).filter(|seed| seed % SHARES == share).for_each(|n| sum.merge(&world(n)));
+            SEEDS.iter().skip(share).step_by(SHARES).for_each(|seed| sum.merge(&world(*seed)));
             sum
         })
     });
@@ -113,8 +35,9 @@ fn no_world_of_the_fixed_seeds_breaks_a_promise_and_together_they_reach_everythi
     for share in shares {
         sum.merge(&share.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
     }
-    let missing: Vec<_> = REACHED.iter().filter(|what| sum.reached(what) == 0).collect();
-    assert!(missing.is_empty(), "never reached: {missing:?}\n{sum}");
+    let is_rare = |what: &String| RARE.iter().any(|(rare, _)| rare == what);
+    let missing: Vec<_> = missing(&sum).into_iter().filter(|what| !is_rare(what)).collect();
+    assert!(missing.is_empty(), "never reached, or out of reach and reached: {missing:?}\n{sum}");
 }
 
 /// A seed that ever broke a promise stays.
@@ -125,10 +48,11 @@ fn the_seeds_that_once_broke_a_promise_keep_them_all() {
     }
 }
 
-/// Without this no failure could be looked into.
+/// Without this no failure could be looked into. The first of the worlds has second gateways, a full disk and a
+/// clock that jumps.
 #[test]
 fn one_seed_run_twice_gives_the_identical_event_log() {
-    let logs = [5, 6].map(|seed| {
+    let logs = [62, 3].map(|seed| {
         let [first, second] = [(), ()].map(|()| run_logged(seed, Budget { slots: 100 }).1);
         let differs = first.iter().zip(&second).position(|(a, b)| a != b);
         let line = differs.map(|at| (at, &first[at], &second[at]));

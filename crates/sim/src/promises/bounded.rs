@@ -2,11 +2,14 @@
 //!
 //! The rules are written down here once more, not taken from the reaper.
 
+use std::time::Duration as Span;
+
 use jiff::Timestamp;
+use sexton_domain::alert::{Alert, AlertCode};
 use sexton_domain::archive::Archive;
 use sexton_domain::change::{Record, RecordId};
 use sexton_domain::duration::{Duration, Keep};
-use sexton_domain::event::EventType;
+use sexton_domain::event::{EventType, NewEvent};
 use sexton_domain::hook::DeliveryState;
 use sexton_domain::id::JobId;
 use sexton_domain::job::{Job, Retain, Retention};
@@ -22,7 +25,7 @@ use crate::ledger::{Ledger, inline};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 /// The longest that a reaper goes by one look at what it judges.
-const SLICE: Duration = Duration::from_secs(60);
+const SLICE: Span = Span::from_secs(60);
 const MONTH: Duration = Duration::from_secs(30 * 24 * 3600);
 /// So many runs of a job may stay.
 const RUNS_PER_JOB: usize = 10_000;
@@ -80,11 +83,21 @@ pub(crate) struct Departure<'a> {
     pub(crate) ledger: &'a Ledger,
     /// Each that the deletion may rest on.
     pub(crate) periods: Vec<&'a Periods>,
+    /// The latest time that it may have been decided at.
     pub(crate) now: Timestamp,
+    /// The world's age.
+    pub(crate) age: Span,
+    /// The wall clock has jumped, and everybody knows it.
+    pub(crate) distrusted: bool,
 }
 
 /// P6: a record may go.
 pub(crate) fn p6_may_go(id: &RecordId, record: Option<&Record>, from: &Departure<'_>) -> Kept {
+    if from.distrusted && !matches!(id, RecordId::Hook(_)) {
+        return Err(broken(format!(
+            "{id:?} is deleted although the wall clock jumped a while ago"
+        )));
+    }
     let reasons = from.periods.iter().map(|periods| why_not(id, record, from, periods));
     match reasons.collect::<Option<Vec<_>>>().and_then(|mut reasons| reasons.pop()) {
         Some(reason) => Err(broken(format!("{id:?} is deleted {reason}"))),
@@ -143,6 +156,12 @@ fn why_not(
 
 /// P6: an event may go when it is old and no delivery of it is pending.
 pub(crate) fn p6_event_may_go(event: &sexton_domain::event::Event, from: &Departure<'_>) -> Kept {
+    if from.distrusted {
+        let seq = event.seq;
+        return Err(broken(format!(
+            "event {seq} is deleted although the wall clock jumped a while ago"
+        )));
+    }
     let mut deliveries = from.ledger.deliveries_of(event.fact.id);
     let pending = |state| matches!(state, DeliveryState::Pending { .. });
     if let Some(one) = deliveries.find(|it| pending(it.state)) {
@@ -161,7 +180,7 @@ pub(crate) fn p6_event_may_go(event: &sexton_domain::event::Event, from: &Depart
 
 /// P6: nothing open, pinned, pending, continued is reaped, and nothing whose time is not over.
 fn session_stays(session: &Session, from: &Departure<'_>, periods: &Periods) -> Option<String> {
-    let Departure { store, ledger, now, .. } = *from;
+    let Departure { store, ledger, now, age, .. } = *from;
     let Some(ended_at) = session.ended_at() else {
         return Some("although it is open".to_owned());
     };
@@ -189,7 +208,7 @@ fn session_stays(session: &Session, from: &Departure<'_>, periods: &Periods) -> 
     };
     let due_now = due(session, job.as_ref(), &others, &periods.sessions);
     // A slice of a sweep may have counted what another part of it took.
-    others.extend(job.iter().flat_map(|job| ledger.gone_since(job.id, SLICE.before(now))));
+    others.extend(job.iter().flat_map(|job| ledger.gone_since(job.id, age.saturating_sub(SLICE))));
     let crowded = due(session, job.as_ref(), &others, &periods.sessions) == Due::Now;
     match due_now {
         _ if crowded => None,
@@ -337,6 +356,23 @@ pub(crate) fn p6_nothing_overdue(look: Settled<'_>) -> Result<Vec<HoldReason>, B
         }
     }
     Ok(holds)
+}
+
+/// P6: that nothing is deleted, because the wall clock jumped, is told for as long as it lasts.
+pub(crate) fn p6_a_jump_is_told(alerts: &[Alert]) -> Kept {
+    match alerts.iter().any(|it| it.is_active() && it.key.code == AlertCode::ClockJump) {
+        true => Ok(()),
+        false => Err(broken("the wall clock jumped a while ago, and no alert says so")),
+    }
+}
+
+/// P6: no alert ever has to tell of rows that are overdue without a reason.
+pub(crate) fn p6_overdue_is_never_told(event: &NewEvent) -> Kept {
+    let code = event.data.get("code").and_then(serde_json::Value::as_str);
+    match event.kind == EventType::AlertRaised && code == Some("overdue") {
+        true => Err(broken(format!("an alert is raised: {}", event.data))),
+        false => Ok(()),
+    }
 }
 
 /// P6: records whose time is over by the retention table are gone.

@@ -1,10 +1,9 @@
 //! P2 for the sessions that follow each other behind a key.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use jiff::Timestamp;
 use sexton_domain::change::RecordId;
-use sexton_domain::duration::Duration;
 use sexton_domain::event::EventType;
 use sexton_domain::id::{RunId, SessionId};
 use sexton_domain::key::{SessionKey, SessionKind};
@@ -15,6 +14,7 @@ use sexton_domain::session::{EndReason, OpenReason, Session};
 use super::Kept;
 use crate::diary::{Broken, Promise};
 use crate::ledger::Ledger;
+use crate::time::Time;
 
 fn broken(how: impl Into<String>) -> Broken {
     Broken::new(Promise::P2, how)
@@ -100,11 +100,11 @@ fn told_at(ledger: &Ledger, session: SessionId, kind: EventType) -> Option<u64> 
     told.find(|event| event.fact.kind == kind).map(|event| event.seq)
 }
 
-/// A turn on a key: when it was decided, stored, and started or given up.
+/// A turn on a key: at which age of the world it was decided and stored, and how it left the queue.
 struct Turn {
     run: RunId,
-    decided: Timestamp,
-    stored: Timestamp,
+    decided: Duration,
+    stored: Duration,
     /// The number of the event with which it left the queue.
     left: Option<u64>,
     started: bool,
@@ -115,17 +115,17 @@ const LATE: Duration = Duration::from_secs(20);
 
 /// P2: behind a key it is first come, first served: a turn that was stored before another was asked for
 /// is started, or given up, before that one starts.
-pub(crate) fn p2_first_come_first_served(ledger: &Ledger) -> Kept {
+pub(crate) fn p2_first_come_first_served(ledger: &Ledger, time: &Time) -> Kept {
     let mut keys: BTreeMap<&SessionKey, Vec<Turn>> = BTreeMap::new();
     for run in ledger.runs.values().filter(|run| run.attempt == 1 && is_shared(&run.session_key)) {
-        if let Some(turn) = turn(ledger, run) {
+        if let Some(turn) = turn(ledger, time, run) {
             keys.entry(&run.session_key).or_default().push(turn);
         }
     }
     for (key, turns) in keys {
         for later in turns.iter().filter(|turn| turn.started) {
             let overtaken = turns.iter().find(|earlier| {
-                LATE.after(earlier.stored) < later.decided
+                earlier.stored + LATE < later.decided
                     && earlier.left.is_none_or(|left| Some(left) > later.left)
             });
             if let Some(earlier) = overtaken {
@@ -142,14 +142,15 @@ fn is_shared(key: &SessionKey) -> bool {
     key.kind() != SessionKind::Run
 }
 
-fn turn(ledger: &Ledger, run: &Run) -> Option<Turn> {
+fn turn(ledger: &Ledger, time: &Time, run: &Run) -> Option<Turn> {
     let mut told = ledger.told_of_run(run.id);
     let queued = told.find(|event| event.fact.kind == EventType::RunQueued)?;
     let left = told.find(|event| event.fact.kind != EventType::RunQueued);
+    let stored = ledger.stored_at(queued.seq)?;
     Some(Turn {
         run: run.id,
-        decided: queued.fact.at,
-        stored: ledger.stored_at(queued.seq)?,
+        decided: time.age_of(queued.fact.at, stored),
+        stored,
         left: left.map(|event| event.seq),
         started: left.is_some_and(|event| event.fact.kind == EventType::RunStarted),
     })

@@ -1,8 +1,9 @@
 //! P1, P2, P4, P5 and progress: what is stored of runs, sessions, jobs and nodes.
 
 use std::collections::BTreeMap;
+use std::time::Duration as Span;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use sexton_domain::duration::Duration;
 use sexton_domain::event::EventType;
 use sexton_domain::id::{JobId, RunId, SessionId};
@@ -15,15 +16,14 @@ use sexton_domain::session::{EndReason, Session};
 
 use super::{Kept, bounded, keys};
 use crate::diary::{Broken, Promise};
-use crate::history;
 use crate::ledger::Ledger;
 use crate::machine::Machine;
 
 /// How long a running run may be without a process: between claim and start, and between death and
 /// the record of it, the store may be slow and fail a few times.
-const UNATTENDED: Duration = Duration::from_secs(180);
+const UNATTENDED: Span = Span::from_secs(180);
 /// How far a run may be beyond its deadline, besides the grace.
-const OVERTIME: Duration = Duration::from_secs(180);
+const OVERTIME: Span = Span::from_secs(180);
 
 /// P1: a run, its session, its transcript and its events agree in every committed state.
 pub(crate) fn p1_one_record(ledger: &Ledger, machine: &Machine, run: &Run) -> Kept {
@@ -33,17 +33,29 @@ pub(crate) fn p1_one_record(ledger: &Ledger, machine: &Machine, run: &Run) -> Ke
     let count = |kind| told.iter().filter(|&&told| told == kind).count();
     let started = count(EventType::RunStarted);
     let over = told.iter().filter(|kind| is_over(**kind)).count();
-    let not_executed = match run.outcome() {
+    let executed = run.started_at.is_some();
+    let not_executed = match run.outcome().filter(|_| !executed) {
         Some(Outcome::Skipped) => Some(EventType::RunSkipped),
         Some(Outcome::Missed) => Some(EventType::RunMissed),
         Some(Outcome::Coalesced) => Some(EventType::RunCoalesced),
         _ => None,
     };
+    if let Some((outcome, reason)) = run.outcome().zip(run.reason())
+        && !reason.outcomes().contains(&outcome)
+    {
+        return no(format!("{id} ended {outcome:?} for {reason:?}"));
+    }
     if let Some(kind) = not_executed {
         // A record of several slots is told again when it grows.
-        return match run.session.is_none() && over > 0 && told.iter().all(|told| *told == kind) {
+        let last =
+            ledger.told_of_run(id).last().and_then(|event| event.fact.data.get("slots")?.as_u64());
+        let stands_for = run.range.map_or(1, |range| range.count);
+        let agree = run.session.is_none() && over > 0 && last == Some(stands_for);
+        return match agree && told.iter().all(|told| *told == kind) {
             true => Ok(()),
-            false => no(format!("{id} was not executed and the log says {told:?}")),
+            false => no(format!(
+                "{id} stands for {stands_for} slots, the log says {told:?}, last {last:?}"
+            )),
         };
     }
     if count(EventType::RunQueued) == 0 || told.first() != Some(&EventType::RunQueued) {
@@ -72,17 +84,22 @@ pub(crate) fn p1_one_record(ledger: &Ledger, machine: &Machine, run: &Run) -> Ke
     let Some(session) = ledger.sessions.get(&session) else {
         return no(format!("{id} names session {session}, which is not stored"));
     };
-    one_record_with_session(machine, run, session)
+    one_record_with_session(ledger, machine, run, session)
 }
 
-fn one_record_with_session(machine: &Machine, run: &Run, session: &Session) -> Kept {
+fn one_record_with_session(
+    ledger: &Ledger,
+    machine: &Machine,
+    run: &Run,
+    session: &Session,
+) -> Kept {
     let id = run.id;
     let no = |how: String| Err(Broken::new(Promise::P1, how));
     if session.key != run.session_key {
         return no(format!("{id} and its session {} have other keys", session.id));
     }
     if !run.is_isolated() {
-        return in_a_shared_session(run, session);
+        return in_a_shared_session(ledger, run, session);
     }
     if session.run != Some(id) || session.job != run.job {
         return no(format!("{id} and its session {} do not name each other", session.id));
@@ -115,14 +132,20 @@ fn one_record_with_session(machine: &Machine, run: &Run, session: &Session) -> K
 }
 
 /// P1, P2: a turn runs in an open session of its own epoch, which outlives it; a crash ends both.
-fn in_a_shared_session(run: &Run, session: &Session) -> Kept {
+fn in_a_shared_session(ledger: &Ledger, run: &Run, session: &Session) -> Kept {
+    let mut told = ledger.told_of_session(session.id);
+    let session_ended = told.find(|event| event.fact.kind == EventType::SessionEnded);
+    let session_ended = session_ended.and_then(|event| ledger.stored_at(event.seq));
+    let run_ended = stored(ledger, run.id, EventType::RunEnded);
     let agree = session.run.is_none()
         && match run.state {
             State::Running { owner, .. } => session.is_open() && session.owner == owner,
             State::Ended { at, outcome: Outcome::Interrupted, reason: Reason::Crash } => {
                 session.ended_at() == Some(at)
             }
-            State::Ended { at, .. } => session.ended_at().is_none_or(|ended| ended >= at),
+            State::Ended { .. } => {
+                session_ended.is_none_or(|ended| run_ended.is_some_and(|run| run <= ended))
+            }
             State::Queued | State::Waiting { .. } => false,
         };
     match agree {
@@ -227,13 +250,16 @@ pub(crate) fn p2_nothing_unknown(ledger: &Ledger, session: SessionId) -> Kept {
 }
 
 /// P4: while an engine is at work, nothing runs and nothing is open without it, every running run
-/// has a process or had one a moment ago, and none is past its deadline.
+/// has a process or had one a moment ago, and none is past its deadline. All of it by the world's age: the wall
+/// clock may have been set. What lasted while the store could take nothing does not count: `able` is since when
+/// it can.
 pub(crate) fn p4_nothing_runs_for_ever(
     ledger: &Ledger,
     machine: &Machine,
     living: Epoch,
-    now: Timestamp,
+    able: Span,
 ) -> Kept {
+    let now = machine.time.now();
     let no = |how: String| Err(Broken::new(Promise::P4, how));
     for run in ledger.runs.values() {
         let State::Running { owner, deadline } = run.state else { continue };
@@ -243,14 +269,15 @@ pub(crate) fn p4_nothing_runs_for_ever(
         }
         let input = run.input.as_ref();
         let grace = input.and_then(|input| input.settings.as_ref()).map(|agent| agent.grace);
-        let last = OVERTIME.after(grace.unwrap_or_default().after(deadline));
-        if now > last {
+        let Some(began) = stored(ledger, id, EventType::RunStarted) else { continue };
+        let timeout = run.started_at.map(|at| Duration::between(at, deadline));
+        let ends = began + timeout.unwrap_or_default().to_std();
+        if now > ends.max(able) + grace.unwrap_or_default().to_std() + OVERTIME {
             return no(format!("{id} is still running, its deadline was {deadline}"));
         }
-        let seen = machine.last_alive(id.uuid()).map(|age| machine.time.wall_at(age));
-        let since = seen.or(run.started_at).unwrap_or(now);
-        if Duration::between(since, now) > UNATTENDED {
-            return no(format!("{id} is running, but has had no process since {since}"));
+        let since = machine.last_alive(id.uuid()).unwrap_or(began).max(able);
+        if now.saturating_sub(since) > UNATTENDED {
+            return no(format!("{id} is running, but has had no process for {:?}", now - since));
         }
     }
     for session in ledger.sessions.values().filter(|session| session.is_open()) {
@@ -261,6 +288,35 @@ pub(crate) fn p4_nothing_runs_for_ever(
     }
     let dead = ledger.nodes.iter().find(|node| node.epoch != living && node.end.is_none());
     dead.map_or(Ok(()), |node| no(format!("dead epoch {} is not recorded as over", node.epoch)))
+}
+
+/// P4: a run is stopped for its deadline or its silence when it has had its time, whatever the wall clock does.
+pub(crate) fn p4_has_had_its_time(ledger: &Ledger, run: &Run) -> Kept {
+    let Some(input) = &run.input else { return Ok(()) };
+    let limit = match run.reason() {
+        Some(Reason::Deadline) => input.timeout,
+        Some(Reason::IdleLimit) => input.idle_timeout.unwrap_or_default(),
+        _ => return Ok(()),
+    };
+    let age = |kind| stored(ledger, run.id, kind);
+    let Some((began, ended)) = age(EventType::RunStarted).zip(age(EventType::RunEnded)) else {
+        return Ok(());
+    };
+    match ended.saturating_sub(began) >= limit.to_std() {
+        true => Ok(()),
+        false => {
+            let (id, reason, took) = (run.id, run.reason(), ended.saturating_sub(began));
+            let how =
+                format!("{id} was stopped for {reason:?} after {took:?}, its limit is {limit}");
+            Err(Broken::new(Promise::P4, how))
+        }
+    }
+}
+
+/// The age of the world at which this was stored of a run.
+fn stored(ledger: &Ledger, run: RunId, kind: EventType) -> Option<Span> {
+    let event = ledger.told_of_run(run).find(|event| event.fact.kind == kind)?;
+    ledger.stored_at(event.seq)
 }
 
 /// P4: after a stop nothing is left that runs or is open, nor any process.
@@ -274,46 +330,6 @@ pub(crate) fn p4_rest(ledger: &Ledger, machine: &Machine) -> Kept {
     }
     match machine.living().first() {
         Some(run) => no(format!("the process of run {run} lives after the node has stopped")),
-        None => Ok(()),
-    }
-}
-
-/// P5: every slot that was due is exactly one of run, skipped, missed, coalesced. `settled` is the
-/// instant up to which the scheduler has had the time to account for them.
-pub(crate) fn p5_every_slot(ledger: &Ledger, job: JobId, settled: Timestamp) -> Kept {
-    let Some(job) = ledger.jobs.get(&job) else { return Ok(()) };
-    let no = |how: String| Err(Broken::new(Promise::P5, format!("job {}: {how}", job.key)));
-    let due = history::due_slots(ledger.told_of_job(job.id), job.jitter(), settled);
-    let mut records: Vec<&Run> =
-        ledger.runs_of(job.id).filter(|run| run.slot.is_some() && run.attempt == 1).collect();
-    records.sort_by_key(|run| run.slot);
-    let mut rest = due.iter().copied().peekable();
-    for run in &records {
-        let from = run.slot.unwrap_or_default();
-        let (to, count) = run.range.map_or((from, 1), |range| (range.to, range.count));
-        // Slots that came due since are accounted for, too.
-        let unsettled = |slot: Timestamp| job.jitter().after(slot) > settled;
-        if (unsettled(from) || run.queued_at > settled) && rest.peek().is_none() {
-            continue;
-        }
-        let covered: Vec<Timestamp> =
-            std::iter::from_fn(|| rest.next_if(|slot| *slot <= to)).collect();
-        let whole = unsettled(to) || covered.len() as u64 == count;
-        if covered.first() != Some(&from) || !whole {
-            return no(format!(
-                "{} ({}) accounts for {count} slots from {from} to {to}; due and not accounted for \
-                 were {covered:?}",
-                run.id,
-                run.outcome().map_or_else(|| run.state.name().to_owned(), |o| format!("{o:?}")),
-            ));
-        }
-    }
-    match rest.next() {
-        Some(slot) => {
-            let near = records.iter().rfind(|run| run.slot <= Some(slot));
-            let near = near.map(|run| (run.id, run.slot, run.range));
-            no(format!("slot {slot} was due and is not accounted for; before it is {near:?}"))
-        }
         None => Ok(()),
     }
 }
@@ -349,25 +365,27 @@ pub(crate) fn p5_attempts(ledger: &Ledger, job: JobId) -> Kept {
 }
 
 /// What can be done is done: a run that may start has not been waiting for long.
-pub(crate) fn work_conserving(ledger: &Ledger, limits: Limits, now: Timestamp) -> Kept {
+pub(crate) fn work_conserving(ledger: &Ledger, limits: Limits, now: Span) -> Kept {
     let running = ledger.runs.values().filter(|run| run.owner().is_some());
     let open = Conditions { catch_up: CatchUp::Paced, headroom: Headroom::Kept };
     let mut admission = Admission::new(limits, open, running);
-    let patience = SignedDuration::from_secs(90);
+    let patience = Span::from_secs(90);
     let mut queued: Vec<&Run> =
         ledger.runs.values().filter(|run| run.state == State::Queued).collect();
     queued.sort_by_key(|run| (run.turn, run.id));
     for run in queued {
-        let since = ledger.told_of_run(run.id).last().map_or(run.queued_at, |event| event.fact.at);
+        let told = ledger.told_of_run(run.id).last();
+        let since = told.and_then(|event| ledger.stored_at(event.seq)).unwrap_or(now);
         let on_key: Vec<Run> = (ledger.runs.values())
             .filter(|other| other.session_key == run.session_key && other.is_active())
             .cloned()
             .collect();
-        if now.duration_since(since) > patience
+        if now.saturating_sub(since) > patience
             && turns::is_next(run, &on_key)
             && admission.offer(run).is_ok()
         {
-            let how = format!("{} is queued since {since} and could start", run.id);
+            let long = now.saturating_sub(since);
+            let how = format!("{} is queued for {long:?} and could start", run.id);
             return Err(Broken::new(Promise::Progress, how));
         }
     }
@@ -382,7 +400,7 @@ fn is_over(kind: EventType) -> bool {
 /// The end reasons that a session may have beside its run's.
 fn session_reason(outcome: Outcome, reason: Reason) -> &'static [Option<EndReason>] {
     match (outcome, reason) {
-        (Outcome::Ok, _) => &[Some(EndReason::Completed)],
+        (Outcome::Ok | Outcome::Skipped, _) => &[Some(EndReason::Completed)],
         (Outcome::Failed, Reason::CrashLoop) => &[Some(EndReason::Interrupted)],
         (Outcome::Failed, _) => &[Some(EndReason::Failed)],
         (Outcome::TimedOut, _) => &[Some(EndReason::TimedOut)],
@@ -399,7 +417,7 @@ pub(crate) fn records(ledger: &Ledger, machine: &Machine, rules: &Rules) -> Kept
     bounded::p6_nothing_vanishes(ledger)?;
     bounded::p6_log_without_holes(ledger)?;
     keys::p2_one_open_per_key(ledger)?;
-    keys::p2_first_come_first_served(ledger)?;
+    keys::p2_first_come_first_served(ledger, &machine.time)?;
     for id in &ledger.touched.sessions {
         p2_nothing_unknown(ledger, *id)?;
         if let Some(session) = ledger.sessions.get(id) {
@@ -411,7 +429,10 @@ pub(crate) fn records(ledger: &Ledger, machine: &Machine, rules: &Rules) -> Kept
     }
     for run in ledger.touched.runs.iter().map(|id: &RunId| (id, ledger.runs.get(id))) {
         match run {
-            (_, Some(run)) => p1_one_record(ledger, machine, run)?,
+            (_, Some(run)) => {
+                p1_one_record(ledger, machine, run)?;
+                p4_has_had_its_time(ledger, run)?;
+            }
             (id, None) => {
                 let how = format!("the log tells of run {id}, which is not stored");
                 return Err(Broken::new(Promise::P1, how));

@@ -11,6 +11,7 @@ use sexton_domain::run::Outcome;
 use super::Kept;
 use crate::diary::{Broken, Promise};
 use crate::ledger::Ledger;
+use crate::time::Time;
 
 fn broken(how: impl Into<String>) -> Broken {
     Broken::new(Promise::P9, how)
@@ -26,7 +27,7 @@ pub(crate) fn p9_within_its_sum(took: Duration, sum: Duration) -> Kept {
 
 /// P9: what a node says that it came to adds up with what the log says since it began to drain, and with
 /// what is still to be told.
-pub(crate) fn p9_report_adds_up(ledger: &Ledger, node: &Node) -> Kept {
+pub(crate) fn p9_report_adds_up(ledger: &Ledger, node: &Node, time: &Time) -> Kept {
     let Some(Drained { runs, sessions_ended, deliveries, .. }) = node.drained else {
         return Ok(());
     };
@@ -50,12 +51,17 @@ pub(crate) fn p9_report_adds_up(ledger: &Ledger, node: &Node) -> Kept {
         let pending = matches!(it.state, DeliveryState::Pending { .. });
         pending && !ledger.is_gone(&RecordId::Delivery(it.id))
     });
-    let delivered = ledger.deliveries.values().filter_map(|it| match it.state {
-        DeliveryState::Delivered { at } if begun.fact.at <= at => Some(at),
-        _ => None,
+    // By the world's age: the wall clock may have been set meanwhile.
+    let since = ledger.stored_at(begun.seq).unwrap_or_default();
+    let since = time.age_of(begun.fact.at, since);
+    let delivered = ledger.deliveries.values().filter_map(|it| {
+        let (at, stored) = *ledger.delivered.get(&it.id)?;
+        let is_delivered = matches!(it.state, DeliveryState::Delivered { .. });
+        let age = time.age_of(at, stored);
+        (is_delivered && since <= age).then_some(age)
     });
     // Time stands still while something is decided: of the same moment is what was before, too.
-    let after = delivered.clone().filter(|at| begun.fact.at < *at).count() as u64;
+    let after = delivered.clone().filter(|age| since < *age).count() as u64;
     let (pending, delivered) = (pending.count() as u64, after..=delivered.count() as u64);
     let said = (sessions_ended, runs.finished, runs.interrupted, runs.unproven);
     let said = (said, deliveries.pending);

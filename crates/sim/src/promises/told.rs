@@ -16,6 +16,7 @@ use crate::diary::{Broken, Promise};
 use crate::ledger::{Ledger, inline};
 use crate::mailbox::{Letter, Received};
 use crate::subscribers::Subscriber;
+use crate::teller::Teller;
 
 /// How long a delivery that could go out may not have, where nothing goes wrong.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -63,14 +64,19 @@ pub(crate) struct Move<'a> {
     pub(crate) hook: Option<&'a Subscriber>,
     /// The hook has taken it at least once.
     pub(crate) taken: bool,
+    /// What the wall clock shows.
+    pub(crate) wall: Timestamp,
+    /// The latest time that it may have been decided at.
     pub(crate) now: Timestamp,
+    /// The wall clock has jumped, and everybody knows it.
+    pub(crate) distrusted: bool,
 }
 
 /// P3: a delivery keeps its identity, is delivered when its hook has it, is given up for the reason that
 /// it names, and comes back only by hand.
 pub(crate) fn p3_moves(moved: &Move<'_>) -> Kept {
     use DeliveryState::{Dead, Delivered, Pending};
-    let Move { before, after, hook, taken, now } = *moved;
+    let Move { before, after, hook, taken, wall, now, distrusted } = *moved;
     let id = after.id;
     let no = |how: String| Err(broken(format!("delivery {id} to {}: {how}", after.hook)));
     let Some(before) = before else {
@@ -87,7 +93,7 @@ pub(crate) fn p3_moves(moved: &Move<'_>) -> Kept {
             let failed =
                 after.attempts > before.attempts && after.last_error.as_deref() != Some(GONE);
             // By a clock that was set back meanwhile nothing can be said.
-            let failing = hook.filter(|_| failed && was <= now);
+            let failing = hook.filter(|_| failed && was <= wall);
             let wait = failing.map(|hook| hook.shortest_wait(after.attempts));
             match wait.is_some_and(|wait| is < wait.after(was)) {
                 true => no(format!("due at {was}, it failed and is tried again as soon as {is}")),
@@ -96,6 +102,9 @@ pub(crate) fn p3_moves(moved: &Move<'_>) -> Kept {
         }
         (Pending { .. }, Delivered { .. }) if taken => Ok(()),
         (Pending { .. }, Delivered { .. }) => no("it is delivered and never arrived".to_owned()),
+        (Pending { .. }, Dead { why: DeadReason::MaxAge, .. }) if distrusted => {
+            no("it is given up for its age although the wall clock jumped a while ago".to_owned())
+        }
         (Pending { .. }, Dead { why, .. }) => {
             let allowed = match (why, hook) {
                 (DeadReason::HookRemoved, hook) => hook.is_none(),
@@ -120,12 +129,26 @@ pub(crate) struct Arrival<'a> {
     pub(crate) hook: &'a Subscriber,
     pub(crate) letter: Letter<'a>,
     pub(crate) store: &'a dyn Driver,
+    /// Who sends it.
+    pub(crate) teller: &'a Teller,
+}
+
+/// P3: a letter is a delivery of its hook. All that can be said while two gateways tell.
+pub(crate) fn p3_known(ledger: &Ledger, arrival: Arrival<'_>) -> Kept {
+    let Arrival { hook, letter, .. } = arrival;
+    match ledger.deliveries.get(&letter.delivery).filter(|row| row.hook == hook.name) {
+        Some(_) => Ok(()),
+        None => {
+            let (id, name) = (letter.delivery, &hook.name);
+            Err(broken(format!("a letter ({id}) arrives at {name}: no such delivery is stored")))
+        }
+    }
 }
 
 /// P3: a letter is a pending delivery of its hook, under a stable id, with its event as it is in the log,
 /// in the order of its (hook, session), and `late`, `gap` and `attempt` are true.
 pub(crate) fn p3_letter(ledger: &Ledger, received: &mut Received, arrival: Arrival<'_>) -> Kept {
-    let Arrival { hook, letter, store } = arrival;
+    let Arrival { hook, letter, store, teller } = arrival;
     let no = |how: String| {
         Err(broken(format!("a letter ({}) arrives at {}: {how}", letter.delivery, hook.name)))
     };
@@ -150,7 +173,7 @@ pub(crate) fn p3_letter(ledger: &Ledger, received: &mut Received, arrival: Arriv
     if said["attempt"] != row.attempts + 1 {
         return no(format!("it says attempt {}, {} were made", said["attempt"], row.attempts));
     }
-    let teller = Ledger::nodes_of(store).first().map_or(Epoch::new(0, 0), |node| node.epoch);
+    let teller = teller.epoch().unwrap_or(Epoch::new(0, 0));
     let late = is_late(store, ledger, event, teller);
     if said["late"] != late {
         return no(format!("it says late {}; told by {teller}, it is {event:?}", said["late"]));
@@ -191,7 +214,7 @@ fn is_gap(ledger: &Ledger, event: &Event, arrival: Arrival<'_>) -> Option<bool> 
         _ if start.by_hand => None,
         // It was removed and added again meanwhile.
         _ if is_another => None,
-        _ if ledger.delivered.contains(&start.id) => Some(false),
+        _ if ledger.delivered.contains_key(&start.id) => Some(false),
         // Its record went before the session ended: nobody can know.
         _ if ledger.is_gone(&RecordId::Delivery(start.id)) => None,
         DeliveryState::Dead { .. } => Some(true),
@@ -233,6 +256,24 @@ pub(crate) fn p3_no_hook_no_outbox(ledger: &Ledger, hooks: &[Subscriber]) -> Kep
             )))
         }
     }
+}
+
+/// P3: nothing waits longer for its next try than its hook has anything wait: it would wait by a clock that was
+/// wrong. For a while after the wall clock was last set.
+pub(crate) fn p3_waits_no_longer(ledger: &Ledger, hooks: &[Subscriber], now: Timestamp) -> Kept {
+    for delivery in
+        ledger.deliveries.values().filter(|it| !ledger.is_gone(&RecordId::Delivery(it.id)))
+    {
+        let Some(hook) = hooks.iter().find(|hook| hook.name == delivery.hook) else { continue };
+        let DeliveryState::Pending { next_at } = delivery.state else { continue };
+        if hook.longest_wait().after(now) < next_at {
+            let (id, name) = (delivery.id, &hook.name);
+            return Err(broken(format!(
+                "it is {now} and delivery {id} to {name} waits until {next_at}"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// P3, where nothing goes wrong any more: what can be told is told.
