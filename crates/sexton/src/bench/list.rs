@@ -211,6 +211,7 @@ impl Subject<'_> {
             stable_at: None,
             end: None,
             drained: None,
+            left_behind: None,
             version: Version::NEW,
         };
         self.store.commit(vec![node.clone().into()]).await?;
