@@ -22,5 +22,14 @@ pub const REGRESSIONS: &[(u64, &str)] = &[
         "the wall clock was set back; the session that had ended last behind a key was not the newest by its id, \
          and the conversation began anew",
     ),
+    (
+        62,
+        "the wall clock was ahead between two looks of the hooks' keeper, and what was to be told by then waited \
+         until that time came",
+    ),
+    (
+        65,
+        "the wall clock jumped while a gateway started, and its loops took that for what it always showed",
+    ),
     (4, "a session was unpinned long after its time, and was overdue by all of it at once"),
 ];

@@ -114,6 +114,8 @@ pub(super) struct Keeper {
     suspicion: Suspicion,
     /// The wall clock may have been ahead when waits were decided on: before this start, or before a jump.
     was_ahead: bool,
+    /// How long deletion was held when this was last looked at.
+    held: Option<Timestamp>,
 }
 
 #[async_trait]
@@ -153,7 +155,7 @@ impl Loop for Keeper {
 
 impl Keeper {
     pub(super) fn new(hooks: Hooks, suspicion: Suspicion) -> Self {
-        Self { hooks, suspicion, was_ahead: true }
+        Self { hooks, suspicion, was_ahead: true, held: None }
     }
 
     /// Looks at the clocks. Until the instant that is returned nothing is too old, because the wall clock
@@ -165,6 +167,9 @@ impl Keeper {
         // Where that cannot be read, nothing is known to be held.
         let memory = known(reaper::memory(store).await)?.unwrap_or_default();
         let until = memory.held_until(env.clock.now());
+        // Others may have seen a jump that was over before this look.
+        self.was_ahead |= until.is_some() && until != self.held;
+        self.held = until;
         held_until.send_replace(until);
         Ok(until)
     }

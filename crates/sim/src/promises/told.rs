@@ -110,7 +110,7 @@ pub(crate) fn p3_moves(moved: &Move<'_>) -> Kept {
                 (DeadReason::HookRemoved, hook) => hook.is_none(),
                 (DeadReason::MaxAttempts, Some(hook)) => after.attempts >= hook.max_attempts,
                 (DeadReason::MaxAge, Some(hook)) => {
-                    Duration::between(after.created_at, now) >= hook.max_age
+                    Duration::between(after.since(), now) >= hook.max_age
                 }
                 (_, None) => true,
             };
