@@ -1,5 +1,5 @@
 /* A bad disk for one process and its children: slow, or small. Preloaded by tests and measurements, see
- * bad_disk.rs beside it.
+ * preload.rs beside it.
  *
  *   SEXTON_FSYNC_MS=2000            every fsync and fdatasync takes 2 s longer
  *   SEXTON_FSYNC_MS=/path/to/file   as many ms as the file says now; none while it is not there

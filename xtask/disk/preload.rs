@@ -1,4 +1,5 @@
-//! Compiles the libraries beside it, for preloading (`LD_PRELOAD`).
+//! Compiles the libraries beside it, for preloading (`LD_PRELOAD`). Tests of other crates take this file in
+//! with `#[path]`, so it knows nothing but the standard library.
 
 use std::io::{Error, Result};
 use std::path::{Path, PathBuf};

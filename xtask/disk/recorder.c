@@ -1,5 +1,5 @@
 /* Writes down what one process and its children do to the files below a folder, while they do it.
- * Preloaded by `cargo xtask power`, see recorder.rs beside it; xtask/src/power/trace.rs reads the trace.
+ * Preloaded by `cargo xtask power`, see preload.rs beside it; xtask/src/power/trace.rs reads the trace.
  *
  *   SEXTON_TRACE=/path/to/trace:/folder     the trace, which is there already, and the folder
  *

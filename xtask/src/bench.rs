@@ -13,8 +13,6 @@ use crate::gateway::{self, Profile};
 use crate::paint::{Ink, paint};
 use crate::{Verdict, clock, process};
 
-#[path = "../disk/bad_disk.rs"]
-mod bad_disk;
 pub mod book;
 mod daemon;
 mod drain;
@@ -271,7 +269,7 @@ impl Lab {
         Ok(match disk {
             Disk::AsItIs => Vec::new(),
             Disk::Slow => {
-                let library = bad_disk::bad_disk(&self.folder)?;
+                let library = crate::preload::compile("bad_disk", &self.folder)?;
                 vec![
                     ("LD_PRELOAD", path(&library)?.to_owned()),
                     ("SEXTON_FSYNC_MS", SLOWER_MS.to_string()),

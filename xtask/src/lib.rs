@@ -16,6 +16,8 @@ pub mod needs;
 pub mod paint;
 pub mod peers;
 pub mod power;
+#[path = "../disk/preload.rs"]
+pub mod preload;
 pub mod process;
 pub mod signature;
 pub mod sim;

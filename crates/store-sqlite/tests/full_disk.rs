@@ -111,8 +111,8 @@ async fn a_batch_that_does_not_fit_takes_no_other_of_its_group_with_it() {
 
 /// The disk of a child that the bad disk is preloaded into.
 #[cfg(target_os = "linux")]
-#[path = "../../../xtask/disk/bad_disk.rs"]
-mod bad_disk;
+#[path = "../../../xtask/disk/preload.rs"]
+mod preload;
 
 /// P2, P7: what has begun ends also when the disk is full, new work learns of it, and once there is room
 /// again everything is as before. On a disk of 44 MiB, in a child of this test.
@@ -128,7 +128,7 @@ fn ends_are_written_on_a_full_disk_in_the_room_that_is_reserved_for_them() {
     let tools = tempfile::tempdir().unwrap();
     let mut child = std::process::Command::new(std::env::current_exe().unwrap());
     child.args(["--exact", NAME, "--nocapture"]);
-    child.env("LD_PRELOAD", bad_disk::bad_disk(tools.path()).unwrap());
+    child.env("LD_PRELOAD", preload::compile("bad_disk", tools.path()).unwrap());
     child.env("SEXTON_DISK", format!("{}:{}", 44 << 20, folder.path().display()));
     child.env("SEXTON_TEST_SMALL_DISK", folder.path());
     let output = child.output().unwrap();

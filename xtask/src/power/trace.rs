@@ -171,7 +171,7 @@ impl Recording {
     pub fn begin(place: &Path, root: &Path) -> anyhow::Result<Self> {
         fs::create_dir_all(root).with_context(|| format!("make {}", root.display()))?;
         let root = root.canonicalize()?;
-        let library = recorder::recorder(place).context("make the recorder")?;
+        let library = crate::preload::compile("recorder", place).context("make the recorder")?;
         let path = place.canonicalize()?.join("trace");
         File::create(&path).context("begin the trace")?;
         Ok(Self { path, root, library, file: Mutex::default() })
@@ -215,6 +215,3 @@ impl Recording {
         work(&held)
     }
 }
-
-#[path = "../../disk/recorder.rs"]
-mod recorder;

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use crate::support::Place;
 
-#[path = "../../../../xtask/disk/bad_disk.rs"]
-mod bad_disk;
+#[path = "../../../../xtask/disk/preload.rs"]
+mod preload;
 
 /// How long each sync takes while it is slow.
 const SYNC_MS: &str = "2000";
@@ -80,7 +80,7 @@ impl SmallDisk {
 }
 
 fn library(place: &Place) -> PathBuf {
-    bad_disk::bad_disk(place.dir.path()).unwrap()
+    preload::compile("bad_disk", place.dir.path()).unwrap()
 }
 
 fn text(path: &Path) -> String {
