@@ -89,7 +89,7 @@ impl Drain {
         let budget = self.budget();
         tracing::info!(?reason, at_most = %budget.total(), "draining");
         let mut moment = self.env.moment();
-        self.hooks.count_from(moment.now);
+        self.hooks.count_from_now();
         let begin = drain::begin(&self.node, reason, budget, &mut moment);
         // Queued before everything that follows; nobody waits for it now.
         let mut begun = Begun::Asked(self.store.commit(begin.changes));

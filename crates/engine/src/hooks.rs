@@ -66,7 +66,8 @@ struct Inner {
 /// What came of deliveries since a moment, as far as it is on disk.
 #[derive(Debug)]
 struct Counts {
-    since: Timestamp,
+    /// By the monotonic clock: the wall clock may be set while the node drains.
+    since: Duration,
     delivered: u64,
     /// Tried in vain and not acknowledged since.
     failed: BTreeSet<DeliveryId>,
@@ -95,8 +96,9 @@ impl Hooks {
         }))
     }
 
-    /// Counts from now on what comes of answers that are decided on at this moment or later.
-    pub(crate) fn count_from(&self, since: Timestamp) {
+    /// Counts what comes of answers that are decided on from now on.
+    pub(crate) fn count_from_now(&self) {
+        let since = self.0.env.clock.monotonic();
         let counts = Counts { since, delivered: 0, failed: BTreeSet::new() };
         *self.0.counts.lock().unwrap_or_else(PoisonError::into_inner) = Some(counts);
     }
@@ -112,8 +114,8 @@ impl Hooks {
         counts.as_ref().map(of).unwrap_or_default()
     }
 
-    /// Counts an answer that is on disk.
-    fn count(&self, delivery: DeliveryId, answer: &Answer, at: Timestamp) {
+    /// Counts an answer that is on disk, and was decided on at this monotonic time.
+    fn count(&self, delivery: DeliveryId, answer: &Answer, at: Duration) {
         let mut counts = self.0.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(counts) = counts.as_mut().filter(|counts| counts.since <= at) else { return };
         if *answer == Answer::Acknowledged {

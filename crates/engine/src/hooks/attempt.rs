@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use sexton_domain::event::Event;
-use sexton_domain::hook::{Delivery, DeliveryState, Envelope};
+use sexton_domain::hook::{Delivery, Envelope};
 use sexton_domain::plan::deliveries::{self, Snapshot};
 use sexton_store::{CommitError, Error};
 use tokio::sync::watch;
@@ -36,6 +36,8 @@ pub(super) struct OnItsWay {
     desk: Arc<Desk>,
     letter: Letter,
     has_place: bool,
+    /// When the answer was decided on that is stored perhaps, by the monotonic clock.
+    lost_at: Option<Duration>,
 }
 
 impl OnItsWay {
@@ -43,7 +45,7 @@ impl OnItsWay {
     pub(super) fn new(hooks: Hooks, desk: Arc<Desk>, letter: Letter) -> Self {
         desk.take(letter.delivery.id);
         hooks.0.busy.send_modify(|busy| *busy += 1);
-        Self { hooks, desk, letter, has_place: true }
+        Self { hooks, desk, letter, has_place: true, lost_at: None }
     }
 
     /// Tries, then writes the answer down.
@@ -72,8 +74,13 @@ impl OnItsWay {
     }
 
     /// Writes an answer down, however long the store fails: until then the lane is taken.
-    async fn note(&self, hook: &HookSettings, answer: Answer, mut closing: watch::Receiver<bool>) {
-        let env = &self.hooks.0.env;
+    async fn note(
+        &mut self,
+        hook: &HookSettings,
+        answer: Answer,
+        mut closing: watch::Receiver<bool>,
+    ) {
+        let env = self.hooks.0.env.clone();
         loop {
             let Err(error) = self.try_note(hook, &answer).await else { return };
             if error == Error::Closed {
@@ -91,7 +98,7 @@ impl OnItsWay {
         }
     }
 
-    async fn try_note(&self, hook: &HookSettings, answer: &Answer) -> Result<(), Error> {
+    async fn try_note(&mut self, hook: &HookSettings, answer: &Answer) -> Result<(), Error> {
         let Inner { env, store, .. } = &*self.hooks.0;
         let mut read = None;
         loop {
@@ -102,29 +109,27 @@ impl OnItsWay {
             };
             let snapshot =
                 Snapshot { delivery, subscription: &hook.subscription, hook: record.as_ref() };
-            let mut moment = env.moment();
+            let (mut moment, at) = (env.moment(), env.clock.monotonic());
             let decided = deliveries::answered(snapshot, answer.clone(), &mut moment);
             // Somebody else moved it: this answer changes nothing more.
             let Ok(decision) = decided else { return Ok(()) };
             match store.commit(decision.changes).await {
                 Ok(_) => {
-                    self.hooks.count(delivery.id, answer, moment.now);
+                    self.hooks.count(delivery.id, answer, at);
                     return Ok(());
                 }
                 Err(CommitError::Failed(error)) => return Err(error),
-                Err(CommitError::Conflict(_) | CommitError::AnswerLost) => {
+                Err(lost_or_late @ (CommitError::Conflict(_) | CommitError::AnswerLost)) => {
+                    if matches!(lost_or_late, CommitError::AnswerLost) {
+                        self.lost_at = Some(at);
+                    }
                     let Some(found) = store.delivery(delivery.id).await? else { return Ok(()) };
                     // Nobody else tries: this answer is stored, and the store's answer to that was lost.
                     if found.attempts > delivery.attempts {
-                        let at = match found.state {
-                            DeliveryState::Delivered { at } => at,
-                            DeliveryState::Pending { .. } | DeliveryState::Dead { .. } => {
-                                moment.now
-                            }
-                        };
-                        self.hooks.count(found.id, answer, at);
+                        self.hooks.count(found.id, answer, self.lost_at.unwrap_or(at));
                         return Ok(());
                     }
+                    self.lost_at = None;
                     read = Some(found);
                 }
             }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use sexton_domain::change::Change;
+use sexton_domain::change::{Change, Record, RecordId};
 use sexton_domain::duration;
 use sexton_domain::event::EventType::{
     HookDeadLettered, HookDisabled, HookEnabled, RunEnded, SessionEnded, SessionStarted,
@@ -15,6 +15,7 @@ use sexton_domain::hook::{DeadReason, Delivery, DeliveryState};
 use sexton_domain::id::Ids;
 use sexton_domain::node::EndReason;
 use sexton_domain::retry::Backoff;
+use sexton_domain::sweep::Reaper;
 use sexton_engine::courier::Answer;
 use sexton_engine::handle::{Error, Switch};
 use sexton_store_sqlite::{Faults, Point};
@@ -374,6 +375,38 @@ async fn a_wall_clock_that_is_wrong_for_a_while_costs_no_delivery() {
         node.told("h", 2).await;
         node.stop(EndReason::Shutdown).await;
     }
+}
+
+/// The clock was ahead for half a minute. The heartbeat saw it jump there and back; the hooks' keeper, which looked
+/// before and after, saw nothing, and what had failed meanwhile was to wait until the clock showed that time
+/// again. P3.
+#[tokio::test]
+async fn a_clock_that_was_ahead_between_two_looks_of_the_keeper_costs_no_delivery() {
+    const HOUR: Duration = Duration::from_secs(3600);
+    let world = World::new().agent("a", "true").hook("h", &[SessionEnded]).tell("h", |hook| {
+        hook.subscription.backoff =
+            Backoff::new(vec![duration::Duration::from_secs(3600)]).unwrap();
+    });
+    world.mailbox.behave("h", |_| Then::Refuse);
+    let node = world.start().await;
+    let job = node.job("j", "a", |_| {}).await;
+    world.clock.set_wrong(24 * HOUR);
+    node.run(&job).await;
+    node.deliveries_become("h", |all| all.len() == 1 && all[0].attempts == 1).await;
+    world.clock.set_wrong(Duration::ZERO);
+    world.mailbox.behave("h", |_| Then::Take);
+    let memory = match node.store.read().get(RecordId::Reaper).await.unwrap() {
+        Some(Record::Reaper(memory)) => memory,
+        _ => Reaper::default(),
+    };
+    let deletion_held_until = Some(duration::Duration::from_secs(3600).after(node.handle.now()));
+    let seen = Record::Reaper(Reaper { deletion_held_until, ..memory });
+    node.store.commit(vec![Change::Put(seen)]).await.unwrap();
+    every_loop_looks(&world, &node).await;
+    // The wait is an hour, give or take a fifth.
+    world.clock.forward(2 * HOUR);
+    node.told("h", 1).await;
+    node.stop(EndReason::Shutdown).await;
 }
 
 /// P3, P10: what looks too old by a wrong clock goes out, and keeps nothing else from going: more of it than
