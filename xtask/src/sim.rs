@@ -19,6 +19,10 @@ pub struct Sim {
     /// How long, in minutes of this machine
     #[arg(long)]
     minutes: Option<u64>,
+    /// Instead: plant each fault in the worlds of the fixed seeds, those in which the least happens first, and
+    /// print the first seed that catches it, the promise that is broken there, and how
+    #[arg(long, conflicts_with_all = ["seeds", "seed", "minutes", "days", "runs"])]
+    planted: bool,
     /// Instead: leave a gateway alone for so many days of virtual time after the first retention
     /// periods, with 20 jobs every 15 minutes, and say whether anything grows
     #[arg(long, conflicts_with_all = ["seeds", "seed", "minutes"])]
@@ -44,6 +48,9 @@ pub fn run(sim: &Sim) -> anyhow::Result<Verdict> {
         if let Some(value) = value {
             command.arg(name).arg(value.to_string());
         }
+    }
+    if sim.planted {
+        command.arg("--planted");
     }
     let status = command.current_dir(gateway::root()).status().context("run cargo")?;
     Ok(if status.success() { Verdict::Yes } else { Verdict::No })

@@ -15,6 +15,7 @@ use std::time::Duration;
 use sexton_engine::tasks::Tasks;
 use tokio::task::coop::unconstrained;
 
+use crate::diary::Diary;
 use crate::dice::Die;
 use crate::time::Time;
 
@@ -33,6 +34,8 @@ pub(crate) enum Lived<T> {
     Ended(T),
     /// The process died, with everything in it.
     Died,
+    /// A promise was broken: there is no point in going on.
+    Broken,
     /// The tasks kept each other awake without end.
     NeverRested,
 }
@@ -99,13 +102,13 @@ impl Crew {
         Arc::new(Alarm { task: id, awake: Arc::clone(&self.0.awake) }).wake();
     }
 
-    /// Lives until the main task ends, or until the given number of polls.
+    /// Lives until the main task ends, or until the given number of polls, or until a promise is broken.
     pub(crate) async fn live<T>(
         &self,
         main: impl Future<Output = T>,
         dies_at: Option<u64>,
         order: &Die,
-        time: &Time,
+        (time, diary): (&Time, &Diary),
     ) -> Lived<T> {
         let mut main = Box::pin(main);
         let alarm = |task| Waker::from(Arc::new(Alarm { task, awake: Arc::clone(&self.0.awake) }));
@@ -118,6 +121,9 @@ impl Crew {
                 polls += 1;
                 if dies_at.is_some_and(|last| polls > last) {
                     return Poll::Ready(Lived::Died);
+                }
+                if diary.is_broken() {
+                    return Poll::Ready(Lived::Broken);
                 }
                 if time.now() != instant.0 {
                     instant = (time.now(), 0);
@@ -202,7 +208,7 @@ mod tests {
                 }
                 crate::time::sleep(Duration::from_secs(1)).await;
             };
-            crew.live(main, dies_at, &Die::new(seed), &time).await
+            crew.live(main, dies_at, &Die::new(seed), (&time, &Diary::new(Arc::clone(&time)))).await
         });
         let log = lock(&log).clone();
         (lived, log)

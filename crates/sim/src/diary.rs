@@ -130,6 +130,11 @@ impl Diary {
         self.pages().broken.clone()
     }
 
+    /// Whether a promise is broken.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.pages().broken.is_some()
+    }
+
     pub(crate) fn notes(&self) -> Vec<Note> {
         self.pages().notes.clone()
     }

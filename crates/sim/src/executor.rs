@@ -1,6 +1,7 @@
 //! The scripted executor: processes on the simulated machine, behind the engine's own seam.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -10,15 +11,22 @@ use sexton_engine::RunFiles;
 use sexton_engine::executor::{
     BuryError, Execution, Executor, Exit, ProcessId, Progress, StartError, Survivor, Work,
 };
+use sexton_store_sqlite::SqliteDriver;
 use uuid::Uuid;
 
 use crate::dice::Die;
 use crate::draw::Plot;
 use crate::machine::{self, Launch, Machine, Next, Purpose, process_id};
 use crate::mailbox::{Answer, Course, Letter, Mailbox};
+use crate::planted::{Plant, Planted};
+use crate::promises::records;
 use crate::script::{self, Drawn, Script};
 use crate::teller::Teller;
 use crate::time;
+
+/// What an agent says that wants to be tried again, and when.
+const FAILS_FOR_NOW: &str = r#"{"outcome": "failed", "reason": "quota", "retry": "30s"}"#;
+const ITS_WISH: Duration = Duration::from_secs(30);
 
 /// Runs scripts, for one gateway.
 pub(crate) struct Scripted {
@@ -31,6 +39,8 @@ pub(crate) struct Scripted {
     pub(crate) plot: Plot,
     /// Whose executor it is.
     pub(crate) teller: Teller,
+    pub(crate) auditor: Arc<SqliteDriver>,
+    pub(crate) plant: Plant,
 }
 
 #[async_trait]
@@ -39,6 +49,11 @@ impl Executor for Scripted {
         let program = || work.command.first().cloned().unwrap_or_default();
         if work.command.is_empty() {
             return Err(StartError::NoCommand);
+        }
+        if !is_letter(&work)
+            && let Err(broken) = records::p5_claim_is_stored(&*self.auditor, work.run.into())
+        {
+            self.machine.diary.broken(broken);
         }
         let script = match script::draw(&self.die, self.long, self.plot) {
             Drawn::Runs(script) if is_letter(&work) => self.take(&work, script),
@@ -56,7 +71,7 @@ impl Executor for Scripted {
         };
         let (grace, stray) = (work.grace, self.teller.is_over());
         let pid = self.machine.launch(Launch { purpose, script, grace, stray });
-        let execution = Running { machine: self.machine.clone(), pid };
+        let execution = Running { machine: self.machine.clone(), pid, plant: self.plant.clone() };
         if !starts_in.is_zero() {
             time::sleep(starts_in).await;
         }
@@ -69,6 +84,9 @@ impl Executor for Scripted {
     ) -> Result<Vec<Survivor>, BuryError> {
         let delay = self.die.below(4) * self.die.below(500);
         time::sleep(Duration::from_millis(delay)).await;
+        if self.plant.is(Planted::RetryOverlapsSurvivor) {
+            return Ok(Vec::new());
+        }
         Ok(self.machine.bury(is_ours_dead))
     }
 }
@@ -120,8 +138,11 @@ impl Scripted {
                 r#"{"outcome": "ok"}"#,
                 r#"{"outcome": "skipped", "reason": "no new mail"}"#,
                 r#"{"outcome": "failed", "reason": "quota"}"#,
-                r#"{"outcome": "failed", "reason": "quota", "retry": "30s"}"#,
+                FAILS_FOR_NOW,
             ]);
+            if outcome == FAILS_FOR_NOW {
+                self.machine.wish(work.run, ITS_WISH);
+            }
             self.run_files.append(run, format!("{outcome}\n").as_bytes());
         }
         if die.chance(0.05) {
@@ -153,6 +174,7 @@ fn purpose(work: &Work) -> machine::Work {
 struct Running {
     machine: Machine,
     pid: u32,
+    plant: Plant,
 }
 
 #[async_trait]
@@ -168,7 +190,9 @@ impl Execution for Running {
     }
 
     fn stop(&mut self) {
-        self.machine.stop(self.pid);
+        if !self.plant.is(Planted::StopNotPassedOn) {
+            self.machine.stop(self.pid);
+        }
     }
 
     fn process(&self) -> Option<ProcessId> {

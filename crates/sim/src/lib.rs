@@ -17,8 +17,9 @@
 //! | the archives | `shelf` |
 //! | the hooks, and what their programs receive | `subscribers`, `mailbox`, `courier` |
 //! | what the store is asked to change, judged at that moment | `witness` |
-//! | the promises | `promises`, `history`, over the `ledger` |
+//! | the promises | `promises`, `history`, `patience`, over the `ledger` |
 //! | what many worlds together must reach | `coverage` |
+//! | bugs that the promises must find | [`planted`] |
 
 mod clockwork;
 mod courier;
@@ -36,6 +37,8 @@ mod life;
 mod machine;
 mod mailbox;
 mod ops;
+mod patience;
+pub mod planted;
 mod promises;
 mod report;
 mod room;
@@ -56,6 +59,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use crate::diary::Panics;
+use crate::planted::Planted;
 use crate::watch::Watch;
 use crate::world::World;
 
@@ -83,13 +87,30 @@ impl Default for Budget {
 ///
 /// [`Failure`] tells which promise was broken and how it came to that.
 pub fn run(seed: u64, budget: Budget) -> Result<Report, Box<Failure>> {
-    run_logged(seed, budget).0
+    happen(seed, budget, None).0
+}
+
+/// Runs the world of a seed with an engine that has a fault: it is meant to break a promise.
+///
+/// # Errors
+///
+/// As [`run`].
+pub fn run_planted(seed: u64, budget: Budget, planted: Planted) -> Result<Report, Box<Failure>> {
+    happen(seed, budget, Some(planted)).0
 }
 
 /// As [`run`], with everything that happened, line by line: the same for the same seed.
 pub fn run_logged(seed: u64, budget: Budget) -> (Result<Report, Box<Failure>>, Vec<String>) {
+    happen(seed, budget, None)
+}
+
+fn happen(
+    seed: u64,
+    budget: Budget,
+    planted: Option<Planted>,
+) -> (Result<Report, Box<Failure>>, Vec<String>) {
     let panics = Panics::collect();
-    let mut world = World::draw(seed, budget);
+    let mut world = World::draw(seed, budget, planted);
     let watch = Watch {
         diary: world.diary.clone(),
         spans: Default::default(),

@@ -25,6 +25,8 @@ use crate::diary::{Broken, Promise};
 use crate::draw::LONGEST_GRACE;
 use crate::faults::Fault;
 use crate::ops::{self, Client};
+use crate::patience::Patience;
+use crate::planted::Plant;
 use crate::promises::stopping;
 use crate::slow::{Slow, Surroundings};
 use crate::subscribers;
@@ -91,7 +93,7 @@ fn live_once(world: &mut World, fate: Fate) -> End {
         diary.note("the gateway starts");
         let overlap = Arc::clone(&world.overlap);
         let main = Life::main(world, clock, &crew, fate);
-        let lived = crew.live(main, fate.dies_at, &order, &time).await;
+        let lived = crew.live(main, fate.dies_at, &order, (&time, &diary)).await;
         overlap.store(false, Ordering::Relaxed);
         let end = match lived {
             Lived::Ended(end) => end,
@@ -100,6 +102,7 @@ fn live_once(world: &mut World, fate: Fate) -> End {
                 diary.strikes(Fault::Death);
                 End::Died
             }
+            Lived::Broken => End::Broken,
             Lived::NeverRested => {
                 let how = "the tasks of the engine keep each other awake without end";
                 diary.broken(Broken::new(Promise::Sound, how));
@@ -150,6 +153,7 @@ impl Life<'_> {
         let epoch = teller.epoch().unwrap_or_else(|| world.newest_epoch());
         let (handle, ready_at) = (engine.handle(), world.time.now());
         let mut life = Life { world, crew, clock, handle, epoch, ready_at, former: None };
+        life.world.patience = Patience::default();
         life.world.audit_all();
         life.check(false);
         let mut engine = engine;
@@ -209,6 +213,7 @@ impl Life<'_> {
         self.former = Some(std::mem::replace(&mut self.handle, second.handle()));
         self.epoch = teller.epoch().unwrap_or(self.epoch);
         self.ready_at = self.world.time.now();
+        self.world.patience = Patience::default();
         self.crew.hire(Box::pin(async move {
             first.wait().await;
             diary.note("the first gateway has stopped");
@@ -347,11 +352,18 @@ impl Life<'_> {
         let budget = handle.settings().expect("a gateway at work has settings").budget();
         world.diary.note(format_args!("the gateway is asked to stop ({reason:?})"));
         handle.stop(reason);
-        engine.wait().await;
-        world.diary.count(format!("stop: {reason:?}"));
-        let took = world.time.now().saturating_sub(asked);
         let sum = Budget { grace: LONGEST_GRACE, ..budget }.total().to_std();
+        let rests = tokio::select! {
+            biased;
+            () = engine.wait() => true,
+            () = time::sleep(sum + Duration::from_secs(1)) => false,
+        };
+        let took = world.time.now().saturating_sub(asked);
         world.judge(stopping::p9_within_its_sum(took, sum));
+        if !rests {
+            return End::Broken;
+        }
+        world.diary.count(format!("stop: {reason:?}"));
         world.audit_all();
         if !overlaps {
             world.at_rest(reason);
@@ -442,7 +454,8 @@ fn start(
     crew: &Crew,
     teller: &Teller,
 ) -> Start {
-    let executor = Arc::new(world.executor(teller));
+    let plant = world.plant.begin();
+    let executor = Arc::new(world.executor(teller, &plant));
     let settings = world.nature.settings(&world.die, &law.hooks);
     let settings = Settings { retention: law.periods, ..settings };
     let jobs = ops::declared(&world.nature, &world.die, world.time.wall());
@@ -452,15 +465,17 @@ fn start(
         software: "sim".to_owned(),
         environment: Default::default(),
     };
+    let (mailbox, teller) = (world.mailbox.clone(), teller.clone());
+    let postman = Postman { mailbox, teller, plant: plant.clone() };
     Start {
-        store: store(world, crew),
+        store: store(world, crew, &plant),
         env: Env {
-            clock: Arc::<crate::time::LifeClock>::clone(clock),
+            clock: plant.clock(Arc::<crate::time::LifeClock>::clone(clock)),
             entropy: Arc::new(Entropy::from_seed(world.die.seed())),
             tasks: crew.tasks(),
             run_files: executor.run_files.clone(),
             executor,
-            courier: Arc::new(Postman(world.mailbox.clone(), teller.clone())),
+            courier: Arc::new(postman),
             archives: Arc::new(world.shelf.clone()),
             host: Arc::new(host),
         },
@@ -470,7 +485,7 @@ fn start(
     }
 }
 
-fn store(world: &World, crew: &Crew) -> Store {
+fn store(world: &World, crew: &Crew, plant: &Plant) -> Store {
     let driver = SqliteDriver::in_memory(&world.disk, world.store_options())
         .expect("a database in memory opens");
     let around = Surroundings {
@@ -480,6 +495,7 @@ fn store(world: &World, crew: &Crew) -> Store {
         diary: world.diary.clone(),
         witness: world.witness.clone(),
         disk: world.disk.clone(),
+        plant: plant.clone(),
     };
     let time = Arc::clone(&world.time);
     Store::new(Arc::new(Slow::new(driver, around, crew)), Arc::new(move || time.now()))

@@ -62,6 +62,8 @@ struct Table {
     processes: BTreeMap<u32, Process>,
     lines: BTreeMap<Uuid, u64>,
     spent: BTreeMap<Uuid, Tokens>,
+    /// When they ask to be tried again, should they fail.
+    wishes: BTreeMap<Uuid, Duration>,
     unreadable: BTreeSet<Uuid>,
 }
 
@@ -242,6 +244,16 @@ impl Machine {
     /// The agent of a run has reported something that nobody can read: a remark of it is kept.
     pub(crate) fn mumble(&self, run: Uuid) {
         self.table().unreadable.insert(run);
+    }
+
+    /// The agent of a run asks to be tried again so long after its end.
+    pub(crate) fn wish(&self, run: Uuid, rest: Duration) {
+        self.table().wishes.insert(run, rest);
+    }
+
+    /// What it asks for.
+    pub(crate) fn wished(&self, run: Uuid) -> Option<Duration> {
+        self.table().wishes.get(&run).copied()
     }
 
     /// How many entries a run has added to its transcript: the prompt, its lines, a remark.

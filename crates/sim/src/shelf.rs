@@ -13,6 +13,7 @@ use sexton_engine::archive::files::Files;
 use crate::diary::Diary;
 use crate::dice::Die;
 use crate::faults::Fault;
+use crate::planted::{Plant, Planted};
 use crate::time;
 
 /// The folder. Cheap to clone.
@@ -24,6 +25,7 @@ pub(crate) struct Shelf {
     fails: f64,
     calm: Arc<AtomicBool>,
     diary: Diary,
+    plant: Plant,
 }
 
 #[derive(Default)]
@@ -31,12 +33,19 @@ struct File {
     bytes: Vec<u8>,
     /// So many of them are on disk for certain.
     synced: usize,
+    /// So many of them were there at the last sync.
+    asked: usize,
 }
 
 impl Shelf {
-    pub(crate) fn new(die: Die, calm: Arc<AtomicBool>, diary: Diary) -> Self {
+    pub(crate) fn new(die: Die, calm: Arc<AtomicBool>, diary: Diary, plant: Plant) -> Self {
         let fails = die.of([0.0, 0.0, 0.02, 0.2]);
-        Self { files: Arc::default(), die: Arc::new(die), fails, calm, diary }
+        Self { files: Arc::default(), die: Arc::new(die), fails, calm, diary, plant }
+    }
+
+    /// Whether the first bytes of a file are on disk.
+    pub(crate) fn is_synced(&self, name: &str, length: u64) -> bool {
+        self.lock().get(name).is_some_and(|file| file.synced as u64 >= length)
     }
 
     /// Whether a write fails now.
@@ -96,7 +105,11 @@ impl Files for Shelf {
         self.strikes().await?;
         let mut files = self.lock();
         let file = files.get_mut(name).ok_or(io::ErrorKind::NotFound)?;
-        file.synced = file.bytes.len();
+        let asked = std::mem::replace(&mut file.asked, file.bytes.len());
+        file.synced = match self.plant.is(Planted::ArchiveBeforeSync) {
+            true => asked.min(file.bytes.len()),
+            false => file.bytes.len(),
+        };
         Ok(())
     }
 

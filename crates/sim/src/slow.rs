@@ -40,6 +40,7 @@ use crate::crew::Crew;
 use crate::diary::Diary;
 use crate::dice::Die;
 use crate::faults::Fault;
+use crate::planted::{Planned, Plant};
 use crate::time;
 use crate::witness::Witness;
 
@@ -67,8 +68,9 @@ struct Inner<D> {
     empty: Notify,
 }
 
-/// What is to be committed, and who is told how that went.
-type Batch = (Vec<Change>, Promise);
+/// What is to be committed, one step after the other, and who is told how that went. A sound engine has one
+/// step.
+type Batch = (Vec<Vec<Change>>, Promise);
 /// How that went.
 type Answer = Result<Committed, CommitError>;
 
@@ -96,6 +98,7 @@ pub(crate) struct Surroundings {
     pub(crate) witness: Witness,
     /// What the store lies on.
     pub(crate) disk: Disk,
+    pub(crate) plant: Plant,
 }
 
 /// What is free on a disk that is not full.
@@ -117,13 +120,19 @@ impl<D: Driver> Inner<D> {
     async fn pump(&self) {
         loop {
             let rings = self.bell.notified();
-            let Some((batch, promise)) = self.take() else {
+            let Some((steps, promise)) = self.take() else {
                 self.empty.notify_waiters();
                 rings.await;
                 continue;
             };
-            time::sleep(self.pause()).await;
-            let answered = self.apply(batch);
+            let mut answered = Ok(Committed { last_seq: None });
+            for step in steps {
+                time::sleep(self.pause()).await;
+                answered = self.apply(step);
+                if answered.is_err() {
+                    break;
+                }
+            }
             if self.around.die.chance(0.5) {
                 time::sleep(self.pause()).await;
             }
@@ -135,9 +144,11 @@ impl<D: Driver> Inner<D> {
     /// Applies a batch before the eyes of the witness. The store works inline: when this returns, it is
     /// stored or not.
     fn apply(&self, batch: Vec<Change>) -> Answer {
+        let batch = self.around.plant.applied(&self.driver, batch);
         let seen = self.around.witness.before(&batch);
         let answer = self.driver.commit(batch).now_or_never();
         let answer = answer.unwrap_or(Err(CommitError::AnswerLost));
+        let answer = self.around.plant.answered(answer);
         self.around.witness.after(seen, &answer);
         answer
     }
@@ -182,9 +193,9 @@ impl<D: Driver> Inner<D> {
 
 type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// Reads that are passed on, as `async_trait` writes them: it cannot see into a macro.
+/// Reads that are passed on, as `async_trait` writes them: it cannot see into a macro. Some pass by the plant.
 macro_rules! reads {
-    ($($name:ident($($arg:ident: $type:ty),*) -> $answer:ty;)*) => {$(
+    ($($name:ident($($arg:ident: $type:ty),*) -> $answer:ty $(, by $plant:ident)?;)*) => {$(
         fn $name<'this, 'async_trait>(
             &'this self,
             $($arg: $type),*
@@ -196,6 +207,7 @@ macro_rules! reads {
             Box::pin(async move {
                 self.0.before_read().await?;
                 let answer = self.0.driver.$name($($arg),*).await;
+                $(let answer = answer.map(|it| self.0.around.$plant.$name(&self.0.driver, it));)?
                 self.0.after_read().await;
                 answer
             })
@@ -211,14 +223,16 @@ impl<D: Driver> Driver for Slow<D> {
         if waiting.closed {
             return Ticket::ready(Err(Error::Closed.into()));
         }
-        if !waits && waiting.is_idle() {
-            return Ticket::ready(inner.apply(changes));
+        let Planned { mut steps, acknowledged } =
+            inner.around.plant.planned(&inner.driver, changes);
+        if !waits && waiting.is_idle() && steps.len() == 1 && !acknowledged {
+            return Ticket::ready(inner.apply(steps.remove(0)));
         }
         let (promise, ticket) = Ticket::promised();
-        waiting.batches.push_back((changes, promise));
+        waiting.batches.push_back((steps, promise));
         drop(waiting);
         inner.bell.notify_one();
-        ticket
+        if acknowledged { Ticket::ready(Ok(Committed { last_seq: None })) } else { ticket }
     }
 
     reads! {
@@ -233,14 +247,14 @@ impl<D: Driver> Driver for Slow<D> {
         runs(filter: RunFilter, page: PageRequest<RunId>) -> Page<Run, RunId>;
         active_runs(job: JobId) -> Vec<Run>;
         newest_slot(job: JobId) -> Option<Run>;
-        running() -> Vec<Run>;
-        queue(queue: Queue) -> Vec<Run>;
+        running() -> Vec<Run>, by plant;
+        queue(queue: Queue) -> Vec<Run>, by plant;
         last_turn() -> u64;
-        rested_runs(now: Timestamp, limit: u32) -> Vec<Run>;
-        next_rested() -> Option<Timestamp>;
-        orphan_runs(living: Vec<Epoch>, limit: u32) -> Vec<Run>;
-        orphan_sessions(living: Vec<Epoch>, limit: u32) -> Vec<Session>;
-        open_session(key: SessionKey) -> Option<Session>;
+        rested_runs(now: Timestamp, limit: u32) -> Vec<Run>, by plant;
+        next_rested() -> Option<Timestamp>, by plant;
+        orphan_runs(living: Vec<Epoch>, limit: u32) -> Vec<Run>, by plant;
+        orphan_sessions(living: Vec<Epoch>, limit: u32) -> Vec<Session>, by plant;
+        open_session(key: SessionKey) -> Option<Session>, by plant;
         sessions(filter: SessionFilter, page: PageRequest<SessionId>) -> Page<Session, SessionId>;
         entries(session: SessionId, after: u64, limit: u32) -> Vec<Entry>;
         events(after: u64, limit: u32) -> Vec<Event>;
@@ -248,17 +262,17 @@ impl<D: Driver> Driver for Slow<D> {
         daily_usage(from: Date) -> Vec<DailyUsage>;
         hooks() -> Vec<Hook>;
         event(id: EventId) -> Option<Event>;
-        due_deliveries(hook: HookName, now: Timestamp, limit: u32) -> Vec<(Delivery, Event)>;
+        due_deliveries(hook: HookName, now: Timestamp, limit: u32) -> Vec<(Delivery, Event)>, by plant;
         next_delivery(hook: HookName) -> Option<Timestamp>;
         oldest_deliveries(hook: HookName, limit: u32) -> Vec<Delivery>;
         lanes(hook: HookName, sessions: Vec<SessionId>, limit: u32) -> Vec<Delivery>;
         deliveries(filter: DeliveryFilter, page: PageRequest<DeliveryId>) -> Page<Delivery, DeliveryId>;
-        undelivered(sessions: Vec<SessionId>) -> Vec<SessionId>;
-        continued(sessions: Vec<SessionId>) -> Vec<SessionId>;
-        sessions_of(epoch: Epoch, limit: u32) -> Vec<Session>;
-        idle_sessions(kind: SessionKind, until: Timestamp, limit: u32) -> Vec<Session>;
-        active_on(key: SessionKey) -> Vec<Run>;
-        due_sessions(now: Timestamp, limit: u32) -> Vec<Session>;
+        undelivered(sessions: Vec<SessionId>) -> Vec<SessionId>, by plant;
+        continued(sessions: Vec<SessionId>) -> Vec<SessionId>, by plant;
+        sessions_of(epoch: Epoch, limit: u32) -> Vec<Session>, by plant;
+        idle_sessions(kind: SessionKind, until: Timestamp, limit: u32) -> Vec<Session>, by plant;
+        active_on(key: SessionKey) -> Vec<Run>, by plant;
+        due_sessions(now: Timestamp, limit: u32) -> Vec<Session>, by plant;
         next_due_session() -> Option<Timestamp>;
         overdue_sessions(before: Timestamp, limit: u32) -> u64;
         newest_ended(job: JobId, which: Ended, limit: u32) -> Vec<SessionId>;

@@ -18,7 +18,8 @@ use crate::diary::Diary;
 use crate::ledger::{Ledger, inline};
 use crate::mailbox::Mailbox;
 use crate::promises::durable::{self, Written};
-use crate::promises::{Kept, bounded, told};
+use crate::promises::{Kept, bounded, commits, told};
+use crate::shelf::Shelf;
 use crate::subscribers::Subscriber;
 use crate::time::{DECIDING, Time};
 
@@ -39,6 +40,7 @@ struct Inner {
     auditor: Arc<SqliteDriver>,
     ledger: Arc<Mutex<Ledger>>,
     mailbox: Mailbox,
+    shelf: Shelf,
     laws: Mutex<Laws>,
 }
 
@@ -67,6 +69,8 @@ pub(crate) struct Seen {
     /// Sessions that somebody deletes: nothing in the log says so before they are gone.
     discarded: Vec<RecordId>,
     written: Written,
+    /// The runs and sessions that it stores, as they are before.
+    replaced: Vec<(RecordId, Option<Record>)>,
 }
 
 /// What a witness looks at.
@@ -76,12 +80,14 @@ pub(crate) struct Stand {
     pub(crate) auditor: Arc<SqliteDriver>,
     pub(crate) ledger: Arc<Mutex<Ledger>>,
     pub(crate) mailbox: Mailbox,
+    pub(crate) shelf: Shelf,
 }
 
 impl Witness {
     pub(crate) fn new(stand: Stand) -> Self {
-        let Stand { time, diary, auditor, ledger, mailbox } = stand;
-        Self(Arc::new(Inner { time, diary, auditor, ledger, mailbox, laws: Mutex::default() }))
+        let Stand { time, diary, auditor, ledger, mailbox, shelf } = stand;
+        let laws = Mutex::default();
+        Self(Arc::new(Inner { time, diary, auditor, ledger, mailbox, shelf, laws }))
     }
 
     /// A gateway starts with this law, and without any decision that rests on another.
@@ -111,7 +117,9 @@ impl Witness {
             deliveries: Vec::new(),
             discarded: Vec::new(),
             written: Written::by(changes, &*self.0.auditor),
+            replaced: Vec::new(),
         };
+        seen.replaced.extend(self.replaced(&seen.written));
         self.ledger().look_at(self.0.time.now());
         for change in changes {
             match change {
@@ -134,10 +142,30 @@ impl Witness {
         seen
     }
 
+    /// The runs and sessions among these, as they are stored.
+    fn replaced(&self, written: &Written) -> Vec<(RecordId, Option<Record>)> {
+        let ids = written.records().map(|(id, _)| id);
+        let ids = ids.filter(|id| matches!(id, RecordId::Run(_) | RecordId::Session(_)));
+        ids.map(|id| (id.clone(), inline_get(&self.0.auditor, id.clone()))).collect()
+    }
+
+    /// A run or a session was perhaps replaced, with these events.
+    fn replaces(&self, id: &RecordId, before: Option<&Record>, events: &[NewEvent]) {
+        let Some(after) = inline_get(&self.0.auditor, id.clone()) else { return };
+        if let Some(before) = before {
+            self.judge(commits::p1_nothing_is_undone(before, &after));
+        }
+        self.judge(commits::p1_told_with_it(before, &after, events));
+        self.judge(commits::p5_alone(&*self.0.auditor, &after, events));
+    }
+
     /// After it was applied, or not, and was answered like this.
     pub(crate) fn after(&self, seen: Seen, answer: &Result<Committed, CommitError>) {
-        let Seen { departures, events, deliveries, discarded, written } = seen;
-        self.judge(durable::p7_as_answered(&written, answer, &*self.0.auditor));
+        let Seen { departures, events, deliveries, discarded, written, replaced } = seen;
+        replaced.iter().for_each(|(id, before)| self.replaces(id, before.as_ref(), &events));
+        let (store, shelf) = (&*self.0.auditor, &self.0.shelf);
+        self.judge(durable::p6_archive_before_its_record(&written, store, shelf));
+        self.judge(durable::p7_as_answered(&written, answer, store));
         for id in discarded {
             self.ledger().learn(&*self.0.auditor, &id);
         }
@@ -151,6 +179,7 @@ impl Witness {
             let after = self.ledger().learn(&*self.0.auditor, &RecordId::Delivery(id));
             if let Some(Record::Delivery(after)) = after {
                 self.moved(before.as_ref(), &after);
+                self.judge(told::p3_dead_is_told(before.as_ref(), &after, &events));
             }
         }
         if events.is_empty() {

@@ -26,6 +26,8 @@ use crate::ledger::{Ledger, inline};
 use crate::life::{End, Fate, live};
 use crate::machine::Machine;
 use crate::mailbox::{Mailbox, Place};
+use crate::patience::{self, Patience};
+use crate::planted::{Plant, Planted};
 use crate::promises;
 use crate::room::Room;
 use crate::shelf::Shelf;
@@ -68,6 +70,8 @@ pub(crate) struct World {
     pub(crate) room: Room,
     /// Two gateways are at work.
     pub(crate) overlap: Arc<AtomicBool>,
+    pub(crate) plant: Plant,
+    pub(crate) patience: Patience,
     history: History,
     run_files: RunFiles,
     auditor: Arc<SqliteDriver>,
@@ -78,12 +82,13 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// Draws a world.
-    pub(crate) fn draw(seed: u64, budget: Budget) -> Self {
+    /// Draws a world, and plants a fault in it.
+    pub(crate) fn draw(seed: u64, budget: Budget, planted: Option<Planted>) -> Self {
         let die = Die::new(seed);
         let nature = Arc::new(Nature::draw(&die, budget.slots));
         let time = Time::new(nature.began);
         let diary = Diary::new(Arc::clone(&time));
+        let plant = Plant::new(planted, Arc::clone(&time));
         let overlap = Arc::new(AtomicBool::new(false));
         let machine = Machine::new(Arc::clone(&time), diary.clone());
         let manners = Manners {
@@ -108,13 +113,6 @@ impl World {
             overlap: Arc::clone(&overlap),
         };
         let mailbox = Mailbox::new(place, nature.hooks.clone());
-        let witness = Witness::new(Stand {
-            time: Arc::clone(&time),
-            diary: diary.clone(),
-            auditor: Arc::clone(&auditor),
-            ledger: Arc::clone(&ledger),
-            mailbox: mailbox.clone(),
-        });
         let clockwork = Clockwork {
             time: Arc::clone(&time),
             die: Arc::new(die.fork()),
@@ -124,6 +122,15 @@ impl World {
             watched: nature.watched(),
         };
         let room = Room::new(disk.clone(), &time, &diary, die.fork());
+        let shelf = Shelf::new(die.fork(), Arc::clone(&calm), diary.clone(), plant.clone());
+        let witness = Witness::new(Stand {
+            time: Arc::clone(&time),
+            diary: diary.clone(),
+            auditor: Arc::clone(&auditor),
+            ledger: Arc::clone(&ledger),
+            mailbox: mailbox.clone(),
+            shelf: shelf.clone(),
+        });
         diary.note(format_args!("a world with {nature:?} and a store with {manners:?}"));
         Self {
             nature,
@@ -133,7 +140,7 @@ impl World {
             history: History::default(),
             run_files: RunFiles::in_memory(),
             time,
-            shelf: Shelf::new(die.fork(), Arc::clone(&calm), diary.clone()),
+            shelf,
             diary,
             machine,
             disk,
@@ -143,6 +150,8 @@ impl World {
             ledger,
             mailbox,
             witness,
+            plant,
+            patience: Patience::default(),
             auditor,
             faults,
             first_jobs: 0,
@@ -214,7 +223,7 @@ impl World {
     }
 
     /// The executor of a gateway.
-    pub(crate) fn executor(&self, teller: &Teller) -> Scripted {
+    pub(crate) fn executor(&self, teller: &Teller, plant: &Plant) -> Scripted {
         Scripted {
             machine: self.machine.clone(),
             die: self.die.fork(),
@@ -223,6 +232,8 @@ impl World {
             long: self.nature.long_run,
             plot: self.nature.plot,
             teller: teller.clone(),
+            auditor: Arc::clone(&self.auditor),
+            plant: plant.clone(),
         }
     }
 
@@ -301,9 +312,18 @@ impl World {
     }
 
     /// Checks what holds while a gateway is at work, since it is ready.
-    pub(crate) fn at_work(&self, epoch: Epoch, ready_at: Duration) {
+    pub(crate) fn at_work(&mut self, epoch: Epoch, ready_at: Duration) {
         let able = self.room.since();
         let told = ready_at.max(able).max(self.time.last_set()) + TOLD < self.time.now();
+        let kept = self.patience.look(&patience::Look {
+            ledger: &self.ledger.lock().unwrap_or_else(PoisonError::into_inner),
+            rules: &self.nature.reset,
+            epoch,
+            now: self.time.wall(),
+            age: self.time.now(),
+            able,
+        });
+        self.judge(kept);
         let hooks = self.witness.law().hooks;
         self.judge(promises::told::p3_no_hook_no_outbox(&self.ledger(), &hooks));
         self.judge(promises::usage::p12_sums(&self.ledger(), &self.machine, &*self.auditor));

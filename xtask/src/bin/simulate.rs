@@ -20,6 +20,9 @@ struct Options {
     /// How long, in minutes of this machine
     #[arg(long)]
     minutes: Option<u64>,
+    /// Instead: plant each fault in the worlds of the fixed seeds
+    #[arg(long)]
+    planted: bool,
     /// Instead: leave a gateway alone for so many days after the first retention periods
     #[arg(long)]
     days: Option<u32>,
@@ -28,6 +31,8 @@ struct Options {
     runs: Option<u64>,
 }
 
+#[path = "simulate/planted.rs"]
+mod planted;
 #[path = "simulate/steadily.rs"]
 mod steadily;
 
@@ -49,6 +54,9 @@ fn main() -> ExitCode {
     }
     if let Some(runs) = options.runs {
         return answered(steadily::runs(runs));
+    }
+    if options.planted {
+        return answered(Ok(planted::catch()));
     }
     let first = options.seed.unwrap_or_else(|| clock::now().as_second().unsigned_abs());
     let count = options.seeds.unwrap_or(if options.minutes.is_some() { u64::MAX } else { 100 });

@@ -171,8 +171,6 @@ impl Keeper {
         self.was_ahead |= until.is_some() && until != self.held;
         self.held = until;
         held_until.send_replace(until);
-        // Another loop may have seen a clock that was ahead between two looks of this one.
-        self.was_ahead |= until.is_some();
         Ok(until)
     }
 

@@ -27,6 +27,8 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 /// The longest that a reaper goes by one look at what it judges.
 const SLICE: Span = Span::from_secs(60);
 const MONTH: Duration = Duration::from_secs(30 * 24 * 3600);
+/// The longest that a hold may last until it is looked at again.
+const LONGEST_HOLD: Duration = Duration::from_secs(3600);
 /// So many runs of a job may stay.
 const RUNS_PER_JOB: usize = 10_000;
 
@@ -328,6 +330,10 @@ pub(crate) fn p6_nothing_overdue(look: Settled<'_>) -> Result<Vec<HoldReason>, B
             continue;
         };
         holds.extend(session.hold.as_ref().map(|hold| hold.reason));
+        if session.hold.as_ref().is_some_and(|hold| LONGEST_HOLD.after(now) < hold.until) {
+            let (id, hold) = (session.id, &session.hold);
+            return Err(broken(format!("at {now} session {id} is held for too long: {hold:?}")));
+        }
         let job = session.job.and_then(|id| match inline(store.get(RecordId::Job(id))) {
             Some(Record::Job(job)) => Some(*job),
             _ => None,

@@ -1,4 +1,4 @@
-//! P7: an acknowledged write is on disk.
+//! P7: an acknowledged write is on disk, and so is what a record speaks of (P6).
 
 use sexton_domain::change::{Change, Record, RecordId, Version};
 use sexton_domain::id::EventId;
@@ -7,6 +7,7 @@ use sexton_store::{CommitError, Committed, Driver};
 use super::Kept;
 use crate::diary::{Broken, Promise};
 use crate::ledger::inline;
+use crate::shelf::Shelf;
 
 /// What a batch stores, to be looked for after its answer.
 #[derive(Debug, Default)]
@@ -32,6 +33,11 @@ impl Written {
             }
         }
         written
+    }
+
+    /// The records, each at the version that it is written over.
+    pub(crate) fn records(&self) -> impl Iterator<Item = &(RecordId, Version)> {
+        self.records.iter()
     }
 }
 
@@ -61,6 +67,27 @@ pub(crate) fn p7_as_answered(
             return no(format!(
                 "{id:?} was stored at {version:?}, acknowledged, and is at {stored:?}"
             ));
+        }
+    }
+    Ok(())
+}
+
+/// P6: the archive of a session is on disk before its record is.
+pub(crate) fn p6_archive_before_its_record(
+    written: &Written,
+    store: &dyn Driver,
+    shelf: &Shelf,
+) -> Kept {
+    for (id, before) in written.records().filter(|(id, _)| matches!(id, RecordId::Archive(_))) {
+        let Some(Record::Archive(archive)) = inline(store.get(id.clone())) else { continue };
+        let end = archive.offset + archive.length;
+        let is_new = archive.version == before.next() && archive.deleted_at.is_none();
+        if is_new && !shelf.is_synced(&archive.segment, end) {
+            let (session, segment) = (archive.session, &archive.segment);
+            let how = format!(
+                "{session} is recorded as archived in {segment} up to byte {end}, which is not on disk"
+            );
+            return Err(Broken::new(Promise::P6, how));
         }
     }
     Ok(())

@@ -4,19 +4,22 @@ use std::collections::BTreeMap;
 use std::time::Duration as Span;
 
 use jiff::Timestamp;
+use sexton_domain::change::{Record, RecordId};
 use sexton_domain::duration::Duration;
-use sexton_domain::event::EventType;
+use sexton_domain::event::{Event, EventType};
 use sexton_domain::id::{JobId, RunId, SessionId};
+use sexton_domain::job::Job;
 use sexton_domain::node::Epoch;
 use sexton_domain::plan::admission::{Admission, CatchUp, Conditions, Headroom, Limits};
 use sexton_domain::plan::turns;
 use sexton_domain::reset::Rules;
 use sexton_domain::run::{Outcome, Reason, Run, State};
 use sexton_domain::session::{EndReason, Session};
+use sexton_store::Driver;
 
 use super::{Kept, bounded, keys};
 use crate::diary::{Broken, Promise};
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, inline};
 use crate::machine::Machine;
 
 /// How long a running run may be without a process: between claim and start, and between death and
@@ -334,8 +337,53 @@ pub(crate) fn p4_rest(ledger: &Ledger, machine: &Machine) -> Kept {
     }
 }
 
+/// P5: the claim of a run is on disk before its process starts.
+pub(crate) fn p5_claim_is_stored(store: &dyn Driver, run: RunId) -> Kept {
+    let claimed = match inline(store.get(RecordId::Run(run))) {
+        Some(Record::Run(run)) => run.started_at.is_some(),
+        _ => false,
+    };
+    match claimed {
+        true => Ok(()),
+        false => {
+            let how = format!("the process of {run} starts before its claim is on disk");
+            Err(Broken::new(Promise::P5, how))
+        }
+    }
+}
+
+/// P5: a retry after a failure does not start before its backoff is over, or what its agent asked for instead:
+/// until then it waits, by the wall clock as the log has it, and it is told when it does not any more. Where the job was edited meanwhile, nobody knows what it had to wait for.
+fn p5_backoff(
+    ledger: &Ledger,
+    machine: &Machine,
+    job: &Job,
+    (before, retry): (&Run, &Run),
+) -> Kept {
+    let failed = matches!(before.outcome(), Some(Outcome::Failed | Outcome::TimedOut));
+    let as_it_was = retry.input.as_ref().and_then(|input| input.job_revision) == Some(job.revision);
+    let (Some(ended_at), true, true) = (before.ended_at(), failed, as_it_was) else {
+        return Ok(());
+    };
+    let wished = machine.wished(before.id.uuid());
+    let wished = wished.filter(|_| before.reason() == Some(Reason::Declared));
+    let backoff = job.spec.backoff.delay(before.failures + 1);
+    let rested = wished.map_or(backoff, Duration::from_std).after(ended_at);
+    let told = |kind| ledger.told_of_run(retry.id).filter(move |event| event.fact.kind == kind);
+    let is_rest =
+        |event: &Event| event.fact.data["not_before"].is_null() && rested <= event.fact.at;
+    let has_rested = told(EventType::RunQueued).any(is_rest);
+    match told(EventType::RunStarted).next().is_some() && !has_rested {
+        false => Ok(()),
+        true => {
+            let how = format!("{} starts without having rested until {rested}", retry.id);
+            Err(Broken::new(Promise::P5, how))
+        }
+    }
+}
+
 /// P5: attempts of a slot follow each other, and no two of them are under way at once.
-pub(crate) fn p5_attempts(ledger: &Ledger, job: JobId) -> Kept {
+pub(crate) fn p5_attempts(ledger: &Ledger, machine: &Machine, job: JobId) -> Kept {
     let no = |how: String| Err(Broken::new(Promise::P5, how));
     let mut slots: BTreeMap<Timestamp, Vec<&Run>> = BTreeMap::new();
     for run in ledger.runs_of(job) {
@@ -345,6 +393,9 @@ pub(crate) fn p5_attempts(ledger: &Ledger, job: JobId) -> Kept {
                 .is_some_and(|before| before.attempt + 1 == run.attempt && !before.is_active())
             {
                 return no(format!("{} is attempt {} and follows {before:?}", run.id, run.attempt));
+            }
+            if let (Some(before), Some(job)) = (before, ledger.jobs.get(&job)) {
+                p5_backoff(ledger, machine, job, (before, run))?;
             }
         }
         if let Some(slot) = run.slot {
@@ -441,7 +492,7 @@ pub(crate) fn records(ledger: &Ledger, machine: &Machine, rules: &Rules) -> Kept
     }
     for &job in &ledger.touched.jobs {
         p1_counters(ledger, job)?;
-        p5_attempts(ledger, job)?;
+        p5_attempts(ledger, machine, job)?;
     }
     Ok(())
 }

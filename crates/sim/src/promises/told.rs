@@ -123,6 +123,29 @@ pub(crate) fn p3_moves(moved: &Move<'_>) -> Kept {
     }
 }
 
+/// P3: what is given up by its tries or its age is dead-lettered: that is told in the same commit.
+pub(crate) fn p3_dead_is_told(
+    before: Option<&Delivery>,
+    after: &Delivery,
+    events: &[NewEvent],
+) -> Kept {
+    let DeliveryState::Dead { why: DeadReason::MaxAttempts | DeadReason::MaxAge, .. } = after.state
+    else {
+        return Ok(());
+    };
+    if before.is_some_and(|before| before.state == after.state) {
+        return Ok(());
+    }
+    let id = after.id.to_string();
+    let is_told = |event: &NewEvent| {
+        event.kind == EventType::HookDeadLettered && event.data["delivery_id"] == *id
+    };
+    match events.iter().any(is_told) {
+        true => Ok(()),
+        false => Err(broken(format!("delivery {id} to {} is given up untold", after.hook))),
+    }
+}
+
 /// A letter, and where to look what is stored.
 #[derive(Clone, Copy)]
 pub(crate) struct Arrival<'a> {
