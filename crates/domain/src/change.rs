@@ -44,7 +44,7 @@ pub enum Change {
     /// conflicts with an existing record, another number replaces just that version and conflicts
     /// with any other. The stored version is one higher.
     Put(Record),
-    /// Deletes a record at the version that was read.
+    /// Deletes a record at the version that was read. An event conflicts, too, while a delivery of it is pending.
     Delete(RecordId, Version),
     /// Appends to the transcript of an open session without touching its version.
     Append(Append),

@@ -106,6 +106,7 @@ macro_rules! conformance {
                 the_number_of_a_deleted_event_is_never_used_again,
                 an_event_is_stored_once,
                 a_conflict_leaves_no_number_visible,
+                an_event_that_somebody_is_still_to_be_told_stays,
                 an_event_is_found_by_its_id;
             guards: a_guard_for_a_living_epoch_holds_until_the_epoch_ends,
                 a_guard_for_an_unchanged_record_notices_every_change,

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::json;
 
-use crate::change::{Change, Decision, RecordId, Version};
+use crate::change::{Change, Decision, Guard, RecordId, Version};
 use crate::event::{Event, EventType, NewEvent, Subject};
 use crate::hook::{
     self, DeadReason, Delivery, DeliveryState, Disabled, Hook, Rejected, Subscription,
@@ -227,6 +227,9 @@ pub fn disable(hook: &Hook, why: &str, moment: &mut Moment) -> Decision {
 pub fn redeliver(delivery: &Delivery, moment: &Moment) -> Result<Decision, Rejected> {
     let state = delivery.state.next(hook::Event::Redelivered { at: moment.now })?;
     let mut decision = Decision::default();
+    // The event is told once more if it is still there.
+    let event = RecordId::Event(delivery.event);
+    decision.change(Change::Require(Guard::Unchanged(event, Version::NEW.next())));
     decision.change(Delivery {
         state,
         by_hand: true,

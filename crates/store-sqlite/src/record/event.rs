@@ -25,9 +25,12 @@ pub(crate) fn insert(db: &Connection, event: &NewEvent) -> Result<u64, Fail> {
     }
 }
 
-/// Deletes an event; its number stays used.
+const DELETE: &str = "DELETE FROM event WHERE id = ? AND NOT EXISTS \
+     (SELECT 1 FROM delivery WHERE delivery.event = event.id AND state = 'pending')";
+
+/// Deletes an event that nobody is still to be told; its number stays used.
 pub(crate) fn delete(db: &Connection, event: EventId) -> rusqlite::Result<bool> {
-    let mut statement = db.prepare_cached("DELETE FROM event WHERE id = ?")?;
+    let mut statement = db.prepare_cached(DELETE)?;
     Ok(statement.execute([codec::id(event.uuid())])? == 1)
 }
 

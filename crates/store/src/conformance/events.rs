@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use sexton_domain::change::{Change, RecordId, Version};
 use sexton_domain::event::Event;
+use sexton_domain::hook::{Delivery, DeliveryState};
 
 use super::World;
 use super::make::epoch;
@@ -116,6 +117,25 @@ pub async fn an_event_is_stored_once(world: World) {
     world.store(vec![Change::Delete(gone.clone(), Version(1))]).await;
     let conflict = world.conflict(vec![Change::Delete(gone.clone(), Version(1))]).await;
     assert_eq!(conflict, Conflict::Version(gone));
+}
+
+/// A sweep had found an event that nobody was to be told any more; before it deleted it, somebody asked for a
+/// delivery of it to be sent again, which then had nothing to tell. P3.
+pub async fn an_event_that_somebody_is_still_to_be_told_stays(world: World) {
+    let fact = world.make.event();
+    let at = fact.at;
+    let pending = Delivery {
+        state: DeliveryState::Pending { next_at: at },
+        ..world.make.delivery(fact.id, "hook")
+    };
+    world.store(vec![fact.clone().into(), pending.clone().into()]).await;
+    let id = RecordId::Event(fact.id);
+    let delete = || vec![Change::Delete(id.clone(), Version(1))];
+    assert_eq!(world.conflict(delete()).await, Conflict::Version(id.clone()));
+    let state = DeliveryState::Delivered { at };
+    world.store(vec![Delivery { state, version: Version(1), ..pending }.into()]).await;
+    world.store(delete()).await;
+    assert!(world.driver().event(fact.id).await.unwrap().is_none());
 }
 
 /// P1: an event of a batch that was not stored is not in the log.

@@ -191,7 +191,10 @@ fn a_redelivery_by_hand_has_all_its_tries_before_it() {
     let why = DeadReason::MaxAttempts;
     let dead = DeliveryState::Dead { at: time("10:00"), why };
     let dead = Delivery { state: dead, attempts: 3, ..pending() };
-    let (deliveries, ..) = parts(redeliver(&dead, &moment("10:30")).unwrap());
+    let mut decision = redeliver(&dead, &moment("10:30")).unwrap();
+    let is_there = Guard::Unchanged(RecordId::Event(dead.event), Version(1));
+    assert_eq!(decision.changes.remove(0), Change::Require(is_there));
+    let (deliveries, ..) = parts(decision);
     let again = &deliveries[0];
     assert_eq!(again.state, DeliveryState::Pending { next_at: time("10:30") });
     assert_eq!((again.by_hand, again.attempts, again.id), (true, 0, dead.id));
