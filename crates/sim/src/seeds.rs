@@ -40,5 +40,10 @@ pub const REGRESSIONS: &[(u64, &str)] = &[
         "a delivery was sent again by hand while a sweep deleted the event that it tells: it had been read before \
          as one that nobody waits for",
     ),
+    (
+        2090,
+        "what was decided by a clock that was ahead was stored after the hooks' keeper had looked for such things, \
+         and waited until that time came",
+    ),
     (4, "a session was unpinned long after its time, and was overdue by all of it at once"),
 ];

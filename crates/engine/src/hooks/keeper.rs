@@ -114,8 +114,6 @@ pub(super) struct Keeper {
     suspicion: Suspicion,
     /// The wall clock may have been ahead when waits were decided on: before this start, or before a jump.
     was_ahead: bool,
-    /// How long deletion was held when this was last looked at.
-    held: Option<Timestamp>,
 }
 
 #[async_trait]
@@ -155,7 +153,7 @@ impl Loop for Keeper {
 
 impl Keeper {
     pub(super) fn new(hooks: Hooks, suspicion: Suspicion) -> Self {
-        Self { hooks, suspicion, was_ahead: true, held: None }
+        Self { hooks, suspicion, was_ahead: true }
     }
 
     /// Looks at the clocks. Until the instant that is returned nothing is too old, because the wall clock
@@ -168,8 +166,8 @@ impl Keeper {
         let memory = known(reaper::memory(store).await)?.unwrap_or_default();
         let until = memory.held_until(env.clock.now());
         // Others may have seen a jump that was over before this look.
-        self.was_ahead |= until.is_some() && until != self.held;
-        self.held = until;
+        // What was decided by such a clock may be stored after this one.
+        self.was_ahead |= until.is_some();
         held_until.send_replace(until);
         Ok(until)
     }
