@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::change::Version;
 use crate::id::SessionId;
 use crate::key::SessionKey;
+use crate::node::Epoch;
 
 /// One session's frame in an append-only segment file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +45,9 @@ pub struct Archive {
 pub struct Segment {
     /// Its file name; the record's identity.
     pub name: String,
+    /// The epoch that writes to it: no other one does, or the file would have two ends.
+    #[serde(default)]
+    pub epoch: Option<Epoch>,
     /// How many bytes of the file belong to it. What lies beyond is of a write that was not committed.
     pub committed_bytes: u64,
     /// How many frames it holds.

@@ -81,8 +81,10 @@ pub struct Restore {
 /// What a decision relied on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Guard {
-    /// The epoch is known and has not ended: the fence before every write made for a run.
+    /// The epoch is known and has not ended: the fence before every write of a node.
     Alive(Epoch),
+    /// No event has a higher number than this.
+    NothingSince(u64),
     /// The record is still at this version; version zero requires that there is none.
     Unchanged(RecordId, Version),
     /// No run of this job is running.

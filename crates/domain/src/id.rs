@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -84,8 +84,9 @@ ids! {
 /// Mints the ids of one decision.
 ///
 /// Pure: the same `now` and seed give the same ids. Ids are UUIDv7; those of one source carry a
-/// counter in the 12 bits after the version, so they sort in the order in which they were minted.
-/// Where one decision needs more than 4096, their time runs ahead (RFC 9562, section 6.2).
+/// counter in the 12 bits after the version, so they sort in the order in which they were minted. It begins
+/// with the [step](Ids::STEP) of the millisecond that `now` is in, and where it comes to more than 4095, the
+/// time of the ids runs ahead (RFC 9562, section 6.2).
 #[derive(Debug)]
 pub struct Ids {
     at_ms: u64,
@@ -94,10 +95,14 @@ pub struct Ids {
 }
 
 impl Ids {
+    /// Decisions that are this far apart have ids in their order, where none of them mints more than 64.
+    pub const STEP: SignedDuration = SignedDuration::from_nanos(1_000_000 / 64);
+
     /// A source for a decision taken at `now`; `seed` comes from the shell's entropy.
     pub fn new(now: Timestamp, seed: u128) -> Self {
         let at_ms = u64::try_from(now.as_millisecond()).unwrap_or(0);
-        Self { at_ms, seed, minted: 0 }
+        let steps = u64::try_from(now.as_nanosecond() % 1_000_000 / Self::STEP.as_nanos());
+        Self { at_ms, seed, minted: steps.unwrap_or(0) * 64 }
     }
 
     /// The next id.

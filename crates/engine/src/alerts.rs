@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use sexton_domain::alert::Alert;
-use sexton_domain::change::{Change, Decision, Guard, Record, RecordId};
+use sexton_domain::change::{Change, Decision, Record, RecordId};
 use sexton_domain::event::EventType;
 use sexton_domain::name::HookName;
 use sexton_domain::node::Node;
@@ -70,15 +70,13 @@ impl Loop for Alerts {
                 Err(error) if self.forget_unreadable().await? == 0 => return Err(error),
                 Err(_) => continue,
             };
-            let mut decision = alerts::follow(&conditions, &stored, &mut self.env.moment());
+            let decision = alerts::follow(&conditions, &stored, &mut self.env.moment());
             if decision.is_empty() {
                 return Ok(Pass::after(0, MAX_PAUSE));
             }
-            let alive = Change::Require(Guard::Alive(self.node.epoch));
-            decision.changes.insert(0, alive);
             if attempts.commit(decision.changes.clone()).await?.is_some() {
                 log(&decision);
-                return Ok(Pass::after(decision.changes.len() - 1, MAX_PAUSE));
+                return Ok(Pass::after(decision.changes.len(), MAX_PAUSE));
             }
         }
     }
@@ -105,7 +103,7 @@ impl Alerts {
             jobs: &jobs,
             dead: &dead(tally, &settings),
             overdue,
-            deletion_held_until: memory.deletion_held_until,
+            deletion_held_until: memory.held_until(now),
             catch_up: if stable { CatchUp::Paced } else { self.catch_up },
             space: Space {
                 store_bytes: stats.store_bytes.saturating_add(stats.wal_bytes),
@@ -115,7 +113,7 @@ impl Alerts {
             },
             faults: &memory.faults,
         };
-        Ok(alerts::conditions(snapshot, now))
+        Ok(alerts::conditions(snapshot))
     }
 
     /// The alerts that are active, and what is known of those that are not and would be raised.

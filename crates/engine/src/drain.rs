@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use jiff::Timestamp;
-use sexton_domain::change::{Change, Decision, Record, RecordId, Version};
+use sexton_domain::change::{Change, Decision};
 use sexton_domain::duration;
-use sexton_domain::id::{EventId, SessionId};
+use sexton_domain::id::EventId;
 use sexton_domain::node::{Drained, DrainedDeliveries, EndReason, Node};
 use sexton_domain::plan::drain::{self, Budget, CUT_OFF, Leaving, PROOF, Patience, Step};
 use sexton_domain::run::Run;
@@ -226,11 +226,11 @@ impl Drain {
             let busy: BTreeSet<_> = running.iter().filter_map(|run| run.session).collect();
             let decision = drain::end_sessions(&open, &busy, reason, &mut self.env.moment());
             let Some(next) = Sent::of(&decision) else { return Ok(()) };
-            *sent = Some(next);
+            let sent = sent.insert(next);
             if attempts.commit(decision.changes).await?.is_some() {
                 return Ok(());
             }
-            if self.stored(sent.as_ref()).await? {
+            if self.stored(sent).await? {
                 // The answer was lost.
                 return Ok(());
             }
@@ -238,8 +238,7 @@ impl Drain {
     }
 
     /// Whether the ends of sessions are in the log.
-    async fn stored(&self, sent: Option<&Sent>) -> Result<bool, Error> {
-        let Some(sent) = sent else { return Ok(false) };
+    async fn stored(&self, sent: &Sent) -> Result<bool, Error> {
         Ok(self.store.read().event(sent.event).await?.is_some())
     }
 
@@ -298,25 +297,22 @@ impl Drain {
         loop {
             let record = self.store.node(self.node.epoch).await?;
             let Some(record) = record else { return Ok(()) };
+            let as_of = self.store.read().event_range().await?.map_or(0, |(_, newest)| newest);
             let running = self.running().await?;
             if running.len() < self.runners.remaining() {
                 // A run has just ended, and its runner is about to count it.
                 self.env.clock.sleep(LOOK).await;
                 continue;
             }
-            let mut counted: Vec<(RecordId, Version)> =
-                running.into_iter().map(|run| (RecordId::Run(run.id), run.version)).collect();
-            if let Some(sent) = &report.sent {
-                match self.stored(Some(sent)).await? {
-                    true => report.sessions = sent.count,
-                    false => counted.push((RecordId::Session(sent.first.0), sent.first.1)),
-                }
+            if let Some(sent) = &report.sent
+                && self.stored(sent).await?
+            {
+                report.sessions = sent.count;
             }
             report.pending = self.pending().await?;
             let drained = self.drained(report);
             let hooks = self.store.told();
-            let leaving =
-                Leaving { node: &record, counted: &counted, reason, drained, hooks: &hooks };
+            let leaving = Leaving { node: &record, as_of, reason, drained, hooks: &hooks };
             let (decision, left) = drain::leave(leaving, &mut self.env.moment());
             if decision.is_empty() || attempts.commit(decision.changes).await?.is_some() {
                 report.recorded = left.drained;
@@ -354,31 +350,18 @@ struct Report {
 struct Sent {
     /// The first of their events.
     event: EventId,
-    /// The first of the sessions, as it was before.
-    first: (SessionId, Version),
     count: u64,
 }
 
 impl Sent {
     /// None for a decision that ends no session.
     fn of(decision: &Decision) -> Option<Self> {
-        let mut sent: Option<Self> = None;
-        let mut event = None;
-        for change in &decision.changes {
-            match change {
-                Change::Emit(fact) => event = event.or(Some(fact.id)),
-                Change::Put(Record::Session(session)) => {
-                    let first = (session.id, session.version);
-                    let of_first = || Some(Self { event: event?, first, count: 0 });
-                    sent = sent.or_else(of_first);
-                    if let Some(sent) = &mut sent {
-                        sent.count += 1;
-                    }
-                }
-                _ => {}
-            }
-        }
-        sent
+        let mut events = decision.changes.iter().filter_map(|change| match change {
+            Change::Emit(fact) => Some(fact.id),
+            _ => None,
+        });
+        let event = events.next()?;
+        Some(Self { event, count: 1 + events.count() as u64 })
     }
 }
 

@@ -96,6 +96,7 @@ impl Engine {
         hooks::bring_in_line(&store, &env, &settings).await?;
         let record = join(&store, &env, &settings, &earlier).await?;
         let owner = record.owner();
+        let store = store.fenced(owner.epoch);
         let phase = watch::Sender::new(Phase::Reconciling);
         let settings = watch::Sender::new(Arc::new(settings));
         let runners = Runners::new(env.clone(), store.clone(), owner, settings.subscribe());

@@ -9,9 +9,6 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use sexton_domain::id::Ids;
 use uuid::Uuid;
 
-/// The finest step of the time in an id.
-const STEP: jiff::SignedDuration = jiff::SignedDuration::from_millis(1);
-
 /// A seedable generator behind a lock.
 pub struct Entropy(Mutex<Source>);
 
@@ -54,10 +51,10 @@ impl Entropy {
     }
 
     /// The ids of one decision. They sort behind those of every decision before it, also where the wall clock
-    /// was set back meanwhile: their time goes on by a millisecond then.
+    /// was set back meanwhile: their time goes on by a step then.
     pub fn ids(&self, now: Timestamp) -> Ids {
         let mut source = self.source();
-        let next = source.latest.checked_add(STEP).unwrap_or(now);
+        let next = source.latest.checked_add(Ids::STEP).unwrap_or(now);
         source.latest = next.max(now);
         let mut seed = [0; 16];
         source.rng.fill_bytes(&mut seed);
@@ -67,8 +64,9 @@ impl Entropy {
     /// Has all further ids sort behind one that an earlier process minted.
     pub fn go_on_from(&self, id: Uuid) {
         let (seconds, nanos) = id.get_timestamp().map_or((0, 0), |at| at.to_unix());
-        let at = i64::try_from(seconds).ok().zip(i32::try_from(nanos).ok());
-        if let Some(at) = at.and_then(|(seconds, nanos)| Timestamp::new(seconds, nanos).ok()) {
+        // What follows in that millisecond may sort before it.
+        let next = i64::try_from(seconds * 1000 + u64::from(nanos / 1_000_000) + 1).ok();
+        if let Some(at) = next.and_then(|ms| Timestamp::from_millisecond(ms).ok()) {
             let mut source = self.source();
             source.latest = source.latest.max(at);
         }
@@ -97,8 +95,16 @@ mod tests {
         };
         let minted: Vec<SessionId> = times.iter().map(|time| mint(&entropy, time)).collect();
         assert!(minted.is_sorted(), "{minted:?}");
+        // Ten seconds, fifty thousand decisions a second: the time in ids is that of the clock all the same.
+        let hour = at("2027-01-15T20:00:00Z");
+        let busy = (0..500_000).map(|n| hour + jiff::SignedDuration::from_micros(20 * n));
+        let ids: Vec<SessionId> = busy.map(|now| entropy.ids(now).mint()).collect();
+        assert!(ids.is_sorted());
+        let time = ids[ids.len() - 1].uuid().get_timestamp().expect("it has a time").to_unix();
+        assert_eq!(time, (u64::try_from(hour.as_second()).expect("it is late") + 9, 999_000_000));
+        let minted = [ids[ids.len() - 1]];
         let next_life = Entropy::from_seed(2);
-        next_life.go_on_from(minted[5].uuid());
-        assert!(mint(&next_life, "10:03") > minted[5]);
+        next_life.go_on_from(minted[0].uuid());
+        assert!(mint(&next_life, "10:03") > minted[0]);
     }
 }

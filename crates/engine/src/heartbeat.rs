@@ -43,7 +43,6 @@ impl Loop for Heartbeat {
     }
 
     async fn run_once(&mut self, now: Timestamp) -> Result<Pass, Error> {
-        self.suspicion.look(&self.store, &self.env).await?;
         let node = match self.stored.take() {
             Some(node) => node,
             None => match self.store.node(self.owner.epoch).await? {
@@ -59,11 +58,14 @@ impl Loop for Heartbeat {
             }
             Some(EndReason::Crash | EndReason::Lost) => return Ok(self.fenced()),
         }
+        self.suspicion.look(&self.store, &self.env).await?;
         let beat = self.beat(node, now);
         match self.store.commit(vec![beat.clone().into()]).await {
             Ok(_) => self.stored = Some(Node { version: beat.version.next(), ..beat }),
             // Somebody else has written it: it is read again at once.
-            Err(CommitError::Conflict(_)) => return Ok(Pass::after(0, Duration::ZERO)),
+            Err(CommitError::Conflict(_) | CommitError::Failed(Error::Closed)) => {
+                return Ok(Pass::after(0, Duration::ZERO));
+            }
             Err(CommitError::AnswerLost) => {}
             Err(CommitError::Failed(error)) => return Err(error),
         }

@@ -18,6 +18,7 @@ use sexton_domain::retention::{Periods, Rule};
 use sexton_domain::session::HoldReason;
 use sexton_domain::sweep::{Fault, Reaper as Memory, Summary};
 use sexton_store::nudge::Topic;
+use sexton_store::page::Suspects;
 use sexton_store::{Error, Store};
 use tokio::sync::watch;
 
@@ -27,6 +28,7 @@ use crate::settings::Settings;
 use crate::suspicion::Suspicion;
 use crate::tasks::TaskKind;
 use crate::ticker::{Loop, Pass};
+use crate::unreadable::known;
 
 mod bell;
 mod docket;
@@ -189,6 +191,8 @@ impl Sweep<'_> {
     async fn run(&mut self) -> Result<(), Error> {
         let began = self.env.clock.monotonic();
         let kinds = self.settings.retention.sessions;
+        // Also while deletion is held: a jump that others have seen must not be found once more in the end.
+        self.suspicion.look(self.store, self.env).await?;
         let memory = self.remember(|memory, _| sweep::policies_changed(memory, &kinds)).await?;
         self.report.held_until = memory.held_until(self.env.clock.now());
         // A step that fails does not keep those behind it from their work.
@@ -240,9 +244,7 @@ impl Sweep<'_> {
             self.report.unfinished = true;
             return Ok(false);
         }
-        if self.report.held_until.is_none()
-            && self.suspicion.look(self.store, self.env).await?.is_some()
-        {
+        if self.report.held_until.is_none() && self.suspicion.look(self.store, self.env).await? {
             self.report.held_until = memory(self.store).await?.deletion_held_until;
         }
         Ok(self.report.held_until.is_none())
@@ -272,10 +274,16 @@ impl Sweep<'_> {
 
 /// What the reaper remembers.
 pub(crate) async fn memory(store: &Store) -> Result<Memory, Error> {
-    Ok(match store.read().get(RecordId::Reaper).await? {
-        Some(Record::Reaper(memory)) => memory,
-        _ => Memory::default(),
-    })
+    match known(store.read().get(RecordId::Reaper).await)? {
+        Ok(Some(Record::Reaper(memory))) => Ok(memory),
+        Ok(_) => Ok(Memory::default()),
+        Err(error) => {
+            tracing::error!(%error, "what the reaper remembers cannot be read; it begins anew");
+            let unread = store.read().unreadable(Suspects::Reaper, 1).await?;
+            let version = unread.first().map(|row| row.version).unwrap_or_default();
+            Ok(Memory { version, ..Memory::default() })
+        }
+    }
 }
 
 async fn remember(

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use sexton_domain::id::{RunId, SessionId};
+use sexton_domain::id::RunId;
 use sexton_domain::key::SessionKind;
 use sexton_domain::node::{EndReason, Epoch, Node, Owner};
 use sexton_domain::plan::ending::Snapshot;
@@ -58,9 +58,13 @@ impl Loop for Reconciler {
 
     async fn run_once(&mut self, now: Timestamp) -> Result<Pass, Error> {
         let dead = self.find_dead(now).await?;
-        let ended = self.end_orphans().await?;
+        let mut ended = self.end_orphans().await?;
         for epoch in &dead {
             self.bury_node(*epoch).await?;
+        }
+        if !dead.is_empty() {
+            // One that had been thought dead may have begun more until it was recorded as such.
+            ended += self.end_orphans().await?;
         }
         let silent = self.end_silent(now).await?;
         let pause = if self.left > 0 { FAILURE_PAUSE } else { self.every };
@@ -88,7 +92,7 @@ impl Reconciler {
     async fn end_orphans(&mut self) -> Result<usize, Error> {
         let living = self.living().await?;
         let mut ended = 0;
-        let (mut stuck, mut busy) = (BTreeSet::new(), BTreeSet::new());
+        let mut stuck = BTreeSet::new();
         self.left = 0;
         loop {
             let orphans = self.store.read().orphan_runs(living.clone(), PAGE).await?;
@@ -110,10 +114,8 @@ impl Reconciler {
                     ended += 1;
                 }
             }
-            let stuck = orphans.iter().filter(|run| stuck.contains(&run.id));
-            busy.extend(stuck.filter_map(|run| run.session));
         }
-        Ok(ended + self.end_sessions(&living, &busy).await?)
+        Ok(ended + self.end_sessions(&living).await?)
     }
 
     /// Kills what is left of dead runs on this machine; returns the runs of which something lives.
@@ -170,16 +172,14 @@ impl Reconciler {
     }
 
     /// Ends sessions without a living owner; those with a turn in flight stay: they end with it.
-    async fn end_sessions(
-        &self,
-        living: &[Epoch],
-        busy: &BTreeSet<SessionId>,
-    ) -> Result<usize, Error> {
+    async fn end_sessions(&self, living: &[Epoch]) -> Result<usize, Error> {
         let mut ended = 0;
         let mut attempts = self.store.attempts("end ownerless sessions");
         loop {
             let mut orphans = self.store.read().orphan_sessions(living.to_vec(), PAGE).await?;
             let page = orphans.len();
+            let running = self.store.read().running().await?;
+            let busy: BTreeSet<_> = running.iter().filter_map(|run| run.session).collect();
             orphans.retain(|session| !busy.contains(&session.id));
             orphans.sort_by_key(|session| session.owner.epoch);
             if orphans.is_empty() {
@@ -187,7 +187,6 @@ impl Reconciler {
             }
             let mut moment = self.env.moment();
             let mut changes = Vec::new();
-            // Runs in flight have been ended before, and their sessions with them.
             for sessions in orphans.chunk_by(|one, next| one.owner.epoch == next.owner.epoch) {
                 let dead = self.dead(sessions.first().map(|session| session.owner.epoch)).await?;
                 let decision = reconcile::end_ownerless(sessions, dead.as_ref(), &mut moment);
@@ -268,7 +267,7 @@ impl Reconciler {
             let left = node.left_behind.unwrap_or_default();
             tracing::warn!(epoch = %epoch, node.id = %node.id, heartbeat_at = %node.heartbeat_at,
                 runs.interrupted = left.runs, runs.retried = left.retried, sessions.ended = left.sessions,
-                "an earlier epoch ended without saying so; what it left behind is ended");
+                "an earlier epoch ended without saying so; this much of what it left behind is ended");
             let decision = reconcile::bury_node(&node, reason, &mut self.env.moment());
             if attempts.commit(decision.changes).await?.is_some() {
                 return Ok(());

@@ -320,7 +320,7 @@ impl Runner {
                 return Ok(());
             }
             let mut loaded = Loaded::read(&self.store, &run).await?;
-            let mut changes = vec![fence(self.owner)];
+            let mut changes = Vec::new();
             if let Some((transcript, session)) = transcript.zip(loaded.session.as_mut()) {
                 let (entries, bytes) = transcript.rest_size();
                 session.entry_count += entries;
@@ -355,10 +355,6 @@ fn ended(run: &Run, changes: &[Change], outcome: Outcome) -> Ended {
         }
     }
     ended
-}
-
-fn fence(owner: Owner) -> Change {
-    Change::Require(sexton_domain::change::Guard::Alive(owner.epoch))
 }
 
 /// What a prompt looks like in the transcript: whole, as far as an entry goes.

@@ -54,6 +54,7 @@ impl Loop for Scheduler {
             .map(|job| async move {
                 let error = match AssertUnwindSafe(this.account(job.id)).catch_unwind().await {
                     Ok(Ok(())) => return true,
+                    Ok(Err(Error::Closed)) => return false,
                     Ok(Err(error)) => error.to_string(),
                     Err(_) => "it panicked".to_owned(),
                 };

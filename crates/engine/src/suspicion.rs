@@ -23,13 +23,13 @@ impl Suspicion {
         Self { drift: Drift::new(clock), jumped: None }
     }
 
-    /// What the wall clock did that the store did not know: now it does.
-    pub async fn look(&mut self, store: &Store, env: &Env) -> Result<Option<ClockJump>, Error> {
+    /// Whether the wall clock jumped and the store did not know it: now it does.
+    pub async fn look(&mut self, store: &Store, env: &Env) -> Result<bool, Error> {
         self.compare(env);
         if let Some(jump) = self.jumped {
             reaper::distrust(store, env, jump).await?;
         }
-        Ok(self.jumped.take())
+        Ok(self.jumped.take().is_some())
     }
 
     /// As [`Suspicion::look`], for one who deletes nothing: where deletion is held already, nothing is changed.

@@ -8,6 +8,7 @@ use futures_util::FutureExt;
 use futures_util::future::select_all;
 use jiff::Timestamp;
 use sexton_domain::duration;
+use sexton_store::Error;
 use tokio::sync::watch;
 
 use crate::env::Env;
@@ -27,7 +28,7 @@ pub trait Loop: Send {
     fn kind(&self) -> TaskKind;
 
     /// Looks once and does what is to be done.
-    async fn run_once(&mut self, now: Timestamp) -> Result<Pass, sexton_store::Error>;
+    async fn run_once(&mut self, now: Timestamp) -> Result<Pass, Error>;
 }
 
 /// What a look came to.
@@ -75,6 +76,8 @@ pub async fn drive(
                 failures = Failures::default();
                 pass.look_again
             }
+            // This node is about to stop.
+            Ok(Err(Error::Closed)) => FAILURE_PAUSE,
             Ok(Err(error)) => failures.note(kind, &error.to_string()),
             Err(_) => failures.note(kind, "it panicked"),
         };

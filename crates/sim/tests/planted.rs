@@ -22,22 +22,21 @@ fn every_planted_fault_breaks_its_promise_in_the_world_that_is_known_to_find_it(
 
 /// A fault that is in no world is looked for by nobody.
 #[test]
-fn the_table_has_every_planted_fault_once_with_a_fixed_seed_and_the_promise_that_it_is_about() {
-    let known: BTreeSet<Planted> = CAUGHT.iter().map(|(planted, ..)| *planted).collect();
+fn the_table_has_every_planted_fault_once_with_a_fixed_seed() {
+    let known: BTreeSet<Planted> = CAUGHT.iter().map(|(planted, _)| *planted).collect();
     let all: BTreeSet<Planted> = Planted::ALL.iter().copied().collect();
     assert_eq!(known, all);
     assert_eq!((CAUGHT.len(), Planted::ALL.len()), (all.len(), all.len()));
-    for (planted, seed, promise) in CAUGHT {
+    for (planted, seed) in CAUGHT {
         assert!(seeds::FIXED.contains(seed), "{planted} has seed {seed}");
-        assert_eq!(*promise, planted.breaks(), "{planted}");
     }
 }
 
 fn missed(share: usize) -> Vec<String> {
     let mut missed = Vec::new();
-    for (planted, seed, promise) in CAUGHT.iter().skip(share).step_by(SHARES) {
+    for (planted, seed) in CAUGHT.iter().skip(share).step_by(SHARES) {
         match run_planted(*seed, Budget::default(), *planted) {
-            Err(failure) if failure.promise() == *promise => {}
+            Err(failure) if failure.promise() == planted.breaks() => {}
             Err(failure) => {
                 let (other, how) = (failure.promise(), &failure.broken.how);
                 missed.push(format!("{planted} breaks {other} in the world of seed {seed}: {how}"));

@@ -18,7 +18,7 @@ fn world(seed: u64) -> Report {
     run(seed, Budget::default()).unwrap_or_else(|failure| panic!("{failure}"))
 }
 
-/// P1-P6, P9, P12. And a run that passes because nothing happened does not count.
+/// P1-P7, P9, P12. And a run that passes because nothing happened does not count.
 #[test]
 fn no_world_of_the_fixed_seeds_breaks_a_promise_and_together_they_reach_everything() {
     let shares = (0..SHARES).map(|share| {
@@ -38,10 +38,10 @@ fn no_world_of_the_fixed_seeds_breaks_a_promise_and_together_they_reach_everythi
     assert!(missing.is_empty(), "never reached, or out of reach and reached: {missing:?}\n{sum}");
 }
 
-/// A seed that ever broke a promise stays.
+/// A seed that ever broke a promise stays; those of the fixed ones are run above.
 #[test]
 fn the_seeds_that_once_broke_a_promise_keep_them_all() {
-    for (seed, _story) in seeds::REGRESSIONS {
+    for (seed, _story) in seeds::REGRESSIONS.iter().filter(|it| !seeds::FIXED.contains(&it.0)) {
         world(*seed);
     }
 }

@@ -10,6 +10,7 @@ use crate::read::{deliveries, sessions};
 use crate::record;
 
 const ALIVE: &str = "SELECT 1 FROM node WHERE epoch = ? AND ended = 0";
+const SINCE: &str = "SELECT 1 FROM event WHERE seq > ? LIMIT 1";
 const RUNNING: &str = "SELECT 1 FROM run INDEXED BY run_active_job \
      WHERE job = ? AND state = 'running' AND state <> 'ended' LIMIT 1";
 const BUSY: &str =
@@ -40,6 +41,7 @@ fn require(db: &Connection, guard: &Guard) -> Result<(), Fail> {
     };
     let holds = match guard {
         Guard::Alive(epoch) => exists(ALIVE, &codec::number(epoch.number()))?,
+        Guard::NothingSince(seq) => !exists(SINCE, &codec::number(*seq))?,
         Guard::Unchanged(id, version) => {
             record::version(db, id)?.unwrap_or(Version::NEW) == *version
         }

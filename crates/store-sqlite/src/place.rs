@@ -24,16 +24,15 @@ pub(crate) fn prepare_folder(store: &Path) -> Result<(), OpenError> {
     refuse_network(store, &folder)
 }
 
-/// Makes a folder for its owner only, with those that it lies in, unless it is there; and waits until its
-/// name is on disk, also if it was there: whoever made it may have died before that.
+/// Makes a folder for its owner only, with those that it lies in, unless it is there; and waits until their
+/// names are on disk, also if they were there: whoever made them may have died before that.
 ///
 /// # Errors
 ///
 /// When it cannot be made. That the folder it lies in may not be opened is none.
 pub fn make_folder(folder: &Path) -> io::Result<()> {
-    let missing: Vec<&Path> = folder.ancestors().skip(1).filter(|it| !it.exists()).collect();
     DirBuilder::new().recursive(true).mode(PRIVATE_FOLDER).create(folder)?;
-    [folder].into_iter().chain(missing).try_for_each(|made| sync_folder(&folder_of(made)))
+    folder.ancestors().try_for_each(|made| sync_folder(&folder_of(made)))
 }
 
 /// Waits until the names in a folder are on disk, where it may be opened and can be waited for.

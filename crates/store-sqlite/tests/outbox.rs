@@ -7,14 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use sexton_domain::change::{Change, Guard};
+use sexton_domain::change::{Change, Guard, Version};
 use sexton_domain::duration;
 use sexton_domain::event::{EventType, NewEvent, Subject};
 use sexton_domain::hook::{Delivery, Subscription};
 use sexton_domain::id::{DeliveryId, Ids};
-use sexton_domain::node::Epoch;
-use sexton_store::Store;
+use sexton_domain::node::{EndReason, Epoch, Node, NodeEnd, ProcessId};
 use sexton_store::page::{DeliveryFilter, PageRequest};
+use sexton_store::{Error, Store};
 use sexton_store_sqlite::{Faults, Gate, Options, SqliteDriver};
 
 fn told(hook: &str, on: EventType) -> Subscription {
@@ -35,9 +35,58 @@ fn end(ids: &mut Ids, at: Timestamp) -> NewEvent {
     NewEvent { id: ids.mint(), kind: EventType::SessionEnded, at, subject, data }
 }
 
+fn node(ids: &mut Ids, count: u32) -> Node {
+    Node {
+        id: ids.mint(),
+        epoch: Epoch::new(1, count),
+        host: "host".to_owned(),
+        process: ProcessId { pid: 7, started: 12_345 },
+        software: "1".to_owned(),
+        started_at: Timestamp::UNIX_EPOCH,
+        heartbeat_at: Timestamp::UNIX_EPOCH,
+        lease_until: Timestamp::UNIX_EPOCH,
+        stable_at: None,
+        end: None,
+        drained: None,
+        left_behind: None,
+        version: Version::NEW,
+    }
+}
+
 async fn deliveries(store: &Store) -> Vec<Delivery> {
     let page = PageRequest::first(100);
     store.read().deliveries(DeliveryFilter::default(), page).await.unwrap().items
+}
+
+/// P4: a gateway that had been thought dead accounted for slots, swept and wrote down answers of hooks after its
+/// epoch had been ended: only what it wrote for a run was fenced.
+#[tokio::test]
+async fn nothing_is_written_for_an_epoch_that_is_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let now = Timestamp::UNIX_EPOCH;
+    let options = Options::new(dir.path().join("a.db"), uuid::Uuid::from_u128(1), now);
+    let driver = Arc::new(SqliteDriver::open(options).unwrap());
+    let store = Store::new(driver, Arc::new(|| Duration::ZERO));
+    let ids = &mut Ids::new(now, 1);
+    let (node, other) = (node(ids, 1), node(ids, 2));
+    let mine = store.fenced(node.epoch);
+    let emit = |ids: &mut Ids| vec![Change::Emit(end(ids, now))];
+    let closed = Err(Error::Closed.into());
+    assert_eq!(mine.commit(emit(ids)).await, closed, "it has not begun");
+    store.commit(vec![node.clone().into(), other.clone().into()]).await.unwrap();
+    mine.commit(emit(ids)).await.unwrap();
+    mine.claim(vec![emit(ids)]).await.remove(0).unwrap();
+    let lost = NodeEnd { at: now, reason: EndReason::Lost };
+    let lost = Node { end: Some(lost), version: Version(1), ..node };
+    store.fenced(other.epoch).commit(vec![lost.into()]).await.unwrap();
+    assert_eq!(mine.commit(emit(ids)).await, closed);
+    assert_eq!(mine.claim(vec![emit(ids)]).await, [closed]);
+    assert_eq!(
+        store.read().event_range().await.unwrap().unwrap().1,
+        2,
+        "what was refused is not there"
+    );
+    store.commit(emit(ids)).await.unwrap();
 }
 
 /// P1, P3: commit and claim carry the deliveries in their own batch.

@@ -161,10 +161,12 @@ async fn damaged_rows_are_found_by_their_keys() {
             row.get(0)
         })
         .unwrap();
+    let reaper = records.iter().position(|record| matches!(record, Record::Reaper(_))).unwrap();
     let among = [
         (Suspects::Nodes, 0),
         (Suspects::Hooks, 7),
         (Suspects::Alerts, 14),
+        (Suspects::Reaper, reaper),
         (Suspects::Deliveries(hook.parse().unwrap()), 8),
     ];
     for (among, index) in among {

@@ -109,6 +109,7 @@ macro_rules! conformance {
                 an_event_that_somebody_is_still_to_be_told_stays,
                 an_event_is_found_by_its_id;
             guards: a_guard_for_a_living_epoch_holds_until_the_epoch_ends,
+                a_guard_for_the_end_of_the_log_notices_every_event,
                 a_guard_for_an_unchanged_record_notices_every_change,
                 a_guard_for_an_absent_record_notices_its_insertion,
                 a_guard_for_a_job_without_running_runs_notices_one,

@@ -369,7 +369,7 @@ pub enum Error {
     /// The write was made before, under the same key: see [`crate::once`].
     #[error("make a write again: it was made before, under the same key")]
     Repeated,
-    /// The store was closed.
+    /// The store was closed, or the epoch is over that writes to it.
     #[error("use the store: it is closed")]
     Closed,
     /// The store was opened for reading only.

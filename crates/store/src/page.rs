@@ -226,6 +226,8 @@ pub enum Suspects {
     Hooks,
     /// Alerts, active ones first.
     Alerts,
+    /// What the reaper remembers.
+    Reaper,
     /// What is pending for a hook, the oldest first.
     Deliveries(HookName),
 }

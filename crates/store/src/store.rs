@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use sexton_domain::archive::Archive;
-use sexton_domain::change::{Change, Record, RecordId};
+use sexton_domain::change::{Change, Guard, Record, RecordId};
 use sexton_domain::hook::{self, Delivery, Hook, Subscription};
 use sexton_domain::id::{DeliveryId, JobId, RunId, SessionId};
 use sexton_domain::job::Job;
@@ -17,14 +17,18 @@ use sexton_domain::session::Session;
 use tokio::sync::watch;
 
 use crate::attempt::Attempts;
-use crate::driver::{CommitError, Committed, Driver, Error, Monotonic};
+use crate::driver::{CommitError, Committed, Conflict, Driver, Error, Monotonic};
 use crate::metrics::{Facts, Metrics};
 use crate::nudge::{Nudges, Topic, Topics};
-use crate::ticket::{self, Ticket};
+use crate::ticket::{self, Answer, Ticket};
 
 /// A store, cheap to clone.
 #[derive(Clone)]
-pub struct Store(Arc<Inner>);
+pub struct Store {
+    inner: Arc<Inner>,
+    /// For whom this handle writes.
+    epoch: Option<Epoch>,
+}
 
 struct Inner {
     driver: Arc<dyn Driver>,
@@ -46,12 +50,25 @@ impl Store {
     pub fn new(driver: Arc<dyn Driver>, monotonic: Monotonic) -> Self {
         let (metrics, nudges) = (Metrics::default(), Nudges::default());
         let hooks = RwLock::new(Arc::from([]));
-        Self(Arc::new(Inner { driver, monotonic, metrics, nudges, hooks }))
+        let inner = Arc::new(Inner { driver, monotonic, metrics, nudges, hooks });
+        Self { inner, epoch: None }
+    }
+
+    /// The handle of an epoch, to the same store: the fence. As soon as that epoch has ended, by itself or by
+    /// another node's decision, nothing is written through this handle any more, as if the store were closed.
+    #[must_use]
+    pub fn fenced(&self, epoch: Epoch) -> Self {
+        Self { inner: Arc::clone(&self.inner), epoch: Some(epoch) }
+    }
+
+    /// For whom this handle writes; see [`Store::fenced`].
+    pub fn epoch(&self) -> Option<Epoch> {
+        self.epoch
     }
 
     /// Typed, paged reads.
     pub fn read(&self) -> &dyn Driver {
-        &*self.0.driver
+        &*self.inner.driver
     }
 
     /// The room for the ends of what has begun: while it is released, nothing new should begin.
@@ -61,38 +78,38 @@ impl Store {
 
     /// What the handle measures.
     pub fn metrics(&self) -> &Metrics {
-        &self.0.metrics
+        &self.inner.metrics
     }
 
     /// Interest in a topic; see [`Nudges::subscribe`].
     pub fn subscribe(&self, topic: Topic) -> watch::Receiver<u64> {
-        self.0.nudges.subscribe(topic)
+        self.inner.nudges.subscribe(topic)
     }
 
     /// Tells that a topic may have changed for another reason than a commit.
     pub fn nudge(&self, topic: Topic) {
-        self.0.nudges.send(topic);
+        self.inner.nudges.send(topic);
     }
 
     /// Interest in what one hook is to be told; as [`Store::subscribe`].
     pub fn subscribe_hook(&self, hook: &HookName) -> watch::Receiver<u64> {
-        self.0.nudges.subscribe_hook(hook)
+        self.inner.nudges.subscribe_hook(hook)
     }
 
     /// Tells that a hook may have something to be told.
     pub fn nudge_hook(&self, hook: &HookName) {
-        self.0.nudges.send_hook(hook);
+        self.inner.nudges.send_hook(hook);
     }
 
     /// Says which hooks there are. Every event that is committed from now on carries its deliveries to
     /// them, in its own commit.
     pub fn tell(&self, hooks: Vec<Subscription>) {
-        *self.0.hooks.write().unwrap_or_else(PoisonError::into_inner) = hooks.into();
+        *self.inner.hooks.write().unwrap_or_else(PoisonError::into_inner) = hooks.into();
     }
 
     /// Who is told what, as of now.
     pub fn told(&self) -> Arc<[Subscription]> {
-        self.0.told()
+        self.inner.told()
     }
 
     /// Starts an operation that reads, decides and commits until there is no conflict.
@@ -103,32 +120,37 @@ impl Store {
     /// Commits a batch. It is queued before this returns; awaiting the answer is the caller's choice, and
     /// dropping the ticket undoes nothing: whoever is interested is nudged as soon as the batch is stored.
     pub fn commit(&self, changes: Vec<Change>) -> Ticket {
-        let changes = self.0.with_deliveries(changes);
+        let changes = self.inner.with_deliveries(self.epoch, changes);
         let settle = self.settle(&changes);
-        self.0.driver.commit(changes).and_also(settle)
+        self.inner.driver.commit(changes).by_way_of(settle)
     }
 
     /// Claims queued runs: each batch for itself, all answers in order.
     pub async fn claim(&self, claims: Vec<Vec<Change>>) -> Vec<Result<Committed, CommitError>> {
         let claims: Vec<_> =
-            claims.into_iter().map(|claim| self.0.with_deliveries(claim)).collect();
+            claims.into_iter().map(|it| self.inner.with_deliveries(self.epoch, it)).collect();
         let settles: Vec<_> = claims.iter().map(|claim| self.settle(claim)).collect();
-        let tickets = self.0.driver.claim(claims).into_iter().zip(settles);
-        ticket::answers(tickets.map(|(ticket, settle)| ticket.and_also(settle)).collect()).await
+        let tickets = self.inner.driver.claim(claims).into_iter().zip(settles);
+        ticket::answers(tickets.map(|(ticket, settle)| ticket.by_way_of(settle)).collect()).await
     }
 
     /// What is done with the answer to a batch.
-    fn settle(
-        &self,
-        changes: &[Change],
-    ) -> impl FnOnce(&Result<Committed, CommitError>) + Send + 'static {
-        let (told, since) = (Told::of(changes), (self.0.monotonic)());
+    fn settle(&self, changes: &[Change]) -> impl FnOnce(Answer) -> Answer + Send + 'static {
+        let (told, since) = (Told::of(changes), (self.inner.monotonic)());
         let span = tracing::debug_span!("commit", changes = changes.len());
         // What waits in the driver does not keep the handle alive.
-        let inner = Arc::downgrade(&self.0);
+        let (inner, epoch) = (Arc::downgrade(&self.inner), self.epoch);
         move |answer| {
             if let Some(inner) = inner.upgrade() {
-                span.in_scope(|| inner.settle(answer, since, told));
+                span.in_scope(|| inner.settle(&answer, since, told));
+            }
+            match (answer, epoch) {
+                (Err(CommitError::Conflict(Conflict::Guard(Guard::Alive(over)))), Some(epoch))
+                    if over == epoch =>
+                {
+                    Err(Error::Closed.into())
+                }
+                (answer, _) => answer,
             }
         }
     }
@@ -235,13 +257,12 @@ impl Inner {
         Arc::clone(&self.hooks.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// A batch in which every event is followed by its deliveries: the transactional outbox.
-    fn with_deliveries(&self, changes: Vec<Change>) -> Vec<Change> {
+    /// A batch behind the fence of its epoch, in which every event is followed by its deliveries: the
+    /// transactional outbox.
+    fn with_deliveries(&self, epoch: Option<Epoch>, changes: Vec<Change>) -> Vec<Change> {
         let hooks = self.told();
-        if hooks.is_empty() {
-            return changes;
-        }
-        let mut routed = Vec::with_capacity(changes.len());
+        let mut routed = Vec::with_capacity(changes.len() + 1);
+        routed.extend(epoch.map(|epoch| Change::Require(Guard::Alive(epoch))));
         for change in changes {
             let deliveries: Vec<Change> = match &change {
                 Change::Emit(event) => hook::outbox(event, &hooks).map(Change::from).collect(),
@@ -253,12 +274,7 @@ impl Inner {
         routed
     }
 
-    fn settle(
-        &self,
-        answer: &Result<Committed, CommitError>,
-        since: std::time::Duration,
-        told: Told,
-    ) {
+    fn settle(&self, answer: &Answer, since: std::time::Duration, told: Told) {
         let Told { topics, facts } = told;
         let took = (self.monotonic)().saturating_sub(since);
         match answer {

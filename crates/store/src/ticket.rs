@@ -26,12 +26,12 @@ pub struct Promise {
     listener: Arc<Mutex<Listener>>,
 }
 
-type Answer = Result<Committed, CommitError>;
+pub(crate) type Answer = Result<Committed, CommitError>;
 
 /// Who is told the answer besides the holder of the ticket.
 enum Listener {
     Nobody,
-    Waits(Box<dyn FnOnce(&Answer) + Send>),
+    Waits(Box<dyn FnOnce(Answer) -> Answer + Send>),
     /// It came before anybody asked.
     Came(Answer),
 }
@@ -54,13 +54,12 @@ impl Ticket {
 
     /// Has something done with the answer before the holder of the ticket has it, and also when nobody
     /// holds it any more. It is done by whoever gives the answer.
-    pub(crate) fn and_also(self, tell: impl FnOnce(&Answer) + Send + 'static) -> Self {
+    pub(crate) fn by_way_of(self, pass: impl FnOnce(Answer) -> Answer + Send + 'static) -> Self {
         let mut listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner);
         if let Listener::Came(answer) = &*listener {
-            tell(answer);
-        } else {
-            *listener = Listener::Waits(Box::new(tell));
+            return Self::ready(pass(answer.clone()));
         }
+        *listener = Listener::Waits(Box::new(pass));
         drop(listener);
         self
     }
@@ -81,13 +80,13 @@ impl Promise {
         self.settle(answer);
     }
 
-    fn settle(&mut self, answer: Answer) {
+    fn settle(&mut self, mut answer: Answer) {
         let Some(sender) = self.answer.take() else { return };
         let mut listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner);
         let waits = std::mem::replace(&mut *listener, Listener::Came(answer.clone()));
         drop(listener);
-        if let Listener::Waits(tell) = waits {
-            tell(&answer);
+        if let Listener::Waits(pass) = waits {
+            answer = pass(answer);
         }
         // Nobody may be waiting for it.
         let _ = sender.send(answer);

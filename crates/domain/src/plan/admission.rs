@@ -210,7 +210,6 @@ pub fn start(claim: Claim<'_>, moment: &mut Moment) -> Result<Decision, NotClaim
         *settings = current.cloned();
     }
     let mut decision = Decision::default();
-    decision.change(Change::Require(Guard::Alive(owner.epoch)));
     decision.change(Change::Require(Guard::KeyIdle(run.session_key.clone())));
     if let Some(job) = run.job.filter(|_| run.alone) {
         decision.change(Change::Require(Guard::NothingRunning(job)));

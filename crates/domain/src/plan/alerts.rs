@@ -39,7 +39,7 @@ pub struct Snapshot<'a> {
     pub dead: &'a BTreeMap<HookName, u64>,
     /// Sessions that are overdue, none before [`has_swept`].
     pub overdue: u64,
-    /// Until when nothing is deleted.
+    /// Until when nothing is deleted, if that is still to come.
     pub deletion_held_until: Option<Timestamp>,
     /// Whether this node's start was one of many.
     pub catch_up: CatchUp,
@@ -98,13 +98,13 @@ pub struct Condition {
 pub type Conditions = BTreeMap<AlertKey, Condition>;
 
 /// Everything that needs a look now.
-pub fn conditions(snapshot: Snapshot<'_>, now: Timestamp) -> Conditions {
+pub fn conditions(snapshot: Snapshot<'_>) -> Conditions {
     let mut conditions = Conditions::new();
     for job in snapshot.jobs {
         conditions.extend(of_job(job));
     }
     conditions.extend(of_hooks(snapshot.dead));
-    conditions.extend(of_node(snapshot, now));
+    conditions.extend(of_node(snapshot));
     conditions.extend(of_space(snapshot.space));
     for Fault { segment, message } in snapshot.faults {
         let message = format!("archives: {message}; see `sexton archive verify`");
@@ -178,9 +178,8 @@ fn of_hooks(dead: &BTreeMap<HookName, u64>) -> impl Iterator<Item = (AlertKey, C
     })
 }
 
-fn of_node(snapshot: Snapshot<'_>, now: Timestamp) -> Vec<(AlertKey, Condition)> {
+fn of_node(snapshot: Snapshot<'_>) -> Vec<(AlertKey, Condition)> {
     let subject = Subject { epoch: Some(snapshot.epoch), ..Subject::default() };
-    let held = snapshot.deletion_held_until.filter(|until| *until > now);
     let found = [
         (snapshot.overdue > 0).then(|| {
             let message = format!(
@@ -189,7 +188,7 @@ fn of_node(snapshot: Snapshot<'_>, now: Timestamp) -> Vec<(AlertKey, Condition)>
             );
             (AlertCode::Overdue, message)
         }),
-        held.map(|until| {
+        snapshot.deletion_held_until.map(|until| {
             let message =
                 format!("the wall clock jumped: nothing is deleted before {until}; check the machine's time");
             (AlertCode::ClockJump, message)

@@ -7,15 +7,18 @@ use jiff::tz::TimeZone;
 
 use crate::archive::{Archive, Segment};
 use crate::change::{Decision, Version};
+use crate::node::Epoch;
 use crate::session::Session;
 
 /// A segment that has grown to this many bytes takes no more frames; its next part does.
 pub const MAX_SEGMENT_BYTES: u64 = 256 * 1024 * 1024;
 
-/// The segment for archives that may be deleted after an instant, or never: the open part of its day,
-/// or a new one. `unusable` are the names of files that are damaged, or that the store does not know.
+/// The segment in which an epoch puts archives that may be deleted after an instant, or never: its open part
+/// of that day, or a new one. `unusable` are the names of files that are damaged, or that the store does not
+/// know.
 pub fn segment_for(
     segments: &[Segment],
+    epoch: Option<Epoch>,
     delete_after: Option<Timestamp>,
     unusable: &BTreeSet<String>,
     now: Timestamp,
@@ -27,9 +30,9 @@ pub fn segment_for(
         let known = segments.iter().find(|segment| segment.name == name);
         match known {
             _ if unusable.contains(&name) => {}
-            Some(segment) if segment.is_open() => return segment.clone(),
+            Some(segment) if segment.is_open() && segment.epoch == epoch => return segment.clone(),
             Some(_) => {}
-            None => return new_segment(name, delete_after, now),
+            None => return new_segment(name, epoch, delete_after, now),
         }
         part += 1;
     }
@@ -43,9 +46,15 @@ fn day(delete_after: Option<Timestamp>) -> String {
 }
 
 /// Its time is that of the frame it is made for, which may never be committed.
-fn new_segment(name: String, delete_after: Option<Timestamp>, now: Timestamp) -> Segment {
+fn new_segment(
+    name: String,
+    epoch: Option<Epoch>,
+    delete_after: Option<Timestamp>,
+    now: Timestamp,
+) -> Segment {
     Segment {
         name,
+        epoch,
         committed_bytes: 0,
         frames: 0,
         delete_after,
@@ -59,6 +68,13 @@ impl Segment {
     /// Whether it takes more frames.
     fn is_open(&self) -> bool {
         self.deleted_at.is_none() && self.committed_bytes < MAX_SEGMENT_BYTES
+    }
+
+    /// Whether what lies behind its committed bytes goes: `me` or an epoch that is over wrote it and has not
+    /// committed it. Another living epoch may be about to.
+    pub fn has_loose_end(&self, length: u64, me: Option<Epoch>, living: &BTreeSet<Epoch>) -> bool {
+        let is_anothers = self.epoch != me && self.epoch.is_some_and(|it| living.contains(&it));
+        length > self.committed_bytes && !is_anothers
     }
 
     /// Whether its file goes: the time of all its archives is over.
@@ -130,13 +146,15 @@ mod tests {
     use super::*;
     use crate::plan::fixtures::time;
 
+    const EPOCH: Option<Epoch> = Some(Epoch::new(1, 2));
+
     fn at(text: &str) -> Option<Timestamp> {
         Some(text.parse().unwrap())
     }
 
     fn pick(segments: &[Segment], delete_after: Option<Timestamp>, unusable: &[&str]) -> String {
         let unusable = unusable.iter().map(ToString::to_string).collect();
-        segment_for(segments, delete_after, &unusable, time("10:00")).name
+        segment_for(segments, EPOCH, delete_after, &unusable, time("10:00")).name
     }
 
     /// P6: archives that expire on one day share a file, so that one unlink deletes them.
@@ -150,7 +168,7 @@ mod tests {
 
     #[test]
     fn a_part_that_is_full_or_gone_or_damaged_takes_no_more() {
-        let part = |name: &str| new_segment(name.to_owned(), None, time("09:00"));
+        let part = |name: &str| new_segment(name.to_owned(), EPOCH, None, time("09:00"));
         let open = part("forever.001.zst");
         assert_eq!(pick(std::slice::from_ref(&open), None, &[]), "forever.001.zst");
         let full = Segment { committed_bytes: MAX_SEGMENT_BYTES, ..open.clone() };
@@ -162,18 +180,36 @@ mod tests {
         assert_eq!(pick(&[], None, &strangers), "forever.003.zst");
     }
 
+    /// P6: a gateway that had been thought dead cut a file where it had ended for it, and wrote there, while the
+    /// next one had committed archives behind that: they were damaged.
+    #[test]
+    fn an_epoch_neither_writes_to_the_segment_of_another_nor_cuts_it_while_that_one_lives() {
+        let before =
+            segment_for(&[], Some(Epoch::new(1, 1)), None, &BTreeSet::new(), time("09:00"));
+        assert_eq!(pick(std::slice::from_ref(&before), None, &[]), "forever.002.zst");
+        let [me, next] = [Epoch::new(1, 1), Epoch::new(1, 2)];
+        let loose = |me, living: &[Epoch]| {
+            before.has_loose_end(1, Some(me), &living.iter().copied().collect())
+        };
+        assert!(loose(me, &[me, next]), "its own");
+        assert!(loose(next, &[next]), "that of one that is over");
+        assert!(!loose(next, &[me, next]));
+        assert!(!before.has_loose_end(0, Some(me), &BTreeSet::new()));
+    }
+
     /// P6: a file is deleted when the time of its last archive is over, not before.
     #[test]
     fn a_segment_is_over_with_the_last_of_its_archives() {
         let first = at("2026-04-01T08:00:00Z");
-        let segment = segment_for(&[], first, &BTreeSet::new(), time("09:00"));
+        let segment = segment_for(&[], EPOCH, first, &BTreeSet::new(), time("09:00"));
         assert!(segment.is_over(first.unwrap()), "also when no frame of it was ever committed");
         let segment = segment.grown(2, 100, at("2026-04-01T10:00:00Z"));
         let segment = segment.grown(1, 50, at("2026-04-01T09:00:00Z"));
         assert_eq!((segment.frames, segment.committed_bytes), (3, 150));
         assert!(!segment.is_over("2026-04-01T09:59:59Z".parse().unwrap()));
         assert!(segment.is_over("2026-04-01T10:00:00Z".parse().unwrap()));
-        let forever = segment_for(&[], None, &BTreeSet::new(), time("09:00")).grown(1, 1, None);
+        let forever =
+            segment_for(&[], EPOCH, None, &BTreeSet::new(), time("09:00")).grown(1, 1, None);
         assert!(!forever.is_over(Timestamp::MAX));
     }
 }

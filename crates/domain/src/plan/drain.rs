@@ -6,12 +6,12 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::change::{Change, Decision, Guard, RecordId, Version};
+use crate::change::{Change, Decision, Guard};
 use crate::duration::Duration;
 use crate::event::EventType;
 use crate::hook::{self, Subscription};
 use crate::id::SessionId;
-use crate::node::{self, Drained, Node, NodeEnd, Owner};
+use crate::node::{self, Drained, Node, NodeEnd};
 use crate::plan::{Moment, ending};
 use crate::session::{self, Session};
 
@@ -145,7 +145,6 @@ pub fn begin(
     moment: &mut Moment,
 ) -> Decision {
     let mut decision = Decision::default();
-    decision.change(alive(node.owner()));
     decision.change(moment.tell().draining(node, reason, budget.total()));
     decision
 }
@@ -169,9 +168,6 @@ pub fn end_sessions(
         let reason = session.closing.unwrap_or(reason);
         decision.merge(ending::end_session(session, reason, moment));
     }
-    if let Some(first) = open.first().filter(|_| !decision.is_empty()) {
-        decision.changes.insert(0, alive(first.owner));
-    }
     decision
 }
 
@@ -180,8 +176,8 @@ pub fn end_sessions(
 pub struct Leaving<'a> {
     /// Its record.
     pub node: &'a Node,
-    /// What has to be as it was when it was counted: runs that have not ended, sessions that may have.
-    pub counted: &'a [(RecordId, Version)],
+    /// The number of the newest event when its work was counted.
+    pub as_of: u64,
     /// Why it ends.
     pub reason: node::EndReason,
     /// What became of its work.
@@ -191,17 +187,15 @@ pub struct Leaving<'a> {
 }
 
 /// Records the end of an epoch with what became of its work, and returns the record too; the decision is
-/// empty when that is stored already. What was counted holds when it is stored: what ends meanwhile is a
-/// conflict. Nobody is told of this end before the next start, so its own deliveries are pending.
+/// empty when that is stored already. What was counted holds when it is stored: whatever happens meanwhile is
+/// a conflict. Nobody is told of this end before the next start, so its own deliveries are pending.
 pub fn leave(leaving: Leaving<'_>, moment: &mut Moment) -> (Decision, Node) {
-    let Leaving { node, counted, reason, mut drained, hooks } = leaving;
+    let Leaving { node, as_of, reason, mut drained, hooks } = leaving;
     let mut decision = Decision::default();
     if node.end.is_some() {
         return (decision, node.clone());
     }
-    for (record, version) in counted {
-        decision.change(Change::Require(Guard::Unchanged(record.clone(), *version)));
-    }
+    decision.change(Change::Require(Guard::NothingSince(as_of)));
     let end = Some(NodeEnd { at: moment.now, reason });
     let mut ended = Node { end, ..node.clone() };
     // Who is told does not depend on the report.
@@ -211,10 +205,6 @@ pub fn leave(leaving: Leaving<'_>, moment: &mut Moment) -> (Decision, Node) {
     decision.change(moment.tell().node(EventType::NodeStopped, &ended));
     decision.change(ended.clone());
     (decision, ended)
-}
-
-fn alive(owner: Owner) -> Change {
-    Change::Require(Guard::Alive(owner.epoch))
 }
 
 #[cfg(test)]

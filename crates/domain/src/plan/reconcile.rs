@@ -86,7 +86,7 @@ pub fn end_orphan(
     let ended = Ending::plain(Outcome::Interrupted, reason);
     let ending = Ending { error: Some(error), spent, ..ended };
     let mut decision = ending::end_run(snapshot, ending, moment)?;
-    count(dead, &mut decision);
+    count(dead, Some(snapshot.run), &mut decision);
     Ok(decision)
 }
 
@@ -102,18 +102,22 @@ pub fn end_ownerless<'a>(
         let reason = session.closing.unwrap_or(EndReason::Restart);
         decision.merge(ending::end_session(session, reason, moment));
     }
-    count(dead, &mut decision);
+    count(dead, None, &mut decision);
     decision
 }
 
-/// Adds what is ended for a dead epoch to its record, in the commit that ends it.
-fn count(dead: Option<&Node>, decision: &mut Decision) {
+/// Adds what is ended for a dead epoch to its record, in the commit that ends it. Other runs may go with the
+/// one that it had under way: those were not interrupted.
+fn count(dead: Option<&Node>, interrupted: Option<&Run>, decision: &mut Decision) {
     let Some(dead) = dead.filter(|_| !decision.is_empty()) else { return };
     let mut left = dead.left_behind.unwrap_or_default();
     for change in &decision.changes {
         match change {
-            Change::Put(Record::Run(run)) if run.is_active() => left.retried += 1,
-            Change::Put(Record::Run(_)) => left.runs += 1,
+            Change::Put(Record::Run(run)) => {
+                let interrupted = interrupted.map(|run| run.id);
+                left.runs += u64::from(interrupted == Some(run.id));
+                left.retried += u64::from(interrupted.is_some() && interrupted == run.retry_of);
+            }
             Change::Put(Record::Session(session)) if !session.is_open() => left.sessions += 1,
             _ => {}
         }

@@ -46,7 +46,7 @@ pub struct Case<'a> {
 pub struct Law<'a> {
     /// The policies of the kinds.
     pub kinds: &'a Policies,
-    /// Nothing goes before this instant, because the wall clock is not to be trusted.
+    /// Nothing goes before this instant, which is still to come, because the wall clock is not to be trusted.
     pub held_until: Option<Timestamp>,
     /// Now.
     pub now: Timestamp,
@@ -107,7 +107,7 @@ fn expired(case: Case<'_>, law: Law<'_>) -> Fate {
     let Case { session, undelivered, continued, .. } = case;
     let pause = Duration::between(session.ended_at().unwrap_or(law.now).min(law.now), law.now);
     let again = pause.clamp(SHORTEST_PAUSE, LONGEST_PAUSE).after(law.now);
-    match law.held_until.filter(|until| law.now < *until) {
+    match law.held_until {
         Some(until) => Fate::Hold(HoldReason::ClockJump, until),
         None if continued => Fate::Hold(HoldReason::Continued, again),
         None if undelivered => Fate::Hold(HoldReason::DeliveryPending, again),

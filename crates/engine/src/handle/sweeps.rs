@@ -84,10 +84,11 @@ impl Handle {
         let filter = SessionFilter { open: Some(false), ..SessionFilter::default() };
         let found = store.read().sessions(filter, page).await?;
         let docket = Docket::read(store, &found.items).await?;
+        let now = self.now();
         let bench = Bench {
             kinds: settings.retention.sessions,
-            held_until: reaper::memory(store).await?.deletion_held_until,
-            now: self.now(),
+            held_until: reaper::memory(store).await?.held_until(now),
+            now,
         };
         let judged = found.items.into_iter().map(|session| {
             let judgement = docket.judge(&session, bench);

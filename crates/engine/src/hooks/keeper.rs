@@ -10,7 +10,6 @@ use sexton_domain::change::{Change, RecordId};
 use sexton_domain::hook::{Delivery, Subscription};
 use sexton_domain::name::HookName;
 use sexton_domain::plan::deliveries;
-use sexton_domain::plan::reconcile::ClockJump;
 use sexton_store::page::{DeliveryFilter, MAX_PAGE, PageRequest, Standing, Suspects, Unreadable};
 use sexton_store::{CommitError, Error, Store};
 
@@ -160,13 +159,10 @@ impl Keeper {
     /// is not to be trusted.
     async fn held_until(&mut self) -> Result<Option<Timestamp>, Error> {
         let Inner { env, store, held_until, .. } = &*self.hooks.0;
-        let jumped = self.suspicion.look(store, env).await?;
-        self.was_ahead |= matches!(jumped, Some(ClockJump::Back { .. }));
-        // Where that cannot be read, nothing is known to be held.
-        let memory = known(reaper::memory(store).await)?.unwrap_or_default();
-        let until = memory.held_until(env.clock.now());
-        // Others may have seen a jump that was over before this look.
-        // What was decided by such a clock may be stored after this one.
+        self.suspicion.look(store, env).await?;
+        let until = reaper::memory(store).await?.held_until(env.clock.now());
+        // Others may have seen a jump that was over before this look, and what was decided by such a clock may
+        // be stored after it.
         self.was_ahead |= until.is_some();
         held_until.send_replace(until);
         Ok(until)

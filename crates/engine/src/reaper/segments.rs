@@ -12,6 +12,9 @@ use crate::archive::{fault, length};
 impl Sweep<'_> {
     /// Notes which segments are missing or too short, and cuts what was written and not committed.
     pub(super) async fn check_segments(&mut self) -> Result<(), Error> {
+        // Before the segments: one that is over commits nothing more to its own.
+        let living = self.store.read().living_nodes().await?;
+        let (me, living) = (self.store.epoch(), living.iter().map(|node| node.epoch).collect());
         let segments = self.store.read().segments().await?;
         let files = &self.env.archives;
         let found = match files.list().await {
@@ -26,7 +29,7 @@ impl Sweep<'_> {
             if let Some(message) = fault(segment, length) {
                 let segment = segment.name.clone();
                 self.report.faults.push(Fault { segment, message });
-            } else if length.is_some_and(|length| length > segment.committed_bytes)
+            } else if length.is_some_and(|length| segment.has_loose_end(length, me, &living))
                 && let Err(error) = files.cut(&segment.name, segment.committed_bytes).await
             {
                 self.shut_archives(&error);

@@ -302,7 +302,8 @@ impl Sweep<'_> {
         let segments = self.store.read().segments().await?;
         let mut unusable: BTreeSet<String> = strangers(&found, &segments);
         unusable.extend(self.report.faults.iter().map(|fault| fault.segment.clone()));
-        let segment = archives::segment_for(&segments, delete_after, &unusable, now);
+        let segment =
+            archives::segment_for(&segments, self.store.epoch(), delete_after, &unusable, now);
         let segment = self.known(segment).await?;
         let length = length(&found, &segment.name).unwrap_or(0);
         match Writer::open(Arc::clone(files), segment.clone(), length).await {

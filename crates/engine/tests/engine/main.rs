@@ -5,6 +5,7 @@ mod alerts;
 mod conversations;
 mod drain;
 mod faults;
+mod hook_clocks;
 mod hook_commands;
 mod hooks;
 mod mailbox;

@@ -150,6 +150,22 @@ async fn a_delivery_that_is_lost_with_its_event_does_not_keep_its_session() {
     node.stop(EndReason::Shutdown).await;
 }
 
+/// P10: the gateway did not start: the clock had jumped, and what is to be remembered of that has its place beside
+/// what could not be read.
+#[tokio::test]
+async fn a_jump_is_noted_also_where_what_the_reaper_remembers_cannot_be_read() {
+    let world = World::new();
+    let node = world.start().await;
+    node.handle.sweep().await.unwrap();
+    node.stop(EndReason::Shutdown).await;
+    damage(&world, "reaper one = 1");
+    world.clock.set_wrong(std::time::Duration::from_secs(30 * 86_400));
+    let node = world.start().await;
+    let held = node.handle.status().await.unwrap().reaper.held_until(node.handle.now());
+    assert!(held.is_some());
+    node.stop(EndReason::Shutdown).await;
+}
+
 /// P10: the keeper of the hooks gave nothing up any more, because nobody knew whether deletion was held.
 #[tokio::test]
 async fn deliveries_grow_old_also_while_what_the_reaper_remembers_cannot_be_read() {

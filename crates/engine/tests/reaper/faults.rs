@@ -4,9 +4,11 @@ use std::fs;
 
 use sexton_domain::alert::AlertCode;
 use sexton_domain::archive::Archive;
-use sexton_domain::change::{Change, RecordId};
+use sexton_domain::change::{Change, Record, RecordId};
+use sexton_domain::duration::Duration;
 use sexton_domain::key::SessionKind;
 use sexton_domain::session::{Hold, HoldReason, Session};
+use sexton_domain::sweep::Reaper;
 use sexton_engine::handle::Error;
 
 use crate::make::ended;
@@ -131,13 +133,19 @@ async fn a_crash_between_the_archive_and_the_commit_leaves_nothing_and_loses_not
     fs::write(&path, half_written).unwrap();
     let keeper = yard.start().await;
     assert_eq!(fs::read(&path).unwrap(), committed, "the boot cut it off");
-    // And so does whoever opens it.
-    fs::write(&path, [&committed[..], b"more"].concat()).unwrap();
+    // Each life has files of its own, and cuts them when it opens them.
     let second = archived(&keeper, &["second"]).await;
-    assert_eq!((&second.segment, second.offset), (&first.segment, committed.len() as u64));
+    assert_eq!((second.segment, second.offset), (first.segment.replace("001", "002"), 0));
+    let path = yard.archives().join(first.segment.replace("001", "002"));
+    let committed = fs::read(&path).unwrap();
+    fs::write(&path, [&committed[..], b"more"].concat()).unwrap();
+    let third = archived(&keeper, &["third"]).await;
+    assert_eq!(third.offset, committed.len() as u64);
     assert_eq!(fs::read(&path).unwrap()[..committed.len()], committed);
-    let checkup = keeper.handle.check_segment(&first.segment, None).await.unwrap();
-    assert_eq!((checkup.sound, checkup.findings), (2, vec![]));
+    for (segment, sound) in [(first.segment, 1), (third.segment, 2)] {
+        let checkup = keeper.handle.check_segment(&segment, None).await.unwrap();
+        assert_eq!((checkup.sound, checkup.findings), (sound, vec![]));
+    }
     keeper.stop().await;
 }
 
@@ -265,6 +273,24 @@ async fn a_clock_that_jumps_deletes_nothing_for_an_hour_and_then_goes_on() {
         assert_eq!(keeper.is_stored(young.id).await, days < 0, "by the clock of now");
         keeper.stop().await;
     }
+}
+
+/// P6: the heartbeat saw that the clock jumped, and the hour began. When it was over the reaper found the same
+/// jump, and another hour began.
+#[tokio::test]
+async fn an_hour_that_another_loop_has_begun_is_one_hour() {
+    let yard = Yard::new();
+    let keeper = yard.start().await;
+    of_all_ages(&keeper).await;
+    keeper.sweep().await;
+    yard.clock.jump(3650);
+    let Record::Reaper(memory) = keeper.get(RecordId::Reaper).await else { panic!("it has swept") };
+    let deletion_held_until = Some(Duration::from_secs(3600).after(keeper.now()));
+    keeper.put(vec![Reaper { deletion_held_until, ..memory }.into()]).await;
+    assert!(keeper.sweep().await.held_until.is_some());
+    yard.clock.pass(65);
+    assert_eq!(keeper.sweep().await.held_until, None);
+    keeper.stop().await;
 }
 
 /// P6: the clock jumped, or the machine woke from its sleep. To the alerts everything seemed overdue, and they

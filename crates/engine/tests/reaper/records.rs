@@ -114,6 +114,7 @@ fn stub(at: Timestamp) -> Archive {
 fn segment(at: Timestamp, nth: u32) -> Segment {
     Segment {
         name: format!("gone-{nth}.zst"),
+        epoch: None,
         committed_bytes: 1,
         frames: 1,
         delete_after: Some(at),

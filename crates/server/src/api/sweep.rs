@@ -144,7 +144,7 @@ impl ReaperStatus {
     pub(crate) fn new(reaper: &Reaper, overdue: u64, archives: (u64, u64), now: Timestamp) -> Self {
         Self {
             last: reaper.last.map(SweepSummary::from),
-            held_until: reaper.deletion_held_until.filter(|until| now < *until),
+            held_until: reaper.held_until(now),
             overdue,
             faults: reaper.faults.iter().map(ArchiveFault::from).collect(),
             archives: archives.0,

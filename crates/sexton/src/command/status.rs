@@ -131,7 +131,7 @@ fn before(status: &Status) -> Option<String> {
 pub fn left_behind(left: LeftBehind) -> String {
     let LeftBehind { runs, retried, sessions } = left;
     let (runs, sessions) = (count(runs, "run"), count(sessions, "session"));
-    format!("left behind {runs} ({retried} tried again) and {sessions}: all ended")
+    format!("left behind {runs} ({retried} tried again) and {sessions}, ended since")
 }
 
 fn sessions(status: &Status) -> String {

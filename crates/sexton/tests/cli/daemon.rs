@@ -129,7 +129,7 @@ fn a_daemon_that_was_killed_starts_again_and_ends_what_it_left() {
         (&status["before"]["reason"], &status["before"]["left_behind"]),
         (&json!("crash"), &left)
     );
-    let told = "left behind 1 run (0 tried again) and 1 session: all ended";
+    let told = "left behind 1 run (0 tried again) and 1 session, ended since";
     let screen = place.ok(&["status"]);
     assert!(screen.contains("crash") && screen.contains(told), "{screen}");
     assert!(place.run(&["node", "list"]).err.contains(told));

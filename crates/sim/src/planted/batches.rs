@@ -59,7 +59,7 @@ impl Plant {
 
     /// A note about a process waits; it follows what ends its run.
     fn note_last(&self, changes: Vec<Change>) -> Vec<Vec<Change>> {
-        if let [Change::Put(Record::Run(run))] = &changes[..]
+        if let Some(Change::Put(Record::Run(run))) = lone(&changes)
             && run.shim.is_some()
             && run.cancel.is_none()
         {
@@ -75,7 +75,7 @@ impl Plant {
     /// A batch as it is when it is applied.
     pub(crate) fn applied(&self, driver: &dyn Driver, mut batch: Vec<Change>) -> Vec<Change> {
         let is_note = |change: &Change| run_of(change).is_some_and(|run| run.shim.is_some());
-        let is_late = matches!(&batch[..], [change] if is_note(change));
+        let is_late = lone(&batch).is_some_and(is_note);
         if self.is(Planted::NoFencing) || (self.is(Planted::LateNote) && is_late) {
             batch.iter_mut().for_each(|change| overwrite(driver, change));
         }
@@ -107,11 +107,7 @@ fn edited(fault: Planted, driver: &dyn Driver, mut changes: Vec<Change>) -> Vec<
             changes.retain(|change| !matches!(change, Change::Require(Guard::NotContinued(_))));
         }
         Planted::NoFencing => changes.retain(|change| !matches!(change, Change::Require(_))),
-        Planted::LeaseNotRenewed => {
-            if matches!(&changes[..], [change] if renews(change)) {
-                changes.clear();
-            }
-        }
+        Planted::LeaseNotRenewed if lone(&changes).is_some_and(renews) => changes.clear(),
         Planted::MisfireLost => {
             return without_slots(changes, |run| run.reason() == Some(Reason::Misfire));
         }
@@ -131,6 +127,14 @@ fn edited(fault: Planted, driver: &dyn Driver, mut changes: Vec<Change>) -> Vec<
         _ => {}
     }
     changes
+}
+
+/// The one thing that a batch does, behind the fence.
+fn lone(changes: &[Change]) -> Option<&Change> {
+    match changes {
+        [change] | [Change::Require(_), change] => Some(change),
+        _ => None,
+    }
 }
 
 fn emits(change: &Change, kind: EventType) -> bool {

@@ -6,6 +6,7 @@ use sexton_domain::alert::Alert;
 use sexton_domain::change::{RecordId, Version};
 use sexton_domain::hook::{Delivery, Hook};
 use sexton_domain::node::{Epoch, Node};
+use sexton_domain::sweep::Reaper;
 use sexton_store::Error;
 use sexton_store::page::{Suspects, Unreadable};
 
@@ -22,6 +23,7 @@ pub(crate) const ACTIVE: &str = "SELECT key, body, version FROM alert INDEXED BY
      WHERE cleared_at IS NULL ORDER BY raised_at DESC, key DESC LIMIT ?";
 pub(crate) const CLEARED: &str = "SELECT key, body, version FROM alert INDEXED BY alert_cleared \
      WHERE cleared_at IS NOT NULL ORDER BY cleared_at DESC, key DESC LIMIT ?";
+pub(crate) const REAPER: &str = "SELECT one, body, version FROM reaper LIMIT ?";
 pub(crate) const DELIVERIES: &str = "SELECT id, body, version, event FROM delivery \
      INDEXED BY delivery_oldest WHERE hook = ? AND state = 'pending' ORDER BY seq LIMIT ?";
 
@@ -45,6 +47,7 @@ pub(crate) fn unreadable(
             found.extend(of::<Alert>(view, CLEARED, vec![limit], id)?);
             Ok(found)
         }
+        Suspects::Reaper => of::<Reaper>(view, REAPER, vec![limit], |_| Ok(Some(RecordId::Reaper))),
         Suspects::Deliveries(hook) => {
             let values = vec![codec::text(hook.as_str()), limit];
             of::<Delivery>(view, DELIVERIES, values, |row| {

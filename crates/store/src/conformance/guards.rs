@@ -36,6 +36,19 @@ pub async fn a_guard_for_a_living_epoch_holds_until_the_epoch_ends(world: World)
     assert!(!holds(&world, alive).await);
 }
 
+/// P9: what a node says of its end was counted before, and nothing has happened since.
+pub async fn a_guard_for_the_end_of_the_log_notices_every_event(world: World) {
+    assert!(holds(&world, Guard::NothingSince(0)).await, "nothing has ever happened");
+    world.put(world.make.event()).await;
+    world.put(world.make.event()).await;
+    let (_, newest) = world.driver().event_range().await.expect("it reads").expect("two events");
+    assert!(holds(&world, Guard::NothingSince(newest)).await);
+    assert!(!holds(&world, Guard::NothingSince(newest - 1)).await);
+    assert!(!holds(&world, Guard::NothingSince(0)).await);
+    world.put(world.make.event()).await;
+    assert!(!holds(&world, Guard::NothingSince(newest)).await);
+}
+
 /// A record that a decision read and did not write.
 pub async fn a_guard_for_an_unchanged_record_notices_every_change(world: World) {
     let mut job = world.make.job("job");

@@ -281,6 +281,7 @@ impl Make {
     pub(super) fn segment(&self, name: &str) -> Segment {
         Segment {
             name: name.to_owned(),
+            epoch: None,
             committed_bytes: 4096 + 1234,
             frames: 7,
             delete_after: Some(at(1000)),

@@ -117,12 +117,12 @@ fn a_held_clock_holds_everything_that_would_go_and_nothing_else() {
     let run = run();
     let until = hours_after(25);
     let kinds = Policies::default();
-    let held = |hours| {
-        judge(case(&run), Law { held_until: Some(until), ..law(&kinds, hours_after(hours)) })
+    let judged = |hours, held_until| {
+        judge(case(&run), Law { held_until, ..law(&kinds, hours_after(hours)) })
     };
-    assert_eq!(held(24).fate, Fate::Hold(HoldReason::ClockJump, until));
-    assert_eq!(held(23).fate, Fate::Later(hours_after(24)));
-    assert_eq!(held(25).fate, Fate::Reap(Discard::Archive));
+    assert_eq!(judged(24, Some(until)).fate, Fate::Hold(HoldReason::ClockJump, until));
+    assert_eq!(judged(23, Some(until)).fate, Fate::Later(hours_after(24)));
+    assert_eq!(judged(25, None).fate, Fate::Reap(Discard::Archive));
 }
 
 /// P6: a job's own policy holds also when the job was removed, its kind's when no record is left.
