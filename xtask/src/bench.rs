@@ -9,19 +9,21 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, ensure};
 use clap::{Args, ValueEnum};
 
-use crate::gateway::{self, Profile};
+use crate::gateway::{self, Gateway, Profile};
 use crate::paint::{Ink, paint};
 use crate::{Verdict, clock, process};
 
 pub mod book;
+mod conditions;
 mod daemon;
 mod drain;
 mod field;
 mod hooks;
-mod machine;
 mod page;
 mod product;
 mod steady;
+#[path = "../../crates/sexton/src/bench/times.rs"]
+pub mod times;
 
 use book::{Book, Figure, Part};
 
@@ -31,7 +33,8 @@ pub struct Bench {
     /// Which parts; all but those that take long by default
     #[arg(value_enum)]
     names: Vec<Name>,
-    /// Everything in small, to see that it works: nothing is kept, and the figures mean little
+    /// Everything in small and not built for release, to see that it works: nothing is kept, and the
+    /// figures mean little
     #[arg(long)]
     small: bool,
     /// Measure nothing: draw page and plots from the book again
@@ -101,18 +104,23 @@ impl Name {
         matches!(self, Self::SweepLarge | Self::Steady)
     }
 
+    fn disk(self) -> Disk {
+        match self {
+            Self::StoreSlow | Self::FireSlow | Self::DrainSlow => Disk::Slow,
+            _ => Disk::AsItIs,
+        }
+    }
+
     fn measure(self, lab: &Lab) -> anyhow::Result<Part> {
         let figures = match self {
-            Self::Store => return product::store(lab, Disk::AsItIs),
-            Self::StoreSlow => return product::store(lab, Disk::Slow),
-            Self::Fire => return product::fire(lab, Disk::AsItIs),
-            Self::FireSlow => return product::fire(lab, Disk::Slow),
+            Self::Store | Self::StoreSlow => return product::store(lab, self.disk()),
+            Self::Fire | Self::FireSlow => return product::fire(lab, self.disk()),
             Self::List => return product::list(lab),
             Self::Sweep => return product::sweep(lab, lab.size(10_000, 200)),
             Self::SweepLarge => return product::sweep(lab, lab.size(100_000, 400)),
             Self::Ends => product::ends(lab)?,
-            Self::Drain => vec![drain::open_sessions(lab)?, drain::hanging(lab, Disk::AsItIs)?],
-            Self::DrainSlow => vec![drain::hanging(lab, Disk::Slow)?],
+            Self::Drain => vec![drain::open_sessions(lab)?, drain::hanging(lab, self.disk())?],
+            Self::DrainSlow => vec![drain::hanging(lab, self.disk())?],
             Self::Boot => daemon::boot(lab)?,
             Self::Memory => daemon::memory(lab)?,
             Self::Idle => vec![daemon::idle_wake_ups(lab)?],
@@ -144,31 +152,26 @@ const SLOWER_MS: u32 = 4;
 /// Sessions of the largest store.
 const LARGE: u64 = 1_000_000;
 
-/// Measures and reports; the answer is always yes.
+/// Measures and reports; the answer is no when a part could not be measured. The others are all the same.
 pub fn run(bench: &Bench) -> anyhow::Result<Verdict> {
     if bench.draw {
         return draw(&Book::read(&Book::path())?).map(|()| Verdict::Yes);
     }
     ensure!(process::can_scan(), "figures of processes come from /proc, which is not here");
     gateway::clean_up_on_signals()?;
-    println!("building for release …");
     let lab = Lab::new(bench.small)?;
     let names = Name::value_variants().iter().copied();
     let names: Vec<Name> = match bench.names.as_slice() {
         [] => names.filter(|name| !name.takes_long()).collect(),
         named => named.to_vec(),
     };
+    let mut failures = Vec::new();
     for name in names {
         println!("\n{}", paint(Ink::Bold, &format!("── {name}: {}", name.title())));
-        let (start, load) = (clock::monotonic(), machine::load());
-        let mut part = name.measure(&lab).with_context(|| format!("measure {name}"))?;
-        part.conditions.extend(machine::conditions(&lab.folder, &load)?);
-        tell(&part);
-        println!("\n{}", paint(Ink::Dim, &format!("{name} took {} s", start.elapsed().as_secs())));
-        if !bench.small {
-            let mut book = Book::read(&Book::path())?;
-            book.0.insert(name.to_string(), part);
-            book.write(&Book::path())?;
+        if let Err(error) = measure(name, &lab) {
+            let failure = format!("{name} could not be measured: {error:#}");
+            println!("{}", paint(Ink::Bad, &failure));
+            failures.push(failure);
         }
     }
     if bench.small {
@@ -176,7 +179,22 @@ pub fn run(bench: &Bench) -> anyhow::Result<Verdict> {
     } else {
         draw(&Book::read(&Book::path())?)?;
     }
-    Ok(Verdict::Yes)
+    failures.iter().for_each(|failure| println!("{}", paint(Ink::Bad, failure)));
+    Ok(if failures.is_empty() { Verdict::Yes } else { Verdict::No })
+}
+
+/// Measures a part, prints it and puts it into the book.
+fn measure(name: Name, lab: &Lab) -> anyhow::Result<()> {
+    let start = clock::monotonic();
+    let part = lab.measure(name)?;
+    tell(&part);
+    println!("\n{}", paint(Ink::Dim, &format!("{name} took {} s", start.elapsed().as_secs())));
+    if lab.small {
+        return Ok(());
+    }
+    let mut book = Book::read(&Book::path())?;
+    book.0.insert(name.to_string(), part);
+    book.write(&Book::path())
 }
 
 fn tell(part: &Part) {
@@ -206,16 +224,36 @@ fn draw(book: &Book) -> anyhow::Result<()> {
 struct Lab {
     /// On the disk of the build folder: temporary folders may be in memory.
     folder: PathBuf,
+    /// Below it, what the part that is measured needs for itself. It goes when the part is done.
+    place: PathBuf,
     program: PathBuf,
     small: bool,
 }
 
 impl Lab {
     fn new(small: bool) -> anyhow::Result<Self> {
-        let program = gateway::build(Profile::Release)?;
+        let profile = if small { Profile::Dev } else { Profile::Release };
+        println!("building …");
+        let program = gateway::build(profile)?;
         let folder = gateway::target().join(format!("bench-{}", std::process::id()));
-        fs::create_dir_all(&folder)?;
-        Ok(Self { folder, program, small })
+        gateway::remove_on_signals(&folder);
+        let lab = Self { place: folder.join("part"), folder, program, small };
+        fs::create_dir_all(&lab.place)?;
+        let build = conditions::now(&lab, Disk::AsItIs)?.conditions.build;
+        let (is_release, program) = (build == "release", lab.program.display());
+        ensure!(small || is_release, "measure a release build: {program} is a {build} build");
+        Ok(lab)
+    }
+
+    /// Measures a part, with the conditions before and after it.
+    fn measure(&self, name: Name) -> anyhow::Result<Part> {
+        fs::create_dir_all(&self.place)?;
+        let before = conditions::now(self, name.disk())?;
+        let measured = name.measure(self);
+        fs::remove_dir_all(&self.place).context("remove what was measured")?;
+        fs::create_dir_all(&self.place)?;
+        let conditions = before.until(&conditions::now(self, name.disk())?);
+        Ok(Part { conditions, ..measured? })
     }
 
     /// How much of something: the first, or the second where everything is small.
@@ -235,29 +273,42 @@ impl Lab {
             return Ok(file);
         }
         let folder = file.parent().context("find the folder of a store")?;
-        fs::create_dir_all(folder)?;
+        // Filled beside its place: one that is there is whole.
+        let unfinished = self.place.join("filling/sexton.db");
+        fs::create_dir_all(unfinished.parent().context("find the folder of a store")?)?;
         let start = clock::monotonic();
         let mut fill = Command::new(&self.program);
-        fill.args(["bench", "fill"]).arg(&file).arg(sessions.to_string());
+        fill.args(["bench", "fill"]).arg(&unfinished).arg(sessions.to_string());
         ensure!(fill.status().context("fill a store")?.success(), "a store cannot be filled");
+        fs::create_dir_all(folder)?;
+        fs::rename(&unfinished, &file).context("keep a store that was filled")?;
         let (took, size) = (start.elapsed().as_secs(), fs::metadata(&file)?.len() >> 20);
         println!("filled a store with {sessions} sessions: {size} MiB in {took} s");
         Ok(file)
     }
 
+    /// A gateway with its data on the disk that is measured.
+    fn gateway(&self, name: &str, config: &str) -> anyhow::Result<Gateway> {
+        Gateway::below(&self.place, &self.program, name, config)
+    }
+
+    /// The same with a copy of [`Lab::filled`].
+    fn gateway_on(&self, sessions: u64, name: &str, config: &str) -> anyhow::Result<Gateway> {
+        let gateway = self.gateway(name, config)?;
+        self.copy(sessions, &gateway.folder().join("sexton.db"))?;
+        Ok(gateway)
+    }
+
     /// A copy of [`Lab::filled`], to be changed.
-    fn copied(&self, sessions: u64, name: &str) -> anyhow::Result<PathBuf> {
-        let folder = self.folder.join(name);
-        fs::create_dir_all(&folder)?;
-        let file = folder.join("sexton.db");
-        fs::copy(self.filled(sessions)?, &file).context("copy a store")?;
-        Ok(file)
+    fn copy(&self, sessions: u64, file: &Path) -> anyhow::Result<()> {
+        fs::copy(self.filled(sessions)?, file).context("copy a store")?;
+        Ok(())
     }
 
     /// Runs `sexton bench …` and returns its document.
     fn bench(&self, args: &[&str], disk: Disk) -> anyhow::Result<serde_json::Value> {
         let mut command = Command::new(&self.program);
-        command.args(["bench", "--json"]).args(args).arg("--dir").arg(&self.folder);
+        command.args(["bench", "--json"]).args(args).arg("--dir").arg(&self.place);
         command.envs(self.environment(disk)?);
         let output = command.stderr(Stdio::inherit()).output().context("run sexton bench")?;
         ensure!(output.status.success(), "sexton bench {} fails", args.join(" "));
@@ -269,7 +320,7 @@ impl Lab {
         Ok(match disk {
             Disk::AsItIs => Vec::new(),
             Disk::Slow => {
-                let library = crate::preload::compile("bad_disk", &self.folder)?;
+                let library = crate::preload::compile("bad_disk", &self.place)?;
                 vec![
                     ("LD_PRELOAD", path(&library)?.to_owned()),
                     ("SEXTON_FSYNC_MS", SLOWER_MS.to_string()),
@@ -281,11 +332,13 @@ impl Lab {
     /// What measures what only developers need; built when it is first asked for.
     fn measure_store(&self) -> anyhow::Result<Command> {
         let mut build = Command::new(env!("CARGO"));
-        build.args(["build", "--quiet", "--release", "--package", "xtask"]);
+        build.args(["build", "--quiet", "--package", "xtask"]);
         build.args(["--features", "store", "--bin", "measure-store"]);
+        let folder = if self.small { "debug" } else { "release" };
+        build.args((!self.small).then_some("--release"));
         let status = build.current_dir(gateway::root()).status().context("run cargo")?;
         ensure!(status.success(), "measure-store does not build");
-        Ok(Command::new(gateway::target().join("release/measure-store")))
+        Ok(Command::new(gateway::target().join(folder).join("measure-store")))
     }
 
     fn measured(&self, args: &[&str]) -> anyhow::Result<String> {

@@ -20,6 +20,9 @@ const START_LIMIT: Duration = Duration::from_secs(30);
 /// How long a stop may take until it counts as failed: far beyond what is promised.
 const STOP_LIMIT: Duration = Duration::from_secs(60);
 
+/// How long it may take to remove a folder.
+const REMOVAL_LIMIT: Duration = Duration::from_secs(10);
+
 /// What a signal to this command has to clean up.
 static OPEN: Mutex<Vec<(PathBuf, Option<u32>)>> = Mutex::new(Vec::new());
 
@@ -76,11 +79,14 @@ pub struct Gateway {
 impl Gateway {
     /// A fresh folder with this config; the gateway does not run yet.
     pub fn new(program: &Path, name: &str, config: &str) -> anyhow::Result<Self> {
-        let folder = std::env::temp_dir().join(format!("sexton-{name}-{}", std::process::id()));
+        Self::below(&std::env::temp_dir(), program, name, config)
+    }
+
+    /// The same with its folder below this one.
+    pub fn below(below: &Path, program: &Path, name: &str, config: &str) -> anyhow::Result<Self> {
+        let folder = below.join(format!("sexton-{name}-{}", std::process::id()));
         fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
-        if let Ok(mut open) = OPEN.lock() {
-            open.push((folder.clone(), None));
-        }
+        remove_on_signals(&folder);
         let (program, data, environment) = (program.to_owned(), folder.clone(), Vec::new());
         let gateway = Self { program, folder, data, environment, child: None, client: None };
         gateway.configure(config)?;
@@ -249,6 +255,13 @@ impl Drop for Gateway {
     }
 }
 
+/// A folder that [`clean_up_on_signals`] removes besides.
+pub fn remove_on_signals(folder: &Path) {
+    if let Ok(mut open) = OPEN.lock() {
+        open.push((folder.to_owned(), None));
+    }
+}
+
 /// From now on, Ctrl-C stops the gateways, removes their folders and ends this command.
 pub fn clean_up_on_signals() -> anyhow::Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("listen for signals")?;
@@ -271,7 +284,9 @@ pub fn clean_up_on_signals() -> anyhow::Result<()> {
             if let Some(pid) = pid {
                 process::send(pid, Signal::SIGKILL);
             }
-            let _ = fs::remove_dir_all(folder);
+            // Commands that were started from here end by themselves, and may write until they have.
+            let is_removed = || Ok(fs::remove_dir_all(&folder).is_ok() || !folder.exists());
+            let _ = clock::until(REMOVAL_LIMIT, is_removed);
         }
         std::process::exit(128 + signal);
     });

@@ -62,6 +62,16 @@ pub trait Figures: Serialize {
     fn rows(&self) -> Vec<Row>;
 }
 
+/// Nothing was measured but the conditions.
+#[derive(Debug, Serialize)]
+pub struct Nothing {}
+
+impl Figures for Nothing {
+    fn rows(&self) -> Vec<Row> {
+        Vec::new()
+    }
+}
+
 /// One number, for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
@@ -87,10 +97,12 @@ impl Row {
 /// The document that `--json` prints.
 #[derive(Debug, Serialize)]
 pub struct Document<'a, F> {
-    /// `store`, `fire`, `sweep` or `list`.
+    /// `store`, `fire`, `sweep`, `list` or `conditions`.
     pub bench: &'a str,
     /// What goes for every figure.
     pub conditions: &'a Conditions,
+    /// Those of the machine, for people.
+    pub machine: Vec<String>,
     /// The figures.
     pub figures: &'a F,
 }

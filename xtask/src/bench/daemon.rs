@@ -1,7 +1,6 @@
 //! Figures of the whole gateway: a real process, looked at from outside.
 
 use std::fs;
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
@@ -9,13 +8,14 @@ use serde::Deserialize;
 
 use super::Lab;
 use super::book::Figure;
+use super::times::{Spread, Times, median};
 use crate::gateway::Gateway;
 use crate::{clock, process};
 
 /// Starts of each store; what counts is their median.
 const STARTS: usize = 5;
 /// Runs that are cut off by each kill.
-const RUNS: u32 = 8;
+const RUNS: u64 = 8;
 /// How long an idle gateway is watched.
 const WATCH: Duration = Duration::from_secs(30);
 /// How long a gateway gets to come to rest.
@@ -48,7 +48,7 @@ pub fn idle_wake_ups(lab: &Lab) -> anyhow::Result<Figure> {
         "{NOTHING}\n[agents.true]\nexecutor = \"process\"\ncommand = [\"/bin/true\"]\n\n\
          [jobs.daily]\nagent = \"true\"\nevery = \"24h\"\n"
     );
-    let mut gateway = Gateway::new(&lab.program, "bench-idle", &config)?;
+    let mut gateway = lab.gateway("bench-idle", &config)?;
     gateway.start()?;
     clock::sleep(SETTLE * 3);
     let pid = gateway.pid()?;
@@ -75,10 +75,10 @@ pub fn idle_wake_ups(lab: &Lab) -> anyhow::Result<Figure> {
 /// From start to ready after kill -9 in the middle of runs: large stores against an empty one.
 pub fn boot(lab: &Lab) -> anyhow::Result<Vec<Figure>> {
     let sizes = [lab.size(100_000, 1_000), lab.large()];
-    let mut gateways = vec![with_jobs(lab, "bench-boot-empty", None)?];
+    let config = sleepers(RUNS);
+    let mut gateways = vec![lab.gateway("bench-boot-empty", &config)?];
     for sessions in sizes {
-        let file = lab.copied(sessions, &format!("boot-{sessions}"))?;
-        gateways.push(with_jobs(lab, &format!("bench-boot-{sessions}"), Some(&file))?);
+        gateways.push(lab.gateway_on(sessions, &format!("bench-boot-{sessions}"), &config)?);
     }
     let mut times: Vec<Vec<f64>> = gateways.iter().map(|_| Vec::new()).collect();
     let mut read = vec![0; gateways.len()];
@@ -87,7 +87,8 @@ pub fn boot(lab: &Lab) -> anyhow::Result<Vec<Figure>> {
     }
     for _ in 0..STARTS {
         for (index, gateway) in gateways.iter_mut().enumerate() {
-            kill_in_the_middle(gateway)?;
+            start_all(gateway, RUNS)?;
+            gateway.kill()?;
             times[index].push(gateway.start()?.as_secs_f64() * 1e3);
             read[index] = bytes_read(gateway.pid()?)?;
         }
@@ -99,7 +100,7 @@ pub fn boot(lab: &Lab) -> anyhow::Result<Vec<Figure>> {
         let figure = Figure::new(
             format!("ready after kill -9 with {sessions} sessions against an empty store"),
             format!(
-                "{ratio:.2}x ({ms:.0} ms against {:.0} ms); {:.1} MiB read",
+                "{ratio:.2}x ({ms:.0} ms at {sessions} sessions against {:.0} ms); {:.1} MiB read",
                 medians[0],
                 read as f64 / 1_048_576.0
             ),
@@ -116,44 +117,39 @@ pub fn boot(lab: &Lab) -> anyhow::Result<Vec<Figure>> {
     Ok(figures.collect())
 }
 
-/// A gateway with an agent that does not end, on a store that may be there already.
-fn with_jobs(lab: &Lab, name: &str, file: Option<&Path>) -> anyhow::Result<Gateway> {
+/// A config with an agent that does not end, and so many jobs of it: `job0` and so on. Their only slot is
+/// far away; they run when they are asked to, all at once.
+pub fn sleepers(runs: u64) -> String {
     let mut config = format!(
-        "{NOTHING}\n[limits]\nruns = {RUNS}\nruns_per_agent = {RUNS}\n\n\
+        "{NOTHING}\n[limits]\nruns = {runs}\nruns_per_agent = {runs}\n\n\
          [agents.long]\nexecutor = \"process\"\ncommand = [\"sleep\", \"600\"]\n\n"
     );
-    if let Some(file) = file {
-        config += &format!("[store]\nurl = \"sqlite:{}\"\n\n", file.display());
-    }
-    for job in 0..RUNS {
-        // Its only slot is far away: it runs when it is asked to.
+    for job in 0..runs {
         config += &format!("[jobs.job{job}]\nagent = \"long\"\nat = \"2100-01-01T00:00:00Z\"\n\n");
     }
-    Gateway::new(&lab.program, name, &config)
+    config
 }
 
-fn kill_in_the_middle(gateway: &mut Gateway) -> anyhow::Result<()> {
-    for job in 0..RUNS {
+/// Asks each job of [`sleepers`] to run, and waits until all of them do.
+pub fn start_all(gateway: &Gateway, jobs: u64) -> anyhow::Result<()> {
+    for job in 0..jobs {
         let path = format!("/v1/jobs/job{job}/run");
         gateway.client()?.post::<serde::de::IgnoredAny>(&path, &serde_json::json!({}))?;
     }
-    let running = || Ok(runs(gateway, "running")? == u64::from(RUNS));
-    let all = clock::until(Duration::from_secs(30), running)?;
+    let all = clock::until(Duration::from_secs(60), || Ok(runs(gateway, "running")? == jobs))?;
     ensure!(all.is_some(), "the runs do not start");
-    gateway.kill()
+    Ok(())
 }
 
-/// Resident memory at rest.
+/// Resident memory at rest; and what the large store costs those who ask for a list and a status.
 pub fn memory(lab: &Lab) -> anyhow::Result<Vec<Figure>> {
-    let mut gateway = Gateway::new(&lab.program, "bench-memory-empty", NOTHING)?;
+    let mut gateway = lab.gateway("bench-memory-empty", NOTHING)?;
     gateway.start()?;
     clock::sleep(SETTLE);
     let empty = process::resident_bytes(gateway.pid()?)? as f64 / 1e6;
     drop(gateway);
     let sessions = lab.large();
-    let file = lab.filled(sessions)?;
-    let config = format!("{NOTHING}\n[store]\nurl = \"sqlite:{}\"\n", file.display());
-    let mut gateway = Gateway::new(&lab.program, "bench-memory-large", &config)?;
+    let mut gateway = lab.gateway_on(sessions, "bench-memory-large", NOTHING)?;
     gateway.start()?;
     // What people look at when they look around.
     for path in
@@ -163,24 +159,50 @@ pub fn memory(lab: &Lab) -> anyhow::Result<Vec<Figure>> {
     }
     clock::sleep(SETTLE);
     let large = process::resident_bytes(gateway.pid()?)? as f64 / 1e6;
-    let value = |it: f64| format!("{it:.1} MB ({:.2}x of empty)", it / empty);
     let settle = SETTLE.as_secs();
-    Ok(vec![
+    let of_empty = large / empty;
+    let mut figures = vec![
         Figure::new(
             "resident memory at rest, empty store",
-            value(empty),
+            format!("{empty:.1} MB"),
             format!("VmRSS {settle} s after ready"),
         )
         .goal("<= 30 MB", empty <= 30.0)
         .key("memory.empty"),
         Figure::new(
             format!("resident memory at rest, {sessions} sessions"),
-            value(large),
+            format!("{large:.1} MB at {sessions} sessions ({of_empty:.2}x of empty)"),
             format!("VmRSS {settle} s after a look at status, 500 sessions, runs and 500 events"),
         )
         .goal("<= 120 MB", large <= 120.0)
         .key("memory.large"),
-    ])
+    ];
+    for (what, path) in [("list", "/v1/sessions?kind=all&limit=50"), ("status", "/v1/status")] {
+        let asked = ask(&gateway, path, lab.size(500, 20))?;
+        figures.push(
+            Figure::new(
+                format!("one {what} over HTTP with {sessions} sessions"),
+                format!("{} at {sessions} sessions", asked.shown()),
+                format!(
+                    "`GET {path}`, {} times, one after the other, a connection each",
+                    asked.count
+                ),
+            )
+            .key(&format!("http.{what}")),
+        );
+    }
+    Ok(figures)
+}
+
+/// Asks for the same so often.
+fn ask(gateway: &Gateway, path: &str, times: u64) -> anyhow::Result<Spread> {
+    let (client, mut took) = (gateway.client()?, Times::default());
+    for _ in 0..times {
+        let start = clock::monotonic();
+        client.get::<serde::de::IgnoredAny>(path)?;
+        took.push(start.elapsed());
+    }
+    Ok(took.spread())
 }
 
 /// Bytes that a process read, from the cache or not.
@@ -188,9 +210,4 @@ fn bytes_read(pid: u32) -> anyhow::Result<u64> {
     let io = fs::read_to_string(format!("/proc/{pid}/io")).context("read what a process read")?;
     let line = io.lines().find_map(|line| line.strip_prefix("rchar: "));
     line.context("find rchar")?.trim().parse().context("read a number")
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }

@@ -59,7 +59,7 @@ struct Deliveries {
 pub fn open_sessions(lab: &Lab) -> anyhow::Result<Figure> {
     let config = "[server]\nlisten = \"127.0.0.1:0\"\n\n[limits]\nruns = 16\nruns_per_agent = 16\n\n\
                   [agents.true]\nexecutor = \"process\"\ncommand = [\"/bin/true\"]\n";
-    let mut gateway = Gateway::new(&lab.program, "bench-drain", config)?;
+    let mut gateway = lab.gateway("bench-drain", config)?;
     gateway.start()?;
     let sessions = lab.size(10_000, 200);
     open(&gateway, sessions)?;
@@ -89,12 +89,13 @@ pub fn hanging(lab: &Lab, disk: Disk) -> anyhow::Result<Figure> {
         })
     });
     let webhooks: Vec<Webhook> = webhooks.collect::<anyhow::Result<_>>()?;
-    let gateway = Gateway::new(&lab.program, "bench-hanging", &hanging_config(&webhooks))?;
+    let gateway = lab.gateway("bench-hanging", &hanging_config(&webhooks))?;
     let mut gateway = gateway.with_environment(lab.environment(disk)?);
     gateway.start()?;
+    daemon::start_all(&gateway, RUNS)?;
     let told = |each: usize| webhooks.iter().skip(1).all(|webhook| webhook.count() >= each);
-    let at_work = || Ok(daemon::runs(&gateway, "running")? == RUNS && told(RUNS as usize));
-    ensure!(clock::until(LIMIT, at_work)?.is_some(), "the runs do not start");
+    let all_told = clock::until(LIMIT, || Ok(told(RUNS as usize)))?;
+    ensure!(all_told.is_some(), "the starts of the runs are not told");
     let (stop, status) = gateway.stop()?;
     ensure!(status.success(), "the gateway was asked to stop and ended with {status}");
     let ends_told = told(2 * RUNS as usize);
@@ -123,14 +124,8 @@ pub fn hanging(lab: &Lab, disk: Disk) -> anyhow::Result<Figure> {
 }
 
 fn hanging_config(webhooks: &[Webhook]) -> String {
-    let mut config = format!(
-        "[server]\nlisten = \"127.0.0.1:0\"\n\n[limits]\nruns = {RUNS}\nruns_per_agent = {RUNS}\n\n\
-         [drain]\nruns = \"{RUNS_BUDGET_S}s\"\nhooks = \"{HOOKS_BUDGET_S}s\"\n\n\
-         [agents.long]\nexecutor = \"process\"\ncommand = [\"sleep\", \"600\"]\n\n"
-    );
-    for job in 0..RUNS {
-        config += &format!("[jobs.job{job}]\nagent = \"long\"\nevery = \"24h\"\n\n");
-    }
+    let mut config = daemon::sleepers(RUNS);
+    config += &format!("[drain]\nruns = \"{RUNS_BUDGET_S}s\"\nhooks = \"{HOOKS_BUDGET_S}s\"\n\n");
     for (hook, webhook) in webhooks.iter().enumerate() {
         config += &format!(
             "[hooks.hook{hook}]\non = [\"session.started\", \"session.ended\"]\n{}\

@@ -8,9 +8,8 @@ use anyhow::{Context as _, ensure};
 use serde::Deserialize;
 
 use super::book::Figure;
-use super::{Lab, machine, path};
+use super::{Disk, Lab, conditions, path};
 use crate::clock;
-use crate::gateway::Gateway;
 
 /// Tellings on their way at once.
 const CONCURRENCY: u32 = 64;
@@ -31,7 +30,7 @@ struct Pending {
 
 /// Deliveries per second from a full outbox.
 pub fn deliveries(lab: &Lab) -> anyhow::Result<Figure> {
-    let file = lab.folder.join("outbox.db");
+    let file = lab.place.join("outbox.db");
     // Starts and ends are told.
     let sessions = lab.size(20_000, 200);
     lab.measured(&["outbox", path(&file)?, &sessions.to_string(), "fast"])?;
@@ -46,7 +45,7 @@ pub fn deliveries(lab: &Lab) -> anyhow::Result<Figure> {
          [hooks.fast]\non = [\"session.started\", \"session.ended\"]\n{keys}concurrency = {CONCURRENCY}\n",
         file.display()
     );
-    let mut gateway = Gateway::new(&lab.program, "bench-hooks", &config)?;
+    let mut gateway = lab.gateway("bench-hooks", &config)?;
     gateway.start()?;
     let printed = lines.next().context("wait for the webhook")??;
     let it: Received = serde_json::from_str(&printed).context("read what was received")?;
@@ -60,7 +59,7 @@ pub fn deliveries(lab: &Lab) -> anyhow::Result<Figure> {
     ensure!(clock::until(SETTLE, none)?.is_some(), "acknowledgements do not reach the disk");
     let settled = start.elapsed().as_secs_f64();
     let rate = it.deliveries as f64 / (it.seconds + settled);
-    let (fsync, _) = machine::fsync_ms(&lab.folder)?;
+    let fsync = conditions::now(lab, Disk::AsItIs)?.conditions.raw_sync.p50_ms;
     let figure = Figure::new(
         "deliveries per second to a fast webhook, each acknowledgement on disk",
         format!("{rate:.0}/s ({:.1}x of one wait for the disk each)", rate * fsync / 1e3),

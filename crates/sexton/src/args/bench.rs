@@ -42,6 +42,9 @@ pub enum Measure {
     Sweep(Sweep),
     /// What the size of the store does to an update, a list, a status and a claim
     List(List),
+    /// Nothing but the conditions: the machine, its disk, and what else it has to do
+    #[command(hide = true)]
+    Conditions,
     /// Fill a store, for --filled
     #[command(hide = true)]
     Fill {
@@ -76,6 +79,9 @@ pub struct Fire {
     /// How many jobs are due in the same second
     #[arg(long, value_delimiter = ',', value_parser = at_least_one, default_values_t = [1, 100, 5_000])]
     pub jobs: Vec<usize>,
+    /// How often a few jobs are due, one burst after the other, until a hundred slots were
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub rounds: u32,
     /// How many runs at once, as `[limits] runs`
     #[arg(long, default_value = "8", value_parser = at_least_one)]
     pub runs: usize,

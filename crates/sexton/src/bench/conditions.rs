@@ -69,6 +69,14 @@ impl Conditions {
             let words: Vec<String> = load.iter().map(|load| format!("{load:.2}")).collect();
             if words.is_empty() { "unknown".to_owned() } else { words.join(" ") }
         };
+        let (before, after) = (loads(&self.load_before), loads(&self.load_after));
+        let mut lines = self.machine();
+        lines.push(format!("load averages: {before} at the start, {after} at the end"));
+        lines
+    }
+
+    /// What is measured, on which machine and disk, for people.
+    pub fn machine(&self) -> Vec<String> {
         let memory = self.memory_bytes.map_or_else(String::new, |bytes| {
             format!(", {} of memory", crate::output::bytes(bytes))
         });
@@ -79,11 +87,6 @@ impl Conditions {
                 "disk: a write of 4 KiB with fdatasync takes {} ({})",
                 self.raw_sync.shown(),
                 self.filesystem
-            ),
-            format!(
-                "load averages: {} at the start, {} at the end",
-                loads(&self.load_before),
-                loads(&self.load_after)
             ),
         ];
         if self.build == "debug" {

@@ -1,13 +1,12 @@
-//! Stores of samples: filled, counted, and left as a sweep leaves them.
+//! Stores of samples: filled and counted.
 
 use std::collections::VecDeque;
 use std::path::Path;
 
-use sexton_domain::change::{Append, Change, Record, RecordId, Version};
+use sexton_domain::change::{Append, Change, Version};
 use sexton_domain::entry::{Entry, Role};
 use sexton_domain::retention::Policies;
 use sexton_domain::session::Session;
-use sexton_domain::sweep::Reaper;
 use sexton_store::Store;
 use sexton_store_sqlite::{Access, Mode};
 
@@ -25,6 +24,15 @@ pub fn append(session: &Session, seq: u64) -> Change {
     let content = "x".repeat(ENTRY_BYTES);
     let entry = Entry { seq, at: session.opened_at, role: Role::Assistant, content };
     Change::Append(Append { session: session.id, epoch: sample::epoch(), entries: vec![entry] })
+}
+
+/// The life of a session: it opens, gets so many entries, and ends like this.
+pub fn lived(session: Session, entries: u64, ended: Session) -> Vec<Change> {
+    let mut changes = vec![session.clone().into()];
+    changes.extend((1..=entries).map(|seq| append(&session, seq)));
+    let version = Version::NEW.next();
+    changes.push(Session { version, entry_count: entries, ..ended }.into());
+    changes
 }
 
 /// How many sessions a store has that was filled here. Nothing is changed, and any other store is
@@ -46,11 +54,8 @@ pub async fn fill(store: &Store, sessions: u64) -> anyhow::Result<()> {
         let mut changes = Vec::new();
         for number in next..(next + BATCH).min(sessions) {
             let session = sample::session(number)?;
-            changes.push(session.clone().into());
-            changes.push(append(&session, 1));
-            let ended =
-                Session { version: Version::NEW.next(), entry_count: 1, ..sample::ended(&session) };
-            changes.push(ended.into());
+            let ended = sample::ended(&session);
+            changes.extend(lived(session, 1, ended));
         }
         next += BATCH;
         tickets.push_back(store.commit(changes));
@@ -63,15 +68,5 @@ pub async fn fill(store: &Store, sessions: u64) -> anyhow::Result<()> {
     for ticket in tickets {
         ticket.await?;
     }
-    index(store, Policies::default()).await
-}
-
-/// Leaves a store as a sweep by these policies does: nothing is to be indexed anew.
-pub async fn index(store: &Store, kinds: Policies) -> anyhow::Result<()> {
-    let memory = match store.read().get(RecordId::Reaper).await? {
-        Some(Record::Reaper(memory)) => memory,
-        _ => Reaper::default(),
-    };
-    store.commit(vec![Reaper { indexed: Some(kinds), ..memory }.into()]).await?;
-    Ok(())
+    sample::index(store, Policies::default()).await
 }

@@ -7,12 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use sexton_domain::change::Version;
+use sexton_domain::change::{Record, RecordId, Version};
 use sexton_domain::id::{Ids, RunId};
 use sexton_domain::key::{SessionKey, SessionKind};
 use sexton_domain::name::{AgentName, JobKey};
 use sexton_domain::node::{Epoch, Owner};
+use sexton_domain::retention::Policies;
 use sexton_domain::session::{EndReason, OpenReason, Session, State};
+use sexton_domain::sweep::Reaper;
 use sexton_engine::clock::{Clock as _, SystemClock};
 use sexton_store::{Monotonic, Store};
 use sexton_store_sqlite::{Access, Mode, Options, SqliteDriver};
@@ -89,4 +91,14 @@ pub fn open_for(file: &Path, mode: Mode, access: Access) -> anyhow::Result<Store
 /// The id by which a store of samples is known.
 pub fn store_id() -> RunId {
     Ids::new(Timestamp::UNIX_EPOCH, 7).mint()
+}
+
+/// Leaves a store as a sweep by these policies does: nothing is to be indexed anew.
+pub async fn index(store: &Store, kinds: Policies) -> anyhow::Result<()> {
+    let memory = match store.read().get(RecordId::Reaper).await? {
+        Some(Record::Reaper(memory)) => memory,
+        _ => Reaper::default(),
+    };
+    store.commit(vec![Reaper { indexed: Some(kinds), ..memory }.into()]).await?;
+    Ok(())
 }

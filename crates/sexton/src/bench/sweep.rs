@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context as _, ensure};
 use serde::Serialize;
-use sexton_domain::change::{Change, Version};
+use sexton_domain::change::Change;
 use sexton_domain::duration::{self, Keep};
 use sexton_domain::key::SessionKind;
 use sexton_domain::retention::Policies;
@@ -55,7 +55,7 @@ pub async fn measure(asked: &Asked, site: Site<'_>) -> anyhow::Result<Figures> {
         temporary: Keep::For(duration::Duration::from_secs(3600)),
         ..Policies::default()
     };
-    fill::index(&store, kinds).await?;
+    sample::index(&store, kinds).await?;
     let orders = Orders {
         store: store.clone(),
         folder: site.folder,
@@ -112,11 +112,8 @@ async fn expire(store: &Store, sessions: u64) -> anyhow::Result<()> {
             };
             let state = State::Ended { at: session.opened_at, reason: EndReason::Completed };
             let expires_at = Some(session.opened_at);
-            let ended =
-                Session { state, expires_at, version: Version::NEW.next(), ..session.clone() };
-            changes.push(session.clone().into());
-            changes.extend((1..=ENTRIES).map(|seq| fill::append(&session, seq)));
-            changes.push(ended.into());
+            let ended = Session { state, expires_at, ..session.clone() };
+            changes.extend(fill::lived(session, ENTRIES, ended));
         }
         store.commit(changes).await?;
     }

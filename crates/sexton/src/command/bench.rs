@@ -1,5 +1,6 @@
 //! `bench`: measures in a scratch folder, prints, and leaves nothing behind.
 
+use std::future::ready;
 use std::time::Duration;
 
 use sexton_store_sqlite::Mode;
@@ -7,7 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::bench::{Bench, Measure};
 use crate::bench::scratch::Scratch;
-use crate::bench::{self, Conditions, Document, Figures, Site};
+use crate::bench::{self, Conditions, Document, Figures, Nothing, Site};
 use crate::failure::{Exit, Failure};
 use crate::output::Output;
 
@@ -28,6 +29,7 @@ pub fn main(command: Bench, output: Output) -> Result<Exit, Failure> {
             Measure::Fire(asked) => tell("fire", site, bench::fire::measure(asked, site)).await,
             Measure::Sweep(asked) => tell("sweep", site, bench::sweep::measure(asked, site)).await,
             Measure::List(asked) => tell("list", site, bench::list::measure(asked, site)).await,
+            Measure::Conditions => tell("conditions", site, ready(Ok(Nothing {}))).await,
             Measure::Fill { .. } => Ok(Exit::Ok),
         }
     })
@@ -78,7 +80,9 @@ async fn tell<F: Figures>(
     let figures = measuring.await.map_err(failed)?;
     conditions.end();
     if site.output.json {
-        let document = Document { bench: name, conditions: &conditions, figures: &figures };
+        let machine = conditions.machine();
+        let (conditions, figures) = (&conditions, &figures);
+        let document = Document { bench: name, conditions, machine, figures };
         site.output.document(&document)?;
         return Ok(Exit::Ok);
     }

@@ -12,7 +12,7 @@ use crate::support::{CONFIG, Place, until};
 
 /// Each in small: the words after `bench`.
 const STORE: &[&str] = &["store", "--sessions", "20", "--rounds", "1", "--slice", "60ms"];
-const FIRE: &[&str] = &["fire", "--jobs", "1,3", "--contest", "2s"];
+const FIRE: &[&str] = &["fire", "--jobs", "1,3", "--rounds", "2", "--contest", "2s"];
 const SWEEP: &[&str] = &["sweep", "--sessions", "20", "--expired", "30", "--before", "60ms"];
 const LIST: &[&str] =
     &["list", "--sessions", "20,60", "--looks", "5", "--writers", "3", "--busy", "100ms"];
@@ -40,7 +40,23 @@ fn measured(words: &[&str]) -> Value {
         assert!(!conditions[name].is_null(), "{name}: {conditions}");
     }
     assert!(conditions["raw_sync"]["p50_ms"].as_f64().unwrap() > 0.0, "{conditions}");
+    assert_eq!(document["machine"][0].as_str().unwrap(), built(conditions));
     document["figures"].clone()
+}
+
+/// What the first line for people says of the build.
+fn built(conditions: &Value) -> String {
+    let [version, build] = ["version", "build"].map(|name| conditions[name].as_str().unwrap());
+    format!("sexton {version}, {build} build")
+}
+
+/// Whoever measures from outside asks for the conditions alone, and finds out what was built.
+#[test]
+fn the_conditions_are_told_without_a_measurement() {
+    assert_eq!(measured(&["conditions"]), serde_json::json!({}));
+    let ended = place().run(&["bench", "conditions", "--dir", "scratch"]);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert!(ended.out.contains("fdatasync") && ended.out.contains("load averages: "), "{ended:?}");
 }
 
 #[test]
@@ -64,7 +80,15 @@ fn slots_and_runs_are_measured_with_real_processes() {
     let bursts = figures["bursts"].as_array().unwrap();
     assert_eq!(bursts.len(), 2);
     assert_eq!(bursts[1]["jobs"], 3);
-    assert_eq!(bursts[1]["started"]["count"], 3);
+    // Few jobs are due again: what one burst says is chance.
+    assert_eq!(bursts[1]["bursts"], 2);
+    for it in bursts {
+        let slots = it["jobs"].as_u64().unwrap() * 2;
+        assert_eq!(it["recorded"]["count"], slots, "{it}");
+        assert_eq!(it["started"]["count"], slots, "{it}");
+        let p50 = |what: &str| it[what]["p50_ms"].as_f64().unwrap();
+        assert!(0.0 < p50("recorded") && p50("recorded") <= p50("started"), "{it}");
+    }
     assert!(bursts[1]["cpu_per_run_ms"].as_f64() > Some(0.0), "{figures}");
     assert_eq!(figures["fairness"]["jobs"], 30);
     assert!(figures["fairness"]["starts"].as_u64() > Some(0), "{figures}");
@@ -106,7 +130,7 @@ fn every_number_is_printed_with_its_conditions() {
     for figure in figures.split("\n\n") {
         let lines: Vec<&str> = figure.trim_end().lines().collect();
         assert_eq!(lines.len(), 3, "what, how much, under which conditions: {figure}");
-        assert!(lines[1].contains("p99") && lines[2].contains(';'), "{figure}");
+        assert!(lines[1].contains("max") && lines[2].contains(';'), "{figure}");
     }
     assert!(ended.err.contains("note: filling a store with 60 sessions"), "{}", ended.err);
 }

@@ -9,14 +9,15 @@ use sexton_domain::hook::{self, Subscription};
 use sexton_domain::id::Ids;
 use sexton_domain::session::Session;
 use sexton_store_sqlite::Mode;
-use xtask::{clock, process};
+use xtask::bench::times::median;
+use xtask::clock;
 
 use crate::{outbox, sample};
 
 /// Each end is told to so many hooks.
 const HOOKS: [&str; 2] = ["audit", "metrics"];
-/// Rounds; what is printed is their median.
-const ROUNDS: u64 = 3;
+/// Rounds; what is printed is their median. One more comes before them and does not count.
+const ROUNDS: u64 = 5;
 
 /// What was measured.
 #[derive(Debug, Serialize)]
@@ -25,17 +26,14 @@ pub struct Figures {
     deliveries: u64,
     rounds: u64,
     commit_ms: f64,
-    /// By how much the process grew while the batch was on its way, and stayed so.
-    growth_bytes: u64,
-    wal_bytes: u64,
 }
 
 /// Ends so many open sessions in one batch, in a store that has others already.
 pub async fn measure(file: &Path, sessions: u64) -> anyhow::Result<Figures> {
     let store = sample::open(file, Mode::Pool)?;
     let hooks = HOOKS.map(outbox::subscription).into_iter().collect::<Result<Vec<_>, _>>()?;
-    let (mut times, mut growth_bytes) = (Vec::new(), 0);
-    for round in 0..ROUNDS {
+    let mut times = Vec::new();
+    for round in 0..=ROUNDS {
         let first = 10_000_000 + round * sessions;
         let mut open = Vec::new();
         for number in first..first + sessions {
@@ -50,23 +48,18 @@ pub async fn measure(file: &Path, sessions: u64) -> anyhow::Result<Figures> {
         for session in &open {
             end(session, &mut Teller { now, ids: &mut ids }, &hooks, &mut batch);
         }
-        let before = process::resident_bytes(std::process::id()).unwrap_or_default();
         let start = clock::monotonic();
         store.commit(batch).await?;
-        times.push(start.elapsed().as_secs_f64() * 1e3);
-        let after = process::resident_bytes(std::process::id()).unwrap_or_default();
-        growth_bytes = growth_bytes.max(after.saturating_sub(before));
+        if round > 0 {
+            times.push(start.elapsed().as_secs_f64() * 1e3);
+        }
     }
-    let wal_bytes = store.read().stats().wal_bytes;
     store.read().close().await;
-    times.sort_by(f64::total_cmp);
     Ok(Figures {
         sessions,
         deliveries: sessions * HOOKS.len() as u64,
         rounds: ROUNDS,
-        commit_ms: times.get(times.len() / 2).copied().unwrap_or(f64::NAN),
-        growth_bytes,
-        wal_bytes,
+        commit_ms: median(times),
     })
 }
 

@@ -6,6 +6,7 @@ use serde::Serialize;
 use sexton_store::Driver;
 use sexton_store::page::Expired;
 use sexton_store_sqlite::Mode;
+use xtask::bench::times::{Spread, Times};
 use xtask::clock;
 
 use crate::sample;
@@ -18,24 +19,20 @@ const PAGE: u32 = 500;
 /// What was measured.
 #[derive(Debug, Serialize)]
 pub struct Figures {
-    looks: usize,
-    p50_ms: f64,
-    p99_ms: f64,
+    look: Spread,
 }
 
 /// Looks at a store that was filled.
 pub async fn measure(file: &Path) -> anyhow::Result<Figures> {
     let store = sample::open(file, Mode::Pool)?;
-    let mut times = Vec::new();
+    let mut times = Times::default();
     for _ in 0..ROUNDS {
         let start = clock::monotonic();
         look(store.read()).await?;
-        times.push(start.elapsed().as_secs_f64() * 1e3);
+        times.push(start.elapsed());
     }
     store.read().close().await;
-    times.sort_by(f64::total_cmp);
-    let at = |share: usize| times.get(times.len() * share / 100).copied().unwrap_or(f64::NAN);
-    Ok(Figures { looks: ROUNDS, p50_ms: at(50), p99_ms: at(99) })
+    Ok(Figures { look: times.spread() })
 }
 
 async fn look(driver: &dyn Driver) -> anyhow::Result<()> {

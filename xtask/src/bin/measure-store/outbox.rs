@@ -6,6 +6,7 @@ use sexton_domain::change::{Change, Version};
 use sexton_domain::event::{EventType, Teller};
 use sexton_domain::hook::{self, Subscription};
 use sexton_domain::id::Ids;
+use sexton_domain::retention::Policies;
 use sexton_store_sqlite::Mode;
 use xtask::clock;
 
@@ -40,6 +41,7 @@ pub async fn fill(file: &Path, sessions: u64, hook: &str) -> anyhow::Result<()> 
         }
         store.commit(changes).await?;
     }
+    sample::index(&store, Policies::default()).await?;
     store.read().close().await;
     Ok(())
 }
