@@ -170,7 +170,6 @@ pub struct Run {
     pub attempt: u32,
     pub outcome: Option<String>,
     pub deadline: Option<Timestamp>,
-    pub ended_at: Option<Timestamp>,
 }
 
 /// Slots that share a record.

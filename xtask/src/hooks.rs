@@ -1,14 +1,13 @@
 //! What hooks were told by their own account, and whether that is what the event log says.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use serde::Deserialize;
 
 use crate::books::Event;
+use crate::lines::Lines;
 
 /// What a hook receives.
 #[derive(Debug, Clone, Deserialize)]
@@ -72,9 +71,7 @@ pub fn read_notes(file: &Path) -> anyhow::Result<Vec<Telling>> {
 /// The file of a command hook, each line of which is read once.
 #[derive(Debug)]
 pub struct Notebook {
-    file: PathBuf,
-    /// So many bytes were read.
-    read: u64,
+    lines: Lines,
     /// What it noted so far, in its order.
     pub tellings: Vec<Telling>,
 }
@@ -82,28 +79,17 @@ pub struct Notebook {
 impl Notebook {
     /// Nothing was read so far, and the file may not be there yet.
     pub fn new(file: PathBuf) -> Self {
-        Self { file, read: 0, tellings: Vec::new() }
+        Self { lines: Lines::of(file), tellings: Vec::new() }
     }
 
     /// Reads what was added.
     pub fn read_on(&mut self) -> anyhow::Result<()> {
-        if !self.file.exists() {
-            return Ok(());
-        }
-        let reading = || format!("read {}", self.file.display());
-        let mut file = File::open(&self.file).with_context(reading)?;
-        file.seek(SeekFrom::Start(self.read)).with_context(reading)?;
-        let mut text = String::new();
-        file.read_to_string(&mut text).with_context(reading)?;
-        // What has no end is still being written.
-        let whole = &text[..text.rfind('\n').map_or(0, |end| end + 1)];
-        for line in whole.lines() {
-            let (word, event) = line.split_once(' ').unwrap_or((line, ""));
+        for line in self.lines.read_on()? {
+            let (word, event) = line.split_once(' ').unwrap_or((&line, ""));
             let envelope =
                 serde_json::from_str(event).with_context(|| format!("read the note {line:?}"))?;
             self.tellings.push(Telling { delivery: None, envelope, acknowledged: word == "ok" });
         }
-        self.read += whole.len() as u64;
         Ok(())
     }
 }

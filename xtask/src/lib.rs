@@ -12,6 +12,7 @@ pub mod dice;
 pub mod gateway;
 pub mod hooks;
 pub mod http;
+pub mod lines;
 pub mod needs;
 pub mod paint;
 pub mod peers;

@@ -1,7 +1,6 @@
 //! Whoever writes to the gateway: asks for something, marks that it asked, and marks the acknowledgement.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,6 +18,7 @@ use crate::books::{self, Session};
 use crate::clock;
 use crate::dice::Dice;
 use crate::http::Client;
+use crate::lines::Lines;
 
 /// The pause of a writer between two wishes.
 const PAUSE: Duration = Duration::from_millis(15);
@@ -80,7 +80,7 @@ impl Writers {
             threads.push(std::thread::spawn(move || writer.write(work)));
         }
         let watcher = Arc::clone(&shared);
-        threads.push(std::thread::spawn(move || watcher.watch(&notes)));
+        threads.push(std::thread::spawn(move || watcher.watch(Lines::of(notes))));
         Self { shared, threads }
     }
 
@@ -115,17 +115,12 @@ impl Shared {
     }
 
     /// Marks the runs for which agents say that they work.
-    fn watch(&self, notes: &PathBuf) {
-        let mut read = 0;
+    fn watch(&self, mut notes: Lines) {
         while !self.is_over() {
             clock::sleep(Duration::from_millis(5));
-            let text = fs::read_to_string(notes).unwrap_or_default();
-            let new = text.get(read..).unwrap_or_default();
-            let whole = new.rfind('\n').map_or(0, |end| end + 1);
-            for run in new[..whole].lines() {
-                let _ = self.recording.mark(&Mark::Works { run: run.to_owned() });
+            for run in notes.read_on().unwrap_or_default() {
+                let _ = self.recording.mark(&Mark::Works { run });
             }
-            read += whole;
         }
     }
 }

@@ -140,7 +140,6 @@ impl Ledger {
             attempt: run.attempt,
             outcome: None,
             deadline: None,
-            ended_at: None,
         });
         let events = self.events.iter().map(|Event { seq, fact }| {
             serde_json::from_value(json!({
