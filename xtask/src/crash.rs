@@ -272,6 +272,7 @@ impl Rounds {
     fn finish(&mut self) -> anyhow::Result<Vec<String>> {
         self.talk.end();
         let mut differences = Vec::new();
+        let scheduled_until = clock::now();
         let (took, status) = self.gateway.stop()?;
         println!("  stopped after {:.1} s ({status})", took.as_secs_f64());
         if !status.success() {
@@ -282,7 +283,8 @@ impl Rounds {
         self.end_conversations()?;
         self.wait_for_rest()?;
         differences.extend(self.witnesses.differences(&self.gateway, &BTreeSet::new())?);
-        differences.extend(self.witnesses.rest(&self.gateway, &self.talk.runs())?);
+        let sent = self.talk.runs();
+        differences.extend(self.witnesses.rest(&self.gateway, &sent, scheduled_until)?);
         if let Err(error) = self.gateway.sexton(&["archive", "verify"]) {
             differences.push(format!("the archive is not clean: {error:#}"));
         }

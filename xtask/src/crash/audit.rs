@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
+use jiff::Timestamp;
+
 use super::config::{TOKENS_PER_RUN, is_picked};
-use crate::books::{self, Books, Event, Fields, Run};
+use crate::books::{self, Books, Event, Run};
 use crate::gateway::Gateway;
 use crate::hooks::{Account, Notebook, Telling};
 use crate::http::Client;
@@ -94,8 +96,14 @@ impl Witnesses {
     }
 
     /// What holds once nothing is on its way: everything was told, everything acknowledged has
-    /// happened, usage adds up, and every session that was reaped is in an archive once.
-    pub fn rest(&mut self, gateway: &Gateway, sent: &[String]) -> anyhow::Result<Vec<String>> {
+    /// happened, usage adds up, every session that was reaped is in an archive once, and slots were
+    /// accounted for to the end of scheduling.
+    pub fn rest(
+        &mut self,
+        gateway: &Gateway,
+        sent: &[String],
+        scheduled_until: Timestamp,
+    ) -> anyhow::Result<Vec<String>> {
         self.standing(|it| {
             let client = gateway.client()?;
             it.listen()?;
@@ -111,9 +119,11 @@ impl Witnesses {
             );
             found.extend(it.usage(client)?);
             found.extend(it.archives(client)?);
-            let (slots, wrong) = History::read(client)?.slots()?;
+            let history = History::read(client)?;
+            let (slots, wrong) = history.slots()?;
             it.slots = slots;
             found.extend(wrong);
+            found.extend(history.left_behind(scheduled_until)?);
             let dead = it.books.events.iter().filter(|event| event.kind == "hook.dead_lettered");
             found.extend(dead.map(|event| format!("{} was given up", event.name())));
             Ok(found)
@@ -127,23 +137,6 @@ impl Witnesses {
             |event: &&Event| matches!(event.data.reason.as_deref(), Some("crash" | "crash_loop"));
         let ends = ends.filter(|event| !crashed(event));
         ends.filter_map(|event| event.data.run_id.as_deref()).collect()
-    }
-
-    /// Of the runs that were running when a gateway was frozen that went on: what was interrupted all the
-    /// same, and whose deadline passed and did not end it.
-    pub fn unkept(&self, running: &[Run], passed: &[&Run]) -> Vec<String> {
-        let ends = self.books.events.iter().filter(|event| event.kind == "run.ended");
-        let ends = ends.filter_map(|event| Some((event.data.run_id.as_deref()?, &event.data)));
-        let ends: BTreeMap<&str, &Fields> = ends.collect();
-        let outcome = |run: &Run| ends.get(run.id.as_str()).and_then(|end| end.outcome.as_deref());
-        let mut found = Vec::new();
-        for run in running.iter().filter(|run| outcome(run) == Some("interrupted")) {
-            found.push(format!("run {} was interrupted although its gateway went on", run.id));
-        }
-        for run in passed.iter().filter(|run| outcome(run).is_none()) {
-            found.push(format!("the deadline of run {} passed and it has no end", run.id));
-        }
-        found
     }
 
     /// The differences that stay when one looks again.
@@ -231,6 +224,24 @@ impl Witnesses {
     }
 }
 
+/// Of the runs that were running when a gateway was frozen that went on: what was interrupted all the
+/// same, and what ended in another way than by itself, or by its deadline that passed meanwhile.
+pub fn unkept(log: &[Event], running: &[Run], passed: &[&Run]) -> Vec<String> {
+    let ends = log.iter().filter(|event| event.kind == "run.ended").map(|event| &event.data);
+    let ends = ends.filter_map(|end| Some((end.run_id.as_deref()?, end.outcome.as_deref()?)));
+    let ends: BTreeMap<&str, &str> = ends.collect();
+    let outcome = |run: &Run| ends.get(run.id.as_str()).copied();
+    let mut found = Vec::new();
+    for run in running.iter().filter(|run| outcome(run) == Some("interrupted")) {
+        found.push(format!("run {} was interrupted although its gateway went on", run.id));
+    }
+    for run in passed.iter().filter(|run| !matches!(outcome(run), Some("ok" | "timed_out"))) {
+        let outcome = outcome(run).unwrap_or("nothing");
+        found.push(format!("the deadline of run {} passed and {outcome} came of it", run.id));
+    }
+    found
+}
+
 impl Told {
     fn accounts(&self) -> [Account<'_>; 4] {
         let told_all = |hook, tellings| Account { hook, tellings, is_told: |_| true };
@@ -277,5 +288,29 @@ impl Notes {
         let twice = self.begun.iter().filter(|(_, count)| **count > 1);
         let twice = twice.map(|(run, count)| format!("run {run} was executed {count} times"));
         self.clashes.iter().cloned().chain(twice).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What ends a run whose deadline passed is that deadline, or the run itself.
+    #[test]
+    fn a_run_of_a_gateway_that_went_on_is_not_interrupted_and_its_deadline_is_kept() {
+        let run: Run =
+            serde_json::from_value(serde_json::json!({ "id": "r", "attempt": 1 })).unwrap();
+        let found = |outcome: &str, passed: &[&Run]| {
+            let event = serde_json::from_value(serde_json::json!({
+                "id": "e", "type": "run.ended", "at": "2026-11-20T18:00:00Z", "seq": 1,
+                "data": { "run_id": "r", "outcome": outcome },
+            }));
+            unkept(&[event.unwrap()], std::slice::from_ref(&run), passed).len()
+        };
+        assert_eq!(["ok", "timed_out", "cancelled", "failed"].map(|it| found(it, &[])), [0; 4]);
+        assert_eq!(["ok", "timed_out"].map(|it| found(it, &[&run])), [0; 2]);
+        assert_eq!(["cancelled", "failed"].map(|it| found(it, &[&run])), [1; 2]);
+        assert_eq!([found("interrupted", &[]), found("interrupted", &[&run])], [1, 2]);
+        assert_eq!(unkept(&[], std::slice::from_ref(&run), &[&run]).len(), 1, "it has no end");
     }
 }

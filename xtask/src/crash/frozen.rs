@@ -9,6 +9,7 @@ use anyhow::{Context as _, ensure};
 use jiff::Timestamp;
 use nix::sys::signal::Signal;
 
+use super::audit::unkept;
 use super::moment::Moment;
 use super::{Death, GRACE, How, LEASE, PATIENCE, Rounds};
 use crate::books::{self, Run};
@@ -51,7 +52,7 @@ impl Rounds {
         let passed: Vec<&Run> = passed.collect();
         differences.extend(self.overdue(thawed)?);
         differences.extend(self.witnesses.differences(&self.gateway, &BTreeSet::new())?);
-        differences.extend(self.witnesses.unkept(&running, &passed));
+        differences.extend(unkept(&self.witnesses.books.events, &running, &passed));
         let (runs, took) = (running.len(), took.as_secs_f64());
         println!(
             "  round {round}: {} {moment}, under {runs} runs; its lease renewed {took:.1} s later, {} \
