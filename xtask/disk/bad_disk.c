@@ -7,30 +7,12 @@
  *                                   that makes one longer than that fails with ENOSPC, and statvfs says so
  */
 #include "preload.h"
-#include <errno.h>
 #include <ftw.h>
-#include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
-#include <time.h>
 
 /* ---- slow ---- */
-
-static void wait_for_the_disk(void) {
-    const char *ms = getenv("SEXTON_FSYNC_MS");
-    char text[32] = {0};
-    if (ms == NULL) return;
-    if (ms[0] == '/') {
-        FILE *file = fopen(ms, "r");
-        if (file == NULL) return;
-        ms = fgets(text, sizeof text, file) == NULL ? "0" : text;
-        fclose(file);
-    }
-    long count = atol(ms);
-    struct timespec pause = {count / 1000, (count % 1000) * 1000000L};
-    while (count > 0 && nanosleep(&pause, &pause) != 0 && errno == EINTR) {}
-}
 
 int fsync(int fd) {
     wait_for_the_disk();

@@ -2,12 +2,15 @@
  * Preloaded by `cargo xtask power`, see preload.rs beside it; xtask/src/power/trace.rs reads the trace.
  *
  *   SEXTON_TRACE=/path/to/trace:/folder     the trace, which is there already, and the folder
+ *   SEXTON_FSYNC_MS=50                      every wait for the disk ends so much later
  *
  * A call and its record are one: both are made under a lock of the trace, for all threads and for all
  * processes. So the order of the records is the order of the calls, whoever marks something in between
  * knows what was before it, and a process that is killed by somebody who holds the lock leaves no call
  * without its record. Waiting for the disk is two records, its beginning and its end, with the lock free
  * between them: what was written before it began is on disk when it has ended, and no more than that.
+ * Its end comes later than the disk's: whoever acknowledges something and does not wait for the end has
+ * acknowledged it, and marked it, before.
  *
  * Files are known by their inodes, not by descriptors: that a descriptor is closed says nothing about the
  * disk and is not recorded. Calls that change a file and are not understood here are recorded as strange;
@@ -15,12 +18,10 @@
  * it is rebuilt from the log by the first process that opens it, whatever is on disk.
  */
 #include "preload.h"
-#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdint.h>
-#include <stdlib.h>
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
@@ -330,6 +331,7 @@ static int synced(int fd, long call) {
     record(BEGIN, found.st_ino, id, name, NULL, 0);
     unlock();
     int done = (int)syscall(call, fd);
+    if (done == 0) wait_for_the_disk();
     lock();
     if (done == 0) record(END, found.st_ino, id, NULL, NULL, 0);
     unlock();

@@ -23,6 +23,44 @@ pub fn sessions(client: &Client) -> anyhow::Result<Vec<String>> {
     Ok(archives.into_iter().map(|archive| archive.session_id).collect())
 }
 
+/// Something that is wrong with a segment.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Finding {
+    /// The session whose archive it is; none where it is the segment.
+    pub session_id: Option<String>,
+    /// For people.
+    pub what: String,
+}
+
+/// What `sexton archive verify` finds, with whose it is.
+pub fn findings(client: &Client) -> anyhow::Result<Vec<Finding>> {
+    #[derive(Deserialize)]
+    struct Segment {
+        name: String,
+        deleted_at: Option<Timestamp>,
+    }
+    #[derive(Deserialize)]
+    struct Checkup {
+        findings: Vec<Finding>,
+        next: Option<u64>,
+    }
+    let mut segments: Vec<Segment> = page(client, "/v1/segments")?;
+    segments.retain(|segment| segment.deleted_at.is_none());
+    let mut found = Vec::new();
+    for Segment { name, .. } in segments {
+        let mut part = String::new();
+        loop {
+            let checkup: Checkup = client.get(&format!("/v1/segments/{name}/verify{part}"))?;
+            found.extend(checkup.findings);
+            match checkup.next {
+                Some(next) => part = format!("?after={next}"),
+                None => break,
+            }
+        }
+    }
+    Ok(found)
+}
+
 /// Those that came last, at most 500.
 pub fn newest(client: &Client) -> anyhow::Result<Vec<Archive>> {
     page(client, "/v1/archives?limit=500")

@@ -110,13 +110,18 @@ pub fn run(power: &Power) -> anyhow::Result<Verdict> {
             return Ok(Verdict::No);
         }
     }
-    for blind in [Blind::Log, Blind::Archives, Blind::Folders] {
+    let blinds = [Blind::Log, Blind::Archives, Blind::Folders];
+    let mut blinds: Vec<_> = blinds.map(|blind| (&full, Durability::Full, blind)).into();
+    blinds.push((&relaxed, Durability::Relaxed, Blind::Archives));
+    for (trace, durability, blind) in blinds {
         let cuts = Cuts { count: BLIND_CUTS, only: None, blind: Some(blind) };
-        if cutter.cut(&full, Durability::Full, cuts)? == Verdict::Yes {
-            println!("{}", paint(Ink::Bad, &format!("nobody misses the waits for {blind:?}")));
+        let blind = name(&blind);
+        if cutter.cut(trace, durability, cuts)? == Verdict::Yes {
+            let text = format!("nobody misses the waits for {blind} ({durability})");
+            println!("{}", paint(Ink::Bad, &text));
             return Ok(Verdict::No);
         }
-        println!("  a disk that does not wait for {} is found out", name(&blind));
+        println!("  a disk that does not wait for {blind} is found out ({durability})");
     }
     println!("{}", paint(Ink::Good, "whatever a disk shows after a power cut holds what it must"));
     Ok(Verdict::Yes)

@@ -71,6 +71,12 @@ impl Claims {
         let steps = self.courses.values().flat_map(|course| &course.steps);
         steps.filter(|step| step.acknowledged.is_some()).count() as u64
     }
+
+    /// Whether the archive of a session may be erased already: that was asked for and not acknowledged.
+    pub fn is_erasing(&self, session: &str) -> bool {
+        let course = self.courses.get(&Subject::Archive(session.to_owned()));
+        course.is_some_and(Course::is_open)
+    }
 }
 
 impl Course {
@@ -88,12 +94,27 @@ impl Course {
         (!is_there).then_some(&self.steps[last])
     }
 
-    /// Where the first step was asked for that explains what is there, if that was made for sure: by
-    /// `proves` nothing but a step leads to its state.
-    pub fn made(&self, reached: &Reached, proves: impl Fn(&State) -> bool) -> Option<usize> {
+    /// Where the first step was asked for that explains what is there, if that was made for sure.
+    fn made(&self, reached: &Reached) -> Option<usize> {
         let first = reached.0.iter().position(|reached| *reached)?;
         Some(&self.steps[first]).filter(|step| proves(&step.wish.state)).map(|step| step.asked)
     }
+}
+
+/// Whether nobody but whoever asked for it brings this state about: then it was made if it is there.
+fn proves(state: &State) -> bool {
+    match state {
+        State::Prompt(_) | State::Sent | State::Pinned | State::Erased => true,
+        State::Removed | State::Ended => false,
+    }
+}
+
+/// What is not there although something is that was committed after it: everything that was acknowledged
+/// before the newest of what is there was asked for.
+pub fn holes<'a>(courses: &[(&'a Course, Reached)]) -> Vec<&'a Step> {
+    let newest = courses.iter().filter_map(|(course, reached)| course.made(reached)).max();
+    let lost = |(course, reached): &(&'a Course, Reached)| course.lost(reached, newest?);
+    courses.iter().filter_map(lost).collect()
 }
 
 #[cfg(test)]
@@ -126,13 +147,50 @@ mod tests {
 
     #[test]
     fn a_step_was_made_when_nothing_earlier_explains_what_is_there() {
-        let course = course(&[(1, Some(2)), (3, Some(4))]);
-        let is_second = |state: &State| *state == State::Prompt("1".to_owned());
-        assert_eq!(course.made(&Reached(vec![false, true]), |_| true), Some(3));
-        assert_eq!(course.made(&Reached(vec![true, true]), |_| true), Some(1));
-        assert_eq!(course.made(&Reached(vec![false, true]), is_second), Some(3));
-        assert_eq!(course.made(&Reached(vec![true, false]), is_second), None);
-        assert_eq!(course.made(&Reached(vec![false, false]), |_| true), None);
+        let mut course = course(&[(1, Some(2)), (3, Some(4))]);
+        course.steps[0].wish.state = State::Removed;
+        let made = |reached: [bool; 2]| course.made(&Reached(reached.to_vec()));
+        assert_eq!(made([false, true]), Some(3));
+        assert_eq!(made([true, true]), None, "a job that was never made is not there either");
+        assert_eq!(made([true, false]), None);
+        assert_eq!(made([false, false]), None);
+    }
+
+    /// P7: what was acknowledged before something was asked for is on disk before that.
+    #[test]
+    fn a_hole_is_what_is_not_there_while_something_later_is() {
+        let (early, late) = (course(&[(1, Some(2))]), course(&[(3, Some(5))]));
+        let beside = course(&[(1, Some(4))]);
+        let holes = |early_is, late_is, beside_is| {
+            let reached = |is_there| Reached(vec![is_there]);
+            let courses = [
+                (&early, reached(early_is)),
+                (&late, reached(late_is)),
+                (&beside, reached(beside_is)),
+            ];
+            holes(&courses).iter().map(|step| step.acknowledged).collect::<Vec<_>>()
+        };
+        assert_eq!(holes(false, true, true), [Some(2)]);
+        assert_eq!(
+            holes(true, true, false),
+            [],
+            "it was acknowledged after the other was asked for"
+        );
+        assert_eq!(holes(true, false, true), [], "the end is missing");
+        assert_eq!(holes(false, false, false), []);
+        assert_eq!(holes(true, true, true), []);
+    }
+
+    /// A DELETE that was refused kept the course of its archive open to the end of the trace, and then no
+    /// damage of any archive counted.
+    #[test]
+    fn an_archive_is_being_erased_while_that_is_not_acknowledged() {
+        let mut claims = Claims::default();
+        let subject = |session: &str| Subject::Archive(session.to_owned());
+        claims.courses.insert(subject("open"), course(&[(1, None)]));
+        claims.courses.insert(subject("done"), course(&[(1, None), (2, Some(3))]));
+        let is_erasing = |session| claims.is_erasing(session);
+        assert_eq!(["open", "done", "other"].map(is_erasing), [true, false, false]);
     }
 
     #[test]

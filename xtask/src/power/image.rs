@@ -111,11 +111,12 @@ impl Image {
         Ok(())
     }
 
-    /// Whether a folder is what is drawn here, but for names that end or begin with some.
+    /// Whether a folder has the files that are drawn here, at any depth, and no others, but for those
+    /// that are left out.
     ///
     /// # Errors
     ///
-    /// The first difference.
+    /// A file that differs or is not there, or else all that are not drawn here.
     pub fn compare(&self, folder: &Path, is_left_out: impl Fn(&str) -> bool) -> anyhow::Result<()> {
         for (name, content) in self.files.iter().filter(|(name, _)| !is_left_out(name)) {
             let path = folder.join(name);

@@ -26,6 +26,8 @@ use crate::webhook::Webhook;
 const DISK: &str = "disk";
 /// The data folder, which the gateway itself makes.
 const DATA: &str = "disk/data";
+/// How much longer every wait for the disk takes, in milliseconds: far longer than an answer is on its way.
+const DISK_MS: u64 = 50;
 /// How long archives may take to go once their time is over.
 const PATIENCE: Duration = Duration::from_secs(15);
 
@@ -75,6 +77,7 @@ impl<'a> Load<'a> {
         let recording = Recording::begin(plan.place, &gateway.folder().join(DISK))?;
         let recording = Arc::new(recording);
         let gateway = gateway.with_data_in(DATA).with_environment(recording.environment());
+        let gateway = gateway.with_environment([("SEXTON_FSYNC_MS", DISK_MS.to_string())]);
         let told = Arc::clone(&recording);
         let webhook = Webhook::open(Secret::draw(&mut dice), move |envelope: &Envelope| {
             let Envelope { event, .. } = envelope;

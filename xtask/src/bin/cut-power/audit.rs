@@ -1,22 +1,28 @@
 //! What an image must be: a store that opens, whole, with everything that was acknowledged, at one with
 //! itself and with its archives.
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sexton_domain::id::{Ids, RunId, SessionId};
+use sexton_domain::archive::Archive;
+use sexton_domain::id::{Ids, RunId};
 use sexton_domain::name::JobKey;
-use sexton_engine::archive::files::Folder;
+use sexton_engine::archive::files::{Files as _, Folder};
 use sexton_engine::handle::Handle;
 use sexton_store::Store;
 use sexton_store_sqlite::{self as sqlite, Mode, Options, SqliteDriver};
 use xtask::clock;
 use xtask::power::Durability;
-use xtask::power::claims::{Claims, Course, Reached, Step};
+use xtask::power::claims::{Claims, Course, Reached, Step, holes};
 use xtask::power::mark::{State, Subject};
 
 use crate::ledger::Ledger;
+
+/// How the frame begins that covers what was erased, and how many bytes its length has behind that.
+const ERASED: [u8; 4] = 0x184D_2A5D_u32.to_le_bytes();
+const LENGTH_BYTES: usize = 4;
 
 /// An image and what is known of it.
 #[derive(Debug, Clone, Copy)]
@@ -43,12 +49,12 @@ async fn try_audit(scene: &Scene<'_>) -> anyhow::Result<(Vec<String>, u64)> {
     let data = scene.folder.join("data");
     let path = data.join("sexton.db");
     let store = open(&path, scene.durability)?;
-    let files = Arc::new(Folder::new(&data));
-    let handle = Handle::offline(store.clone(), files, clock::now());
+    let files = Folder::new(&data);
+    let handle = Handle::offline(store.clone(), Arc::new(files.clone()), clock::now());
     let ledger = Ledger::read(&store).await?;
     let mut found = ledger.differences();
     let archives = check_archives(scene, &handle, &mut found).await?;
-    let eye = Eye { store: &store, ledger: &ledger };
+    let eye = Eye { store: &store, ledger: &ledger, files: &files };
     eye.check_claims(scene, &mut found).await?;
     store.read().close().await;
     check_integrity(&path, &mut found)?;
@@ -97,16 +103,10 @@ async fn check_archives(
             let checkup = handle.check_segment(&segment.name, after).await?;
             sound += checkup.sound;
             for finding in checkup.findings {
-                let erasing = |session: SessionId| {
-                    let course = scene.claims.courses.get(&Subject::Archive(session.to_string()));
-                    course.is_some_and(Course::is_open)
-                };
-                if finding.session.is_some_and(|session| !erasing(session)) {
-                    let session = finding.session.map_or_else(String::new, |it| it.to_string());
-                    found.push(format!(
-                        "archive of {session} in {}: {}",
-                        segment.name, finding.what
-                    ));
+                let Some(session) = finding.session.map(|it| it.to_string()) else { continue };
+                if !scene.claims.is_erasing(&session) {
+                    let (name, what) = (&segment.name, finding.what);
+                    found.push(format!("archive of {session} in {name}: {what}"));
                 }
             }
             after = checkup.next;
@@ -126,6 +126,7 @@ async fn check_archives(
 struct Eye<'a> {
     store: &'a Store,
     ledger: &'a Ledger,
+    files: &'a Folder,
 }
 
 impl Eye<'_> {
@@ -135,25 +136,52 @@ impl Eye<'_> {
             Durability::Full => usize::MAX,
             Durability::Relaxed => scene.log_since,
         };
-        let (mut newest, mut missing) = (0, Vec::new());
+        let mut courses = Vec::new();
         for course in claims.courses.values() {
             let reached = self.reached(course).await?;
             if let Some(step) = course.lost(&reached, everything) {
                 found.push(format!("lost: {}", name(step)));
             }
-            newest = newest.max(course.made(&reached, proves).unwrap_or(0));
-            missing.push((course, reached));
+            courses.push((course, reached));
         }
-        // What is there was committed after everything that was acknowledged before it was asked for.
-        for (course, reached) in missing {
-            if let Some(step) = course.lost(&reached, newest) {
-                found.push(format!("a hole: {} is not there, and later ones are", name(step)));
-            }
+        for step in holes(&courses) {
+            found.push(format!("a hole: {} is not there, and later ones are", name(step)));
         }
+        self.check_erased(claims, found).await?;
         if scene.durability == Durability::Full {
             self.check_effects(claims, found).await?;
         }
         Ok(())
+    }
+
+    /// What was erased is erased on disk before that is acknowledged, whatever becomes of the store.
+    async fn check_erased(&self, claims: &Claims, found: &mut Vec<String>) -> anyhow::Result<()> {
+        for (subject, course) in &claims.courses {
+            let Subject::Archive(session) = subject else { continue };
+            if !course.steps.iter().any(|step| step.acknowledged.is_some()) {
+                continue;
+            }
+            if let Some(archive) = self.store.archive(session.parse()?).await?
+                && !self.is_erased(&archive).await?
+            {
+                let Archive { segment, offset, length, .. } = archive;
+                found.push(format!(
+                    "the archive of {session} was erased and is in {segment}, {length} bytes from {offset} on"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a skippable frame of zeros lies where an archive was, or nothing.
+    async fn is_erased(&self, archive: &Archive) -> anyhow::Result<bool> {
+        let length = usize::try_from(archive.length)?;
+        let bytes = match self.files.read(&archive.segment, archive.offset, length).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(true),
+            bytes => bytes?,
+        };
+        let (header, rest) = bytes.split_at(bytes.len().min(ERASED.len()));
+        Ok(ERASED.starts_with(header) && rest.iter().skip(LENGTH_BYTES).all(|byte| *byte == 0))
     }
 
     /// Nobody hears of what did not happen.
@@ -211,14 +239,6 @@ impl Eye<'_> {
                 archive.is_some_and(|archive| archive.deleted_at.is_some() && archive.key.is_none())
             }
         })
-    }
-}
-
-/// Whether nobody but whoever asked for it brings this state about: then it was made if it is there.
-fn proves(state: &State) -> bool {
-    match state {
-        State::Prompt(_) | State::Sent | State::Pinned | State::Erased => true,
-        State::Removed | State::Ended => false,
     }
 }
 

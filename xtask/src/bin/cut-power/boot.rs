@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use xtask::archive;
 use xtask::books::Books;
 use xtask::clock;
 use xtask::gateway::Gateway;
@@ -10,7 +11,6 @@ use xtask::power::Durability;
 use xtask::power::claims::Claims;
 use xtask::power::config::{self, Jobs};
 use xtask::power::image::Image;
-use xtask::power::mark::Subject;
 
 /// How long what is read one after the other may take to agree.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -40,17 +40,16 @@ impl Boot<'_> {
             return Ok(vec![format!("it does not boot: {error:#}")]);
         }
         let mut found = Vec::new();
-        // What was to be erased, and is not acknowledged, may be erased and still listed.
-        let is_erasing = claims
-            .courses
-            .iter()
-            .any(|(subject, course)| matches!(subject, Subject::Archive(_)) && course.is_open());
         clock::until(PATIENCE, || {
-            found = Books::read(gateway.client()?)?.differences();
-            if let Err(error) = gateway.sexton(&["archive", "verify"])
-                && !is_erasing
-            {
-                found.push(format!("the archive is not clean: {error:#}"));
+            let client = gateway.client()?;
+            found = Books::read(client)?.differences();
+            for finding in archive::findings(client)? {
+                // What was to be erased, and is not acknowledged, may be erased and still listed.
+                let archive::Finding { session_id, what } = finding;
+                if !session_id.as_deref().is_some_and(|session| claims.is_erasing(session)) {
+                    let session = session_id.as_deref().unwrap_or("no session");
+                    found.push(format!("the archive of {session} is not clean: {what}"));
+                }
             }
             Ok(found.is_empty())
         })?;
