@@ -70,7 +70,11 @@ impl IntoResponse for Problem {
             Code::Unauthorized => {
                 headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             }
-            Code::NotReady | Code::StoreUnavailable | Code::TooSlow | Code::QueueFull => {
+            Code::Busy
+            | Code::NotReady
+            | Code::StoreUnavailable
+            | Code::TooSlow
+            | Code::QueueFull => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
             _ => {}

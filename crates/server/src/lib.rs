@@ -19,11 +19,12 @@ mod openapi;
 mod query;
 mod route;
 mod routes;
+mod seats;
 mod serve;
 mod suggest;
 
 pub use auth::{Access, token_sha256};
-pub use serve::serve;
+pub use serve::{Limits, serve};
 
 /// Answers requests about this engine, from those who may ask.
 pub fn router(handle: Handle, access: Access) -> Router {

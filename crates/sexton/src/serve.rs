@@ -19,7 +19,7 @@ use sexton_engine::env::Env;
 use sexton_engine::handle::{Handle, Phase};
 use sexton_engine::process::{ProcessExecutor, ShimCommand};
 use sexton_engine::tasks::Tasks;
-use sexton_server::Access as Who;
+use sexton_server::{Access as Who, Limits};
 use sexton_store::Store;
 use sexton_store_sqlite::Access;
 use tokio::net::TcpListener;
@@ -276,7 +276,9 @@ impl Http {
         let (stop, stopped) = oneshot::channel();
         let shutdown = async { stopped.await.unwrap_or_default() };
         let task = tokio::spawn(async move {
-            if let Err(error) = sexton_server::serve(self.listener, router, shutdown).await {
+            let limits = Limits::within_files(host::open_files());
+            if let Err(error) = sexton_server::serve(self.listener, router, limits, shutdown).await
+            {
                 tracing::error!(%error, "HTTP is no longer served");
             }
         });

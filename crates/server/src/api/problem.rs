@@ -88,6 +88,7 @@ codes! {
     IdempotencyKeyReused 422 "the key came with another request before";
     Internal 500 "a fault of Sexton itself";
     ArchiveDamaged 500 "an archive cannot be read or written";
+    Busy 503 "as many connections or streams are open as may";
     NotReady 503 "the daemon does not take this now";
     Offline 503 "the daemon is not running";
     StoreUnavailable 503 "the store does not answer";

@@ -1,12 +1,20 @@
 //! Serving: what one caller does does not keep the server from others, or from its end.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::routing::get;
+use futures_util::stream;
 use sexton_server::api::{Health, Status};
+use sexton_server::{Limits, serve};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 
-use crate::world::World;
+use crate::world::{PATIENCE, World};
 
 /// What the server says to these bytes.
 async fn raw(world: &World, bytes: &[u8]) -> String {
@@ -55,4 +63,99 @@ async fn a_stop_of_the_server_waits_for_nobody_longer_than_its_grace() {
     let mut stream = world.call("GET", "/v1/events").follow().await;
     tokio::time::timeout(Duration::from_secs(15), world.close()).await.unwrap();
     assert_eq!(stream.next().await, None);
+}
+
+/// Serves these routes until the test ends.
+async fn stage(routes: Router, limits: Limits) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(serve(listener, routes, limits, std::future::pending()));
+    address
+}
+
+/// Asks for this path over a connection of its own, and leaves it to others to read the answer.
+async fn ask(address: SocketAddr, path: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    stream
+}
+
+/// The status of the answer that comes over a connection.
+async fn status(stream: &mut TcpStream) -> String {
+    let mut head = [0; 12];
+    let read = tokio::time::timeout(PATIENCE, stream.read_exact(&mut head)).await;
+    read.expect("an answer in time").unwrap();
+    String::from_utf8_lossy(&head[9..]).into_owned()
+}
+
+/// A stalled reader used to hold its connection, and what was written for it, for as long as it liked.
+#[tokio::test]
+async fn a_reader_that_makes_no_room_is_cut_off() {
+    let (held, free) = (Arc::new(Semaphore::new(1)), Arc::new(Semaphore::new(0)));
+    let flood = {
+        let (held, free) = (Arc::clone(&held), Arc::clone(&free));
+        move || {
+            let permit = Arc::clone(&held).try_acquire_owned().unwrap();
+            let free = Arc::clone(&free);
+            let told = Told(free);
+            std::future::ready(Body::from_stream(stream::repeat_with(move || {
+                let _ = (&permit, &told);
+                Ok::<_, std::io::Error>(Bytes::from_static(&[b'x'; 65_536]))
+            })))
+        }
+    };
+    let limits = Limits { stall: Duration::from_millis(200), ..Limits::default() };
+    let address = stage(Router::new().route("/", get(flood)), limits).await;
+    let mut reader = ask(address, "/").await;
+    assert_eq!(status(&mut reader).await, "200");
+    let gone = tokio::time::timeout(PATIENCE, free.acquire()).await;
+    gone.expect("the stream is dropped").unwrap().forget();
+    drop(reader);
+}
+
+/// Tells that it was dropped.
+struct Told(Arc<Semaphore>);
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        self.0.add_permits(1);
+    }
+}
+
+/// Idle connections used to take every place there was, for half a minute each, and whoever came after
+/// them waited.
+#[tokio::test]
+async fn idle_connections_make_room_and_who_finds_none_is_told_so() {
+    let answers = Arc::new(Semaphore::new(0));
+    let wait = {
+        let answers = Arc::clone(&answers);
+        move || {
+            let answers = Arc::clone(&answers);
+            async move { answers.acquire().await.unwrap().forget() }
+        }
+    };
+    let quick = get(|| std::future::ready("quick"));
+    let routes = Router::new().route("/wait", get(wait)).route("/quick", quick);
+    let address = stage(routes, Limits { connections: 4, ..Limits::default() }).await;
+
+    let mut idle = Vec::new();
+    for _ in 0..20 {
+        idle.push(TcpStream::connect(address).await.unwrap());
+        assert_eq!(status(&mut ask(address, "/quick").await).await, "200");
+    }
+    let mut waiting = Vec::new();
+    for _ in 0..4 {
+        waiting.push(ask(address, "/wait").await);
+    }
+    let mut refused = ask(address, "/quick").await;
+    assert_eq!(status(&mut refused).await, "503");
+    let mut rest = String::new();
+    refused.read_to_string(&mut rest).await.unwrap();
+    assert!(rest.contains("\"code\":\"busy\"") && rest.contains("retry-after: 1"), "{rest}");
+    answers.add_permits(4);
+    for mut stream in waiting {
+        assert_eq!(status(&mut stream).await, "200", "who is answered keeps its place");
+    }
+    assert_eq!(status(&mut ask(address, "/quick").await).await, "200");
 }

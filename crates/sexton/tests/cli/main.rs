@@ -11,6 +11,8 @@ mod daemon;
 mod disk;
 #[cfg(target_os = "linux")]
 mod full_disk;
+#[cfg(target_os = "linux")]
+mod hostile;
 mod receiver;
 mod status;
 mod stopping;
