@@ -14,6 +14,8 @@ mod body;
 mod cursor;
 mod failure;
 mod guard;
+mod held;
+mod large;
 mod once;
 mod openapi;
 mod query;
@@ -28,9 +30,10 @@ pub use serve::{Limits, serve};
 
 /// Answers requests about this engine, from those who may ask.
 pub fn router(handle: Handle, access: Access) -> Router {
+    let room = large::Room::default();
     routes::all()
         .into_iter()
-        .fold(Router::new(), |router, route| route.add_to(router))
+        .fold(Router::new(), |router, route| route.add_to(router, &room))
         .fallback(guard::no_route)
         .method_not_allowed_fallback(guard::wrong_method)
         .layer(DefaultBodyLimit::max(body::MAX_BODY_BYTES))

@@ -8,6 +8,7 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use sexton_engine::handle::Handle;
 
+use crate::large::{self, Room};
 use crate::query::{self, Param};
 
 /// One method of one path.
@@ -25,6 +26,8 @@ pub(crate) struct Route {
     pub body: Option<Content>,
     /// What it answers when it does what was asked for.
     pub answers: Vec<Answer>,
+    /// Its answers may have megabytes.
+    large: bool,
     handler: MethodRouter<Handle>,
 }
 
@@ -61,7 +64,7 @@ impl Route {
     {
         let handler = on(filter, handler);
         let (summary, params, body, answers) = ("", &[][..], None, Vec::new());
-        Self { method, path, summary, params, body, answers, handler }
+        Self { method, path, summary, params, body, answers, large: false, handler }
     }
 
     pub fn get<H: Handler<T, Handle>, T: 'static>(path: &'static str, handler: H) -> Self {
@@ -105,9 +108,20 @@ impl Route {
         self
     }
 
+    /// Only so many of its answers are in memory at once.
+    pub fn large(self) -> Self {
+        Self { large: true, ..self }
+    }
+
     /// Adds it to a router.
-    pub fn add_to(self, router: Router<Handle>) -> Router<Handle> {
+    pub fn add_to(self, router: Router<Handle>, room: &Room) -> Router<Handle> {
+        let handler = match self.large {
+            true => self
+                .handler
+                .layer(middleware::from_fn_with_state(room.clone(), large::when_there_is_room)),
+            false => self.handler,
+        };
         let only = middleware::from_fn_with_state(self.params, query::only);
-        router.route(self.path, self.handler.layer(only))
+        router.route(self.path, handler.layer(only))
     }
 }

@@ -1,13 +1,13 @@
 //! Serving: connections from a listener to the router, each of them bounded.
 
+use std::convert::Infallible;
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
-use axum::response::{IntoResponse, Response};
+use axum::response::IntoResponse;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -16,7 +16,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use sexton_domain::plan::drain::ANSWERS;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::Sleep;
 use tokio_io_timeout::TimeoutStream;
@@ -35,24 +35,26 @@ const MAX_HEAD_BYTES: usize = 64 * 1024;
 const MAX_HEADERS: usize = 100;
 /// The pause after an accept that failed: mostly there are too many open files, and time helps.
 const PAUSE: Duration = Duration::from_millis(100);
-/// How long who connects waits for a seat before he is refused.
-const SEAT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long callers wait for a seat before they are refused.
+const SEAT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a refusal may take, and how many are told at once: more are closed without a word.
-const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
-const MAX_REFUSALS: usize = 32;
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(5);
+const MAX_REFUSALS: usize = 64;
 
 /// What callers may take up.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// How many connections there are at once.
     pub connections: usize,
+    /// How long callers wait for a connection to make room before they are refused.
+    pub wait: Duration,
     /// How long a caller may take to make room for more of an answer.
     pub stall: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections: MAX_CONNECTIONS, stall: STALL_TIMEOUT }
+        Self { connections: MAX_CONNECTIONS, wait: SEAT_TIMEOUT, stall: STALL_TIMEOUT }
     }
 }
 
@@ -83,9 +85,9 @@ pub async fn serve(
     loop {
         let accepted = tokio::select! {
             () = &mut shutdown => break,
-            Some(_) = connections.join_next() => continue,
             accepted = door.accept() => accepted,
         };
+        while connections.try_join_next().is_some() {}
         match accepted {
             Ok((stream, Some(seat))) => {
                 let stream = stalling(stream, limits.stall);
@@ -93,10 +95,7 @@ pub async fn serve(
             }
             Ok((stream, None)) => {
                 if let Ok(permit) = Arc::clone(&door.refusals).try_acquire_owned() {
-                    connections.spawn(async move {
-                        let _ = tokio::time::timeout(REFUSAL_TIMEOUT, refuse(stream)).await;
-                        drop(permit);
-                    });
+                    connections.spawn(refuse(stream, permit));
                 }
             }
             Err(error) => {
@@ -105,8 +104,7 @@ pub async fn serve(
             }
         }
     }
-    let Door { listener, .. } = door;
-    drop(listener);
+    drop(door);
     closing.send_replace(true);
     let finished = async { while connections.join_next().await.is_some() {} };
     if tokio::time::timeout(ANSWERS.to_std(), finished).await.is_err() {
@@ -119,30 +117,26 @@ pub async fn serve(
 /// Where connections come in.
 struct Door {
     listener: TcpListener,
-    /// Who came and has no seat yet.
-    guest: Option<TcpStream>,
     seats: Arc<Seats>,
-    /// Since when there is no seat: when this is over, who comes is refused until there is one.
+    wait: Duration,
+    /// Runs from when there is no seat: when it is over, who comes is refused until there is one.
     patience: Option<Pin<Box<Sleep>>>,
     refusals: Arc<Semaphore>,
 }
 
 impl Door {
     fn new(listener: TcpListener, limits: Limits) -> Self {
-        let (seats, refusals) = (Seats::new(limits.connections), Semaphore::new(MAX_REFUSALS));
-        Self { listener, guest: None, seats, patience: None, refusals: Arc::new(refusals) }
+        let seats = Arc::new(Seats::new(limits.connections));
+        let refusals = Arc::new(Semaphore::new(MAX_REFUSALS));
+        Self { listener, seats, wait: limits.wait, patience: None, refusals }
     }
 
-    /// Who comes next, with a seat if there is one or will be soon. Nobody is lost when this is dropped.
+    /// Who comes next, with a seat if there is one or will be soon. A seat is given up for somebody who is
+    /// there, and not before.
     async fn accept(&mut self) -> io::Result<(TcpStream, Option<Seat>)> {
-        // A seat is given up for somebody who is there, and not before.
-        if self.guest.is_none() {
-            let (stream, _) = self.listener.accept().await?;
-            stream.set_nodelay(true)?;
-            self.guest = Some(stream);
-        }
-        let patience =
-            self.patience.get_or_insert_with(|| Box::pin(tokio::time::sleep(SEAT_TIMEOUT)));
+        let (stream, _) = self.listener.accept().await?;
+        stream.set_nodelay(true)?;
+        let patience = self.patience.get_or_insert_with(|| Box::pin(tokio::time::sleep(self.wait)));
         let seat = tokio::select! {
             biased;
             seat = self.seats.take() => Some(seat),
@@ -151,8 +145,7 @@ impl Door {
         if seat.is_some() {
             self.patience = None;
         }
-        let guest = self.guest.take().ok_or_else(|| io::Error::other("nobody came"))?;
-        Ok((guest, seat))
+        Ok((stream, seat))
     }
 }
 
@@ -170,11 +163,9 @@ async fn connect(
     router: Router,
     mut closing: watch::Receiver<bool>,
 ) {
-    let (left, seat) = (seat.leave(), Arc::new(seat));
+    let seat = Arc::new(seat);
     let router = TowerToHyperService::new(router);
-    let service = service_fn(move |request: Request<Incoming>| {
-        Arc::clone(&seat).answer(router.call(request))
-    });
+    let service = service_fn(|request: Request<Incoming>| seat.answer(router.call(request)));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
@@ -184,8 +175,9 @@ async fn connect(
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
     let ended = tokio::select! {
+        biased;
         ended = connection.as_mut() => ended,
-        () = left => return tracing::debug!("a connection made room for another"),
+        () = seat.leave() => return tracing::debug!("a connection made room for another"),
         _ = closing.changed() => {
             connection.as_mut().graceful_shutdown();
             connection.await
@@ -197,9 +189,11 @@ async fn connect(
 }
 
 /// Tells who came that there is no seat for him.
-async fn refuse(stream: TcpStream) -> hyper::Result<()> {
-    let answer = service_fn(|_: Request<Incoming>| async {
-        Ok::<Response<Body>, std::convert::Infallible>(no_seat().into_response())
-    });
-    http1::Builder::new().keep_alive(false).serve_connection(TokioIo::new(stream), answer).await
+async fn refuse(stream: TcpStream, _permit: OwnedSemaphorePermit) {
+    let answer =
+        service_fn(|_: Request<Incoming>| async { Ok::<_, Infallible>(no_seat().into_response()) });
+    let connection =
+        http1::Builder::new().keep_alive(false).serve_connection(TokioIo::new(stream), answer);
+    // Who does not ask or does not listen is not told.
+    let _ = tokio::time::timeout(REFUSAL_TIMEOUT, connection).await;
 }

@@ -22,7 +22,7 @@ use sexton_engine::tasks::Tasks;
 use sexton_server::{Access as Who, Limits};
 use sexton_store::Store;
 use sexton_store_sqlite::Access;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time;
@@ -47,6 +47,9 @@ use reload::Reloader;
 use signals::{Signal, Signals};
 use webhooks::Webhooks;
 
+/// How many connections wait to be accepted, as far as the system lets them: who comes after them is not
+/// heard, and tries again a second later.
+const MAX_PENDING: u32 = 4_096;
 /// How often the supervisor is told again that a stop takes its time.
 const EXTEND_EVERY: Duration = Duration::from_secs(60);
 
@@ -139,7 +142,7 @@ async fn start(
         .map_err(|error| Failure::new(Exit::Bug, format!("failed to prepare: {error}")))??;
     let empty = if args.allow_empty { Empty::Allow } else { Empty::Refuse };
     let server = &prepared.config.file.server;
-    let (listener, address) = bind(server.listen).await?;
+    let (listener, address) = bind(server.listen)?;
     let hosts = server.hosts.clone();
     let http = Http { listener, address, hosts, token: prepared.token.clone() };
     // Before it is ready: a status then says what it is doing.
@@ -302,7 +305,7 @@ impl Served {
     }
 }
 
-async fn bind(listen: SocketAddr) -> Result<(TcpListener, SocketAddr), Failure> {
+fn bind(listen: SocketAddr) -> Result<(TcpListener, SocketAddr), Failure> {
     let failed = |error: std::io::Error| {
         let message = format!("failed to listen on {listen}: {error}");
         let failure = Failure::new(Exit::Refused, message);
@@ -312,7 +315,15 @@ async fn bind(listen: SocketAddr) -> Result<(TcpListener, SocketAddr), Failure> 
             _ => failure.hint("set `listen` under `[server]`"),
         }
     };
-    let listener = TcpListener::bind(listen).await.map_err(failed)?;
+    let socket = match listen {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    };
+    let socket = socket.map_err(failed)?;
+    // So that a restart does not wait for the connections of before to be forgotten.
+    socket.set_reuseaddr(true).map_err(failed)?;
+    socket.bind(listen).map_err(failed)?;
+    let listener = socket.listen(MAX_PENDING).map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     Ok((listener, address))
 }

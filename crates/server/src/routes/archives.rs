@@ -33,6 +33,7 @@ pub(super) fn routes() -> Vec<Route> {
                 "Entries of an archived session in order; `next` is the `after` of the next page",
             )
             .params(&[AFTER, LIMIT])
+            .large()
             .answers::<Page<Entry>>(200),
         Route::post("/v1/archives/{id}/restore", restore)
             .summary("Brings an archived session back, ended and pinned; its archive stays")

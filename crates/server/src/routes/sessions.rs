@@ -65,6 +65,7 @@ pub(super) fn routes() -> Vec<Route> {
         Route::get("/v1/sessions/{id}/transcript", transcript)
             .summary("Entries of a session in order; `next` is the `after` of the next page")
             .params(&[AFTER, LIMIT])
+            .large()
             .answers::<Page<Entry>>(200),
     ]
 }

@@ -92,26 +92,45 @@ async fn status(stream: &mut TcpStream) -> String {
 /// A stalled reader used to hold its connection, and what was written for it, for as long as it liked.
 #[tokio::test]
 async fn a_reader_that_makes_no_room_is_cut_off() {
-    let (held, free) = (Arc::new(Semaphore::new(1)), Arc::new(Semaphore::new(0)));
-    let flood = {
-        let (held, free) = (Arc::clone(&held), Arc::clone(&free));
-        move || {
-            let permit = Arc::clone(&held).try_acquire_owned().unwrap();
-            let free = Arc::clone(&free);
-            let told = Told(free);
-            std::future::ready(Body::from_stream(stream::repeat_with(move || {
-                let _ = (&permit, &told);
-                Ok::<_, std::io::Error>(Bytes::from_static(&[b'x'; 65_536]))
-            })))
-        }
+    let gone = Arc::new(Semaphore::new(0));
+    let tells = Arc::clone(&gone);
+    let flood = async move || {
+        let told = Told(Arc::clone(&tells));
+        Body::from_stream(stream::repeat_with(move || {
+            let _ = &told;
+            Ok::<_, std::io::Error>(Bytes::from_static(&[b'x'; 65_536]))
+        }))
     };
     let limits = Limits { stall: Duration::from_millis(200), ..Limits::default() };
     let address = stage(Router::new().route("/", get(flood)), limits).await;
     let mut reader = ask(address, "/").await;
     assert_eq!(status(&mut reader).await, "200");
-    let gone = tokio::time::timeout(PATIENCE, free.acquire()).await;
-    gone.expect("the stream is dropped").unwrap().forget();
+    until_told(&gone).await;
     drop(reader);
+}
+
+/// A reader of a stream that goes is known by the end of what it sends, so that its place is free at once.
+#[tokio::test]
+async fn who_ends_his_side_of_the_connection_is_gone() {
+    let (begun, gone) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+    let tells = (Arc::clone(&begun), Arc::clone(&gone));
+    let never = async move || {
+        let _told = Told(Arc::clone(&tells.1));
+        tells.0.add_permits(1);
+        std::future::pending::<()>().await;
+    };
+    let address = stage(Router::new().route("/", get(never)), Limits::default()).await;
+    let mut caller = ask(address, "/").await;
+    until_told(&begun).await;
+    caller.shutdown().await.unwrap();
+    until_told(&gone).await;
+    let mut answer = Vec::new();
+    let _ = caller.read_to_end(&mut answer).await;
+    assert_eq!(answer, b"");
+}
+
+async fn until_told(what: &Semaphore) {
+    tokio::time::timeout(PATIENCE, what.acquire()).await.expect("told in time").unwrap().forget();
 }
 
 /// Tells that it was dropped.
@@ -128,16 +147,13 @@ impl Drop for Told {
 #[tokio::test]
 async fn idle_connections_make_room_and_who_finds_none_is_told_so() {
     let answers = Arc::new(Semaphore::new(0));
-    let wait = {
-        let answers = Arc::clone(&answers);
-        move || {
-            let answers = Arc::clone(&answers);
-            async move { answers.acquire().await.unwrap().forget() }
-        }
-    };
-    let quick = get(|| std::future::ready("quick"));
+    let waits = Arc::clone(&answers);
+    let wait = async move || waits.acquire().await.unwrap().forget();
+    let quick = get(async || "quick");
     let routes = Router::new().route("/wait", get(wait)).route("/quick", quick);
-    let address = stage(routes, Limits { connections: 4, ..Limits::default() }).await;
+    let wait = Duration::from_millis(200);
+    let limits = Limits { connections: 4, wait, ..Limits::default() };
+    let address = stage(routes, limits).await;
 
     let mut idle = Vec::new();
     for _ in 0..20 {

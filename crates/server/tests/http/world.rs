@@ -35,7 +35,7 @@ use sexton_engine::handle::Handle;
 use sexton_engine::settings::{AgentSettings, HookSettings, Settings, Way};
 use sexton_engine::tasks::Tasks;
 use sexton_server::api::{Job, Run, RunDetail, RunState};
-use sexton_server::{Access, Limits, router, serve, token_sha256};
+use sexton_server::{Access, router, serve, token_sha256};
 use sexton_store::Store;
 use sexton_store_sqlite::{Disk, Options, SqliteDriver};
 use tempfile::TempDir;
@@ -114,7 +114,7 @@ impl World {
         let access = Access::token(token_sha256(TOKEN), address, hosts);
         let (shutdown, stopped) = oneshot::channel();
         let router = router(handle.clone(), access);
-        let served = serve(listener, router, Limits::default(), async {
+        let served = serve(listener, router, sexton_server::Limits::default(), async {
             let _ = stopped.await;
         });
         let server = tokio::spawn(served);
