@@ -9,6 +9,7 @@ pub mod clock;
 pub mod crash;
 pub mod demo;
 pub mod dice;
+pub mod fuzz;
 pub mod gateway;
 pub mod hooks;
 pub mod http;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xtask::{Verdict, bench, check, crash, demo, peers, power, sim};
+use xtask::{Verdict, bench, check, crash, demo, fuzz, peers, power, sim};
 
 /// Developer commands of Sexton.
 #[derive(Debug, Parser)]
@@ -23,6 +23,8 @@ enum Command {
     Peers,
     /// Run the engine on a virtual clock with faults from a seed
     Sim(sim::Sim),
+    /// Try the properties of the tests with more inputs, as long as one likes
+    Fuzz(fuzz::Fuzz),
     /// Kill the gateway in the middle of forty runs, again and again, and audit what it left
     Crash(crash::Crash),
     /// Cut the power at any point of a recorded life, in thousands of ways, and see what is left
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
         Command::Test => check::run(),
         Command::Peers => peers::run(),
         Command::Sim(sim) => sim::run(&sim),
+        Command::Fuzz(fuzz) => fuzz::run(&fuzz),
         Command::Crash(crash) => crash::run(&crash),
         Command::Power(power) => power::run(&power),
         Command::Bench(bench) => bench::run(&bench),

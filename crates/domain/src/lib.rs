@@ -13,6 +13,8 @@ pub mod duration;
 pub mod entry;
 pub mod errors;
 pub mod event;
+#[cfg(test)]
+mod fuzz;
 pub mod hook;
 pub mod id;
 pub mod job;

@@ -28,6 +28,8 @@ mod cron;
 mod explain;
 mod field;
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod oracle;
 #[cfg(test)]
 mod tests;

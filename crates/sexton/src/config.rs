@@ -17,6 +17,8 @@ use crate::failure::{Exit, Failure};
 
 mod agents;
 pub mod file;
+#[cfg(test)]
+mod fuzz;
 mod hooks;
 pub mod jobs;
 mod section;

@@ -2,19 +2,18 @@
 //!
 //! The grammar and the calendar are `croner`'s (5 fields, 6 with seconds in front, 7 with years behind;
 //! `L`, `W`, `#`, names; day of month and day of week are alternatives unless the latter begins with
-//! `+`). What a change of clock does is the written rule of the parent module. The walk through
-//! ordinary civil time is croner's in both cases. Where the clock changes, croner follows that rule for
-//! recurring times, and [`CronExpr::next`] applies it itself for fixed ones: croner gives up on gaps
-//! longer than two hours, and drops a fixed time whose gap ends on a day the expression does not name
-//! (23:30 on a Saturday in Nuuk).
+//! `+`). It is asked about civil times only. What a change of clock does is the written rule of the
+//! parent module, and [`CronExpr::next`] applies it: croner has a rule of its own, which gives up on gaps
+//! longer than two hours, drops a fixed time whose gap ends on a day the expression does not name
+//! (23:30 on a Saturday in Nuuk), and forgets the second half of a repeated hour where nothing follows it.
 
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use croner::{Cron, JobType};
+use croner::Cron;
 use jiff::civil::DateTime;
-use jiff::{Timestamp, Zoned};
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::field::{self, FieldError};
@@ -29,6 +28,7 @@ use super::zone::{Gap, Zone};
 pub struct CronExpr {
     text: Arc<str>,
     cron: Arc<Cron>,
+    is_fixed: bool,
 }
 
 /// A text that is not a usable cron expression.
@@ -91,8 +91,8 @@ impl CronExpr {
     /// Whether second, minute and hour each name exactly one value, without `*` and without a step.
     ///
     /// Decides what a change of clock does; see the module `schedule`.
-    pub fn is_fixed(&self) -> bool {
-        self.cron.determine_job_type() == JobType::FixedTime
+    pub const fn is_fixed(&self) -> bool {
+        self.is_fixed
     }
 
     /// The first slot strictly after an instant; `None` if there is none before the year 5000.
@@ -116,11 +116,29 @@ impl CronExpr {
         }
     }
 
+    /// Walks from one change of clock to the next: between two of them the offset from UTC is one.
     fn next_recurring(&self, zone: &Zone, after: Timestamp) -> Option<Timestamp> {
         // Slots are whole seconds, so one is after `after` iff it is after the second of `after`.
-        let second = Timestamp::from_second(after.as_nanosecond().div_euclid(1_000_000_000) as i64);
-        let start: Zoned = second.ok()?.to_zoned(zone.time_zone().clone());
-        self.cron.find_next_occurrence(&start, false).ok().map(|next| next.timestamp())
+        let second = after.as_nanosecond().div_euclid(1_000_000_000);
+        let mut at = Timestamp::from_second(i64::try_from(second).ok()?).ok()?;
+        let mut search = Search::After;
+        loop {
+            let (civil, change) = (zone.civil(at), zone.change_after(at));
+            let next = self.next_civil(civil, search);
+            let slot = next.and_then(|next| zone.offset(at).to_timestamp(next).ok());
+            let Some(change) = change.filter(|&change| slot.is_none_or(|slot| slot >= change))
+            else {
+                return slot;
+            };
+            let goes_back = zone.civil(change) < civil;
+            if next.is_none() && !goes_back {
+                return None;
+            }
+            // Nothing is named until `slot`, so the changes long before it need no look.
+            let near = slot.filter(|_| !goes_back).and_then(|slot| slot.checked_sub(MARGIN).ok());
+            at = near.map_or(change, |near| near.max(change));
+            search = Search::From;
+        }
     }
 
     fn next_civil(&self, civil: DateTime, search: Search) -> Option<DateTime> {
@@ -132,6 +150,9 @@ impl CronExpr {
         self.next_civil(gap.from, Search::From).filter(|&civil| civil < gap.to)
     }
 }
+
+/// More than the clocks of a zone ever change by.
+const MARGIN: SignedDuration = SignedDuration::from_hours(72);
 
 /// Whether a search may answer with the very time at which it begins.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -164,12 +185,22 @@ impl FromStr for CronExpr {
         }
         let cron =
             field::parse(fields).map_err(|source| CronError::Field { text: owned(), source })?;
-        let expr = Self { text: text.into(), cron: Arc::new(cron) };
+        let is_fixed = is_fixed(fields, &cron);
+        let expr = Self { text: text.into(), cron: Arc::new(cron), is_fixed };
         match expr.next_civil(DateTime::constant(1, 1, 1, 0, 0, 0, 0), Search::From) {
             Some(_) => Ok(expr),
             None => Err(CronError::Never { text: owned() }),
         }
     }
+}
+
+/// Whether the fields of the time name one value each, and none of them has a `*` or a step.
+fn is_fixed(fields: &str, cron: &Cron) -> bool {
+    let of_time = fields.split_whitespace().count().min(6) - 3;
+    let mut texts = fields.split_whitespace().take(of_time);
+    let parts = [&cron.pattern.seconds, &cron.pattern.minutes, &cron.pattern.hours];
+    texts.all(|text| !text.contains(['*', '/']))
+        && parts.iter().all(|part| part.values().len() == 1)
 }
 
 fn expand(nickname: &str) -> Option<&'static str> {
@@ -279,7 +310,7 @@ mod tests {
         assert_eq!(hourly, expected);
     }
 
-    // The line is croner's: a list of minutes makes a schedule recurring, so it is left out in a gap.
+    // A list of minutes makes a schedule recurring, so it is left out in a gap.
     #[test]
     fn a_list_of_minutes_at_a_single_hour_is_left_out_in_a_gap_and_doubled_in_a_repeated_hour() {
         let gap = slots("0,30 2 * * *", "America/New_York", "2026-03-08T05:00:00Z", 1);
@@ -287,6 +318,30 @@ mod tests {
         let twice = slots("0,30 1 * * *", "America/New_York", "2026-11-01T04:00:00Z", 5);
         let hours = twice.iter().map(|slot| &slot[8..16]).collect::<Vec<_>>();
         assert_eq!(hours, ["01T05:00", "01T05:30", "01T06:00", "01T06:30", "02T06:00"]);
+    }
+
+    // The last two slots of a year came twice, and the second time was forgotten: croner, which walks the
+    // first half of a repeated hour for itself, gives up where nothing follows it.
+    #[test]
+    fn the_second_half_of_a_repeated_hour_runs_even_if_it_is_the_last_of_all() {
+        let last = slots("0 0,30 1 1 11 * 2026", "America/New_York", "2026-10-31T00:00:00Z", 5);
+        let hours = last.iter().map(|slot| &slot[8..16]).collect::<Vec<_>>();
+        assert_eq!(hours, ["01T05:00", "01T05:30", "01T06:00", "01T06:30"]);
+    }
+
+    // A step of one was taken for none, so that the same time was fixed or recurring by the way it was
+    // written; only what has no step at all is fixed.
+    #[test]
+    fn a_time_with_a_step_is_recurring_whatever_the_step() {
+        let gap = slots("30-30/1 2 * * *", "America/New_York", "2026-03-07T12:00:00Z", 1);
+        assert_eq!(gap, ["2026-03-09T06:30:00Z"]);
+    }
+
+    // Between now and the next slot there may be thousands of changes of clock.
+    #[test]
+    fn a_recurring_slot_that_is_far_away_is_found_at_once() {
+        let far = slots("0 0,30 2 29 2 * 4996", "Europe/Berlin", "1970-01-01T00:00:00Z", 3);
+        assert_eq!(far, ["4996-02-29T01:00:00Z", "4996-02-29T01:30:00Z"]);
     }
 
     #[test]
@@ -343,8 +398,14 @@ mod tests {
         for fixed in ["30 2 * * *", "5 30 2 1 * MON", "30-30 2 * * *", "0 2,2 * * *"] {
             assert!(is_fixed(fixed), "{fixed}");
         }
-        for recurring in ["* 2 * * *", "0,30 2 * * *", "0 2-3 * * *", "0 */23 * * *", "* 0 2 * * *"]
-        {
+        for recurring in [
+            "* 2 * * *",
+            "0,30 2 * * *",
+            "0 2-3 * * *",
+            "0 */23 * * *",
+            "* 0 2 * * *",
+            "0-0/1 2 * * *",
+        ] {
             assert!(!is_fixed(recurring), "{recurring}");
         }
     }

@@ -84,10 +84,17 @@ pub(super) fn parse(text: &str) -> Result<Cron, FieldError> {
 
 impl Field {
     fn check(&self, value: &str) -> Result<(), String> {
-        if value.split(',').any(str::is_empty) {
+        let words = value.strip_prefix('+').filter(|_| self.place == 5).unwrap_or(value);
+        if words.split(',').any(str::is_empty) {
             return Err("an item of its list is empty".to_owned());
         }
-        let words = value.strip_prefix('+').filter(|_| self.place == 5).unwrap_or(value);
+        let has = |item: &str| words.split(',').any(|it| it.eq_ignore_ascii_case(item));
+        if self.place == 5 && has("L") {
+            return Err("L needs a day before it".to_owned());
+        }
+        if self.place == 3 && has("L") && has("LW") {
+            return Err("a list cannot have both L and LW".to_owned());
+        }
         if let Some(word) = words.split([',', '-', '/', '#']).find(|word| !self.knows(word)) {
             return Err(format!("{word:?} is not understood"));
         }
@@ -99,9 +106,10 @@ impl Field {
     /// Whether a piece between separators is a number or a word that means something in this field.
     fn knows(&self, word: &str) -> bool {
         let word = word.to_ascii_uppercase();
-        let number = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+        let number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
         let name = |text: &str| self.names.contains(&text);
-        if number(&word) || word == "*" || name(&word) {
+        // Croner says better what is missing beside a separator.
+        if word.is_empty() || number(&word) || word == "*" || name(&word) {
             return true;
         }
         match self.place {
@@ -109,7 +117,10 @@ impl Field {
                 matches!(word.as_str(), "?" | "L" | "LW")
                     || word.strip_suffix('W').is_some_and(number)
             }
-            5 => word == "?" || word.strip_suffix('L').is_some_and(|day| number(day) || name(day)),
+            5 => {
+                matches!(word.as_str(), "?" | "L")
+                    || word.strip_suffix('L').is_some_and(|day| number(day) || name(day))
+            }
             _ => false,
         }
     }
@@ -169,6 +180,27 @@ mod tests {
         assert_eq!(error("0 0 * * JAN").field, "day of week");
         assert_eq!(error("0 0 * FRI *").field, "month");
         assert_eq!(error("0 0 * * MONTUE").field, "day of week");
+    }
+
+    // A weekday `L` alone was read as one that never comes, so that `MON,L` and `0 0 1 * L` lost a part
+    // in silence, and `+` as a list of nothing. Of `L` and `LW` in one list croner forgets the first.
+    #[test]
+    fn a_part_of_a_list_that_would_mean_nothing_is_refused() {
+        for alone in ["L", "MON,l", "+L"] {
+            assert_eq!(error(&format!("0 0 1 * {alone}")).reason, "L needs a day before it");
+        }
+        assert_eq!(error("0 0 W * *").reason, "\"W\" is not understood");
+        for nothing in ["+", "+,MON", "MON,"] {
+            let error = error(&format!("0 0 1 * {nothing}"));
+            assert_eq!((error.field, error.offset), ("day of week", 8), "{error}");
+            assert_eq!(error.reason, "an item of its list is empty");
+        }
+        for both in ["L,LW", "15,lw,l"] {
+            assert_eq!(
+                error(&format!("0 0 {both} * *")).reason,
+                "a list cannot have both L and LW"
+            );
+        }
     }
 
     #[test]

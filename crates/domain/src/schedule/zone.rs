@@ -104,9 +104,14 @@ impl Zone {
             AmbiguousOffset::Gap { after, .. } => {
                 // Read with the later offset, a time in the gap is an instant just before the jump.
                 let before = after.to_timestamp(civil).ok()?;
-                self.0.following(before).next().map(|change| Resolved::Gap(change.timestamp()))
+                self.change_after(before).map(Resolved::Gap)
             }
         }
+    }
+
+    /// The first change of the clock, or of its name, strictly after an instant.
+    pub fn change_after(&self, at: Timestamp) -> Option<Timestamp> {
+        self.0.following(at).next().map(|change| change.timestamp())
     }
 
     /// The gap that ends exactly at this instant.

@@ -144,10 +144,13 @@ fn pipe_bytes(_pipe: &OwnedFd) -> usize {
 }
 
 #[cfg(test)]
+mod fuzz;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
-    fn lines(bytes: &[u8], limit_bytes: usize) -> Vec<String> {
+    pub(super) fn lines(bytes: &[u8], limit_bytes: usize) -> Vec<String> {
         let mut lines = Lines {
             source: Source::Closed,
             buffer: bytes.to_vec(),

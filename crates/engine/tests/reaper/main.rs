@@ -4,6 +4,7 @@
 mod archives;
 mod damage;
 mod faults;
+mod fuzz;
 mod make;
 mod records;
 mod sessions;

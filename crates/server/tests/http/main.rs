@@ -7,6 +7,7 @@ mod client;
 mod conversations;
 mod document;
 mod events;
+mod fuzz;
 mod jobs;
 mod metrics;
 mod offline;

@@ -14,6 +14,9 @@ use standardwebhooks::{
 
 use crate::http;
 
+#[cfg(test)]
+mod fuzz;
+
 /// How much of a refusal is read and kept.
 const SAID_BYTES: usize = 200;
 
