@@ -108,6 +108,34 @@ impl fmt::Display for Code {
     }
 }
 
+/// The longest detail, in bytes before control characters are escaped: what it repeats of a request may be as long as a body.
+const MAX_DETAIL_BYTES: usize = 1024;
+/// The longest name of a field, in characters.
+const MAX_FIELD_CHARS: usize = 200;
+
+/// A detail on one line, and without its middle if it is too long: it ends with what was expected.
+fn bounded(detail: &str) -> String {
+    let half = MAX_DETAIL_BYTES / 2 - "…".len();
+    if detail.len() <= MAX_DETAIL_BYTES {
+        return on_one_line(detail);
+    }
+    let (head, tail) = detail.split_at(detail.floor_char_boundary(half));
+    let tail = &tail[tail.ceil_char_boundary(tail.len() - half)..];
+    format!("{}…{}", on_one_line(head), on_one_line(tail))
+}
+
+/// What a request has of control characters is repeated as people write them.
+fn on_one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character.is_control() {
+            true => line.extend(character.escape_default()),
+            false => line.push(character),
+        }
+    }
+    line
+}
+
 impl Problem {
     /// A problem of this code.
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
@@ -115,7 +143,7 @@ impl Problem {
             kind: format!("urn:sexton:problem:{code}"),
             title: code.title().to_owned(),
             status: code.status(),
-            detail: detail.into(),
+            detail: bounded(&detail.into()),
             code,
             hint: None,
             field: None,
@@ -133,7 +161,7 @@ impl Problem {
     /// With the parameter, header or field that is meant, and its value.
     #[must_use]
     pub fn about(mut self, field: impl Into<String>, value: &str) -> Self {
-        self.field = Some(field.into());
+        self.field = Some(field.into().chars().take(MAX_FIELD_CHARS).collect());
         self.value = Some(value.chars().take(80).collect());
         self
     }

@@ -129,6 +129,36 @@ async fn a_body_that_is_too_large_is_refused() {
     world.call("POST", "/v1/jobs").text(&large).send().await.problem(Code::BodyTooLarge);
 }
 
+/// A value of the wrong type was repeated whole: a body of two megabytes was answered with two megabytes.
+#[tokio::test]
+async fn a_problem_is_short_however_long_what_it_is_about() {
+    let world = World::new().await;
+    let long = "é".repeat(500_000);
+    for body in [json!({ "key": "a", "retries": long }), json!({ long.as_str(): 1 })] {
+        let answer = world.post("/v1/jobs", &body).await;
+        assert!(answer.status == 400 && answer.body.len() < 4_096, "{}", answer.body.len());
+        let problem: Problem = answer.is(400);
+        assert!(
+            problem.detail.contains("é…é") && problem.detail.contains("expected"),
+            "{problem:?}"
+        );
+    }
+}
+
+/// The name of an unknown field or parameter was repeated as it came, and so the log and the terminal of
+/// whoever read the problem got its line breaks and escape sequences.
+#[tokio::test]
+async fn a_problem_repeats_no_control_character() {
+    let world = World::new().await;
+    let field = world.post("/v1/jobs", &json!({ "a\n\u{1b}[31m": 1 })).await;
+    let parameter = world.get("/v1/runs?a%0A%1B%5B31m=1").await;
+    for (answer, code) in [(field, Code::UnknownField), (parameter, Code::UnknownParameter)] {
+        let detail = answer.problem(code).detail;
+        assert!(detail.contains("`a\\n\\u{1b}[31m`"), "{detail:?}");
+        assert!(!detail.contains(char::is_control), "{detail:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_parameter_that_cannot_be_used_is_named_with_what_is_accepted() {
     let world = World::new().await;
