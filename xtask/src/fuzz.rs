@@ -8,8 +8,6 @@ use clap::Args;
 
 use crate::{Verdict, clock, gateway};
 
-/// So many times as many inputs in a round as in the tests.
-const TIMES: u32 = 16;
 /// What the tests try is written down for this number of cases, proptest's own default.
 const USUAL: u32 = 256;
 /// Where properties are: in modules of this name.
@@ -21,6 +19,10 @@ pub struct Fuzz {
     /// No round begins after so many minutes; one round if it is left out
     #[arg(long)]
     minutes: Option<u64>,
+    /// So many times as many inputs in a round as in the tests; a round of 128 has every change of clock
+    /// of every zone
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    times: u32,
     /// The seed of the first round; the next has the next [default: another one each time]
     #[arg(long)]
     seed: Option<u64>,
@@ -36,16 +38,20 @@ pub fn run(fuzz: &Fuzz) -> anyhow::Result<Verdict> {
     let runner = Runner::find();
     for round in 0_u64.. {
         if round > 0 && start.elapsed() >= time {
-            println!("{round} rounds, seeds {seed} to {}: nothing was found", seed + round - 1);
+            println!(
+                "{round} rounds, seeds {seed} to {}: nothing was found",
+                seed.wrapping_add(round - 1)
+            );
             break;
         }
         let seed = seed.wrapping_add(round);
-        println!("round {}, seed {seed}, {TIMES} times the inputs of the tests", round + 1);
-        if !runner.passes(seed, &fuzz.names)? {
+        let Fuzz { times, names, .. } = fuzz;
+        println!("round {}, seed {seed}, {times} times the inputs of the tests", round + 1);
+        if !runner.passes(seed, *times, names)? {
             println!(
-                "the smallest inputs that fail are above; `cargo xtask fuzz --seed {seed} {}` finds them \
-                 again. Each becomes a test that begins with its story.",
-                fuzz.names.join(" ")
+                "the smallest inputs that fail are above; `cargo xtask fuzz --times {times} --seed {seed} {}` \
+                 finds them again. Each becomes a test that begins with its story.",
+                names.join(" ")
             );
             return Ok(Verdict::No);
         }
@@ -71,10 +77,10 @@ impl Runner {
     }
 
     /// Whether every property holds for the inputs of a seed.
-    fn passes(self, seed: u64, names: &[String]) -> anyhow::Result<bool> {
+    fn passes(self, seed: u64, times: u32, names: &[String]) -> anyhow::Result<bool> {
         let mut command = Command::new(env!("CARGO"));
         command.args(self.arguments(names)).current_dir(gateway::root());
-        command.env("PROPTEST_CASES", (TIMES * USUAL).to_string());
+        command.env("PROPTEST_CASES", (times * USUAL).to_string());
         command.env("PROPTEST_RNG_SEED", seed.to_string());
         Ok(command.status().context("run cargo")?.success())
     }

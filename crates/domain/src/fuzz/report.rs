@@ -52,12 +52,11 @@ proptest! {
     #[test]
     fn any_report_is_read_within_bounds_and_says_what_it_leaves_out(bytes in report()) {
         let report = Report::parse(&bytes);
-        let filled = bytes.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
-        let (filled, read) = (filled.count(), report.spent.len() as u64 + report.flawed);
         prop_assert!(report.spent.len() <= MAX_LINES);
-        let declared = u64::from(report.declared.is_some());
-        prop_assert!(report.cut || filled == 0 || read + declared > 0);
         prop_assert_eq!(report.cut, bytes.len() > MAX_REPORT_BYTES || is_over(&bytes));
+        if !report.cut {
+            adds_up(&bytes, &report)?;
+        }
         for spent in &report.spent {
             let tokens = spent.tokens;
             prop_assert!(tokens.input.max(tokens.output).max(tokens.cached) <= MAX_TOKENS);
@@ -67,11 +66,31 @@ proptest! {
         let models: std::collections::BTreeSet<_> = report.spent.iter().map(|it| &it.model).collect();
         prop_assert!(models.len() <= MAX_MODELS);
         let remark = report.remark();
-        prop_assert_eq!(remark.is_some() || declared > 0, declared > 0 || report.flawed > 0 || report.cut);
+        let says_nothing = report.declared.is_none() && report.flawed == 0 && !report.cut;
+        prop_assert!(remark.is_some() || report.declared.is_some() || says_nothing);
+        prop_assert!(remark.is_none() || !says_nothing);
         prop_assert!(remark.map_or(0, |remark| remark.len()) < MAX_REASON_BYTES + 8_192);
         let ending = report.settle(Ending::plain(Outcome::Ok, Reason::Exit));
         prop_assert!(ending.error.is_none_or(|error| error.message.len() <= MAX_REASON_BYTES));
     }
+}
+
+/// No line goes by in silence: each counts or is a flaw, as it would be alone.
+fn adds_up(bytes: &[u8], report: &Report) -> Result<(), TestCaseError> {
+    let lines = bytes.split(|byte| *byte == b'\n');
+    let mut whole = Report::default();
+    for line in lines.filter(|line| !line.trim_ascii().is_empty()) {
+        let alone = Report::parse(line);
+        let declared = u64::from(alone.declared.is_some());
+        prop_assert!(alone.spent.len() as u64 + alone.flawed + declared > 0, "{:?}", line);
+        whole.spent.extend(alone.spent);
+        whole.flawed += alone.flawed;
+        whole.declared = alone.declared.or(whole.declared);
+    }
+    let tokens = |report: &Report| report.spent.iter().map(|it| it.tokens).collect::<Vec<_>>();
+    prop_assert_eq!(tokens(report), tokens(&whole));
+    prop_assert_eq!((report.flawed, &report.declared), (whole.flawed, &whole.declared));
+    Ok(())
 }
 
 /// Whether something stands beyond the last line that is read.

@@ -156,8 +156,9 @@ proptest! {
 
     #[test]
     fn backoffs(text in text::near(prop::collection::vec(select(DURATIONS), 0..4).prop_map(|it| it.join(",")))) {
-        if let Err(error) = text.parse::<Backoff>() {
-            is_named(&text, &error)?;
+        match text.parse::<Backoff>() {
+            Ok(backoff) => prop_assert_eq!(backoff.to_string().parse(), Ok(backoff), "{:?}", text),
+            Err(error) => is_named(&text, &error)?,
         }
     }
 

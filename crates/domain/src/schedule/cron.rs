@@ -130,12 +130,12 @@ impl CronExpr {
             else {
                 return slot;
             };
-            let goes_back = zone.civil(change) < civil;
-            if next.is_none() && !goes_back {
+            let comes_again = zone.civil(change) <= civil;
+            if next.is_none() && !comes_again {
                 return None;
             }
             // Nothing is named until `slot`, so the changes long before it need no look.
-            let near = slot.filter(|_| !goes_back).and_then(|slot| slot.checked_sub(MARGIN).ok());
+            let near = slot.filter(|_| !comes_again).and_then(|slot| slot.checked_sub(MARGIN).ok());
             at = near.map_or(change, |near| near.max(change));
             search = Search::From;
         }
@@ -327,6 +327,14 @@ mod tests {
         let last = slots("0 0,30 1 1 11 * 2026", "America/New_York", "2026-10-31T00:00:00Z", 5);
         let hours = last.iter().map(|slot| &slot[8..16]).collect::<Vec<_>>();
         assert_eq!(hours, ["01T05:00", "01T05:30", "01T06:00", "01T06:30"]);
+    }
+
+    // An hourly job of the 26th had one run at 23:00 where that hour came twice: a repeated hour that begins at
+    // the very slot that was the last to be found was taken for one that is still to come.
+    #[test]
+    fn a_repeated_hour_that_begins_at_the_last_slot_is_walked_again() {
+        let last = slots("0 * 26 * *", "America/Maceio", "2000-02-27T00:59:00Z", 3);
+        assert_eq!(last, ["2000-02-27T01:00:00Z", "2000-02-27T02:00:00Z", "2000-03-26T03:00:00Z"]);
     }
 
     // A step of one was taken for none, so that the same time was fixed or recurring by the way it was

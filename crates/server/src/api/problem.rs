@@ -108,7 +108,8 @@ impl fmt::Display for Code {
     }
 }
 
-/// The longest detail, in bytes before control characters are escaped: what it repeats of a request may be as long as a body.
+/// The longest detail, in bytes before control characters are escaped: what it repeats of a request may
+/// be as long as a body.
 const MAX_DETAIL_BYTES: usize = 1024;
 /// The longest name of a field, in characters.
 const MAX_FIELD_CHARS: usize = 200;
