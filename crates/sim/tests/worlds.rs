@@ -18,21 +18,22 @@ fn world(seed: u64) -> Report {
     run(seed, Budget::default()).unwrap_or_else(|failure| panic!("{failure}"))
 }
 
+/// What the worlds of these seeds come to.
+fn worlds(seeds: Vec<u64>) -> Vec<Report> {
+    let shares = (0..SHARES).map(|share| {
+        let seeds: Vec<u64> = seeds.iter().copied().skip(share).step_by(SHARES).collect();
+        std::thread::spawn(move || seeds.into_iter().map(world).collect::<Vec<_>>())
+    });
+    let shares: Vec<_> = shares.collect();
+    let shares = shares.into_iter();
+    shares.flat_map(|it| it.join().unwrap_or_else(|it| std::panic::resume_unwind(it))).collect()
+}
+
 /// P1-P7, P9, P12. And a run that passes because nothing happened does not count.
 #[test]
 fn no_world_of_the_fixed_seeds_breaks_a_promise_and_together_they_reach_everything() {
-    let shares = (0..SHARES).map(|share| {
-        std::thread::spawn(move || {
-            let mut sum = Report::default();
-            seeds::FIXED.iter().skip(share).step_by(SHARES).for_each(|n| sum.merge(&world(*n)));
-            sum
-        })
-    });
-    let shares: Vec<_> = shares.collect();
     let mut sum = Report::default();
-    for share in shares {
-        sum.merge(&share.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-    }
+    worlds(seeds::FIXED.to_vec()).iter().for_each(|report| sum.merge(report));
     let is_rare = |what: &String| RARE.iter().any(|(rare, _)| rare == what);
     let missing: Vec<_> = missing(&sum).into_iter().filter(|what| !is_rare(what)).collect();
     assert!(missing.is_empty(), "never reached, or out of reach and reached: {missing:?}\n{sum}");
@@ -41,9 +42,8 @@ fn no_world_of_the_fixed_seeds_breaks_a_promise_and_together_they_reach_everythi
 /// A seed that ever broke a promise stays; those of the fixed ones are run above.
 #[test]
 fn the_seeds_that_once_broke_a_promise_keep_them_all() {
-    for (seed, _story) in seeds::REGRESSIONS.iter().filter(|it| !seeds::FIXED.contains(&it.0)) {
-        world(*seed);
-    }
+    let stories = seeds::REGRESSIONS.iter().map(|(seed, _story)| *seed);
+    worlds(stories.filter(|seed| !seeds::FIXED.contains(seed)).collect());
 }
 
 /// Without this no failure could be looked into. The first of the worlds has second gateways, a full disk and a
