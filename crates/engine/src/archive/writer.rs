@@ -237,10 +237,13 @@ impl Plain {
 }
 
 /// Overwrites an archive's frames with frames of nothing of the same length, on disk when it returns.
-/// Where the file is gone, or ends before them, so have they: it stays as it is, and its fault is seen.
+/// Where the file ends before them, so have they: it stays as it is, and its fault is seen. Where it is gone,
+/// that is on disk, too.
 pub(crate) async fn erase(files: &dyn Files, archive: &Archive) -> io::Result<()> {
     match overwrite(files, archive).await {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            files.remove(&archive.segment).await
+        }
         erased => erased,
     }
 }

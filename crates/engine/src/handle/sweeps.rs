@@ -181,7 +181,7 @@ impl Handle {
         let mut attempts = self.0.store.attempts("erase an archive");
         loop {
             let archive = self.archive(session).await?;
-            if archive.is_there() {
+            if self.is_in_file(&archive).await? {
                 let erased = archive::erase(&*online.env.archives, &archive).await;
                 erased.map_err(|error| damaged(&error))?;
             }
@@ -192,6 +192,15 @@ impl Handle {
                 return self.archive(session).await;
             }
         }
+    }
+
+    /// Whether a file may still have the bytes of an archive: also of a stub, while its segment is not gone.
+    async fn is_in_file(&self, archive: &Archive) -> Result<bool, Error> {
+        if archive.is_there() || archive.key.is_none() {
+            return Ok(archive.is_there());
+        }
+        let segments = self.0.store.read().segments().await?;
+        Ok(segments.iter().any(|it| it.name == archive.segment && it.deleted_at.is_none()))
     }
 
     /// Purges a session, wherever it is: one in the store goes as [`Handle::delete_session`] says; of one

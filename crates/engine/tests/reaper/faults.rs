@@ -120,6 +120,26 @@ async fn a_segment_that_cannot_be_deleted_is_named_and_deleted_later() {
     keeper.stop().await;
 }
 
+/// P6: the time of a segment was over and its file could not be deleted. Whoever had an archive in it erased was
+/// told that it was, and its bytes stayed.
+#[tokio::test]
+async fn an_archive_that_is_a_stub_is_erased_as_long_as_its_file_is_there() {
+    let yard = Yard::new();
+    let keeper = yard.start().await;
+    let old = archived(&keeper, &["private"]).await;
+    outdate(&keeper, &old).await;
+    let path = yard.archives().join(&old.segment);
+    yard.files.fail(Some(Step::Remove));
+    keeper.sweep().await;
+    assert!(path.exists() && !keeper.archive(old.session).await.is_there());
+    let before = fs::read(&path).unwrap();
+    keeper.handle.purge_archive(old.session).await.unwrap();
+    let [offset, end] = [old.offset, old.offset + old.length].map(|at| at as usize);
+    let after = fs::read(&path).unwrap();
+    assert_ne!(after[offset..end], before[offset..end]);
+    keeper.stop().await;
+}
+
 /// P1: what was written and never committed is cut off, and nothing before it.
 #[tokio::test]
 async fn a_crash_between_the_archive_and_the_commit_leaves_nothing_and_loses_nothing() {
