@@ -11,8 +11,6 @@ use crate::paint::{Ink, paint};
 use crate::power::{self, Power};
 use crate::{Verdict, gateway, needs, peers};
 
-/// How often the gateway is killed or frozen.
-const CRASH_ROUNDS: u32 = 20;
 /// How often the power is cut, of each kind of durability.
 const CUTS: u64 = 100;
 
@@ -29,8 +27,8 @@ pub fn run() -> anyhow::Result<Verdict> {
     documentation()?;
     heading("the demo");
     answer("the demo", demo::run(&Demo { once: true })?)?;
-    heading("crash rounds, half of `cargo xtask crash`");
-    answer("crash rounds", crash::run(&Crash { rounds: CRASH_ROUNDS, seed: None })?)?;
+    heading("crash rounds");
+    answer("crash rounds", crash::run(&Crash { rounds: crash::ROUNDS, seed: None })?)?;
     heading("power cuts, the short version of `cargo xtask power`");
     answer("power cuts", power::run(&Power::with_cuts(CUTS))?)?;
     println!("\n{}", paint(Ink::Good, "everything that CI runs is fine"));
