@@ -100,11 +100,11 @@ mod tests {
         let busy = (0..500_000).map(|n| hour + jiff::SignedDuration::from_micros(20 * n));
         let ids: Vec<SessionId> = busy.map(|now| entropy.ids(now).mint()).collect();
         assert!(ids.is_sorted());
-        let time = ids[ids.len() - 1].uuid().get_timestamp().expect("it has a time").to_unix();
+        let last = ids[ids.len() - 1];
+        let time = last.uuid().get_timestamp().expect("it has a time").to_unix();
         assert_eq!(time, (u64::try_from(hour.as_second()).expect("it is late") + 9, 999_000_000));
-        let minted = [ids[ids.len() - 1]];
         let next_life = Entropy::from_seed(2);
-        next_life.go_on_from(minted[0].uuid());
-        assert!(mint(&next_life, "10:03") > minted[0]);
+        next_life.go_on_from(last.uuid());
+        assert!(mint(&next_life, "10:03") > last);
     }
 }

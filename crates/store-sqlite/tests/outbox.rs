@@ -35,6 +35,14 @@ fn end(ids: &mut Ids, at: Timestamp) -> NewEvent {
     NewEvent { id: ids.mint(), kind: EventType::SessionEnded, at, subject, data }
 }
 
+/// A store in a folder that goes with the first of the two.
+fn fresh(now: Timestamp) -> (tempfile::TempDir, Store) {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options::new(dir.path().join("a.db"), uuid::Uuid::from_u128(1), now);
+    let driver = Arc::new(SqliteDriver::open(options).unwrap());
+    (dir, Store::new(driver, Arc::new(|| Duration::ZERO)))
+}
+
 fn node(ids: &mut Ids, count: u32) -> Node {
     Node {
         id: ids.mint(),
@@ -62,11 +70,8 @@ async fn deliveries(store: &Store) -> Vec<Delivery> {
 /// epoch had been ended: only what it wrote for a run was fenced.
 #[tokio::test]
 async fn nothing_is_written_for_an_epoch_that_is_over() {
-    let dir = tempfile::tempdir().unwrap();
     let now = Timestamp::UNIX_EPOCH;
-    let options = Options::new(dir.path().join("a.db"), uuid::Uuid::from_u128(1), now);
-    let driver = Arc::new(SqliteDriver::open(options).unwrap());
-    let store = Store::new(driver, Arc::new(|| Duration::ZERO));
+    let (_dir, store) = fresh(now);
     let ids = &mut Ids::new(now, 1);
     let (node, other) = (node(ids, 1), node(ids, 2));
     let mine = store.fenced(node.epoch);
@@ -92,11 +97,8 @@ async fn nothing_is_written_for_an_epoch_that_is_over() {
 /// P1, P3: commit and claim carry the deliveries in their own batch.
 #[tokio::test]
 async fn an_end_without_its_delivery_is_impossible_through_the_handle() {
-    let dir = tempfile::tempdir().unwrap();
     let now = Timestamp::UNIX_EPOCH;
-    let options = Options::new(dir.path().join("a.db"), uuid::Uuid::from_u128(1), now);
-    let driver = Arc::new(SqliteDriver::open(options).unwrap());
-    let store = Store::new(driver, Arc::new(|| Duration::ZERO));
+    let (_dir, store) = fresh(now);
     store.tell(vec![told("a", EventType::SessionEnded), told("b", EventType::SessionStarted)]);
     let mut nudged = store.subscribe_hook(&"a".parse().unwrap());
     let ids = &mut Ids::new(now, 1);
