@@ -1,0 +1,1 @@
+//! One reader for each format, and the words they share.
