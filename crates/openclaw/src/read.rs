@@ -6,5 +6,7 @@ pub mod jobs;
 pub mod lines;
 pub mod lock;
 pub mod names;
+pub mod raw;
 pub mod runs;
 pub mod sessions;
+pub mod transcript;
