@@ -1,6 +1,8 @@
 //! One reader for each format, and the words they share.
 
+pub mod config;
 pub mod document;
+pub mod duration;
 pub mod field;
 pub mod jobs;
 pub mod lines;
