@@ -12,3 +12,6 @@ pub mod raw;
 pub mod runs;
 pub mod sessions;
 pub mod transcript;
+
+#[cfg(test)]
+mod fuzz;
