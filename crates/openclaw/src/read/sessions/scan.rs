@@ -210,6 +210,25 @@ mod tests {
     }
 
     #[test]
+    fn the_key_of_the_next_row_is_seen_wherever_a_piece_ends() {
+        let cases = [
+            (format!("{{\n    \"a\": \"x\n  }},\n  \"agent:b\": {{{}", "x".repeat(200)), 21),
+            (format!("{{\"a\":1,\"agent:b\":{{{}", "x".repeat(200)), 7),
+        ];
+        for (text, expected) in cases {
+            for cut in 0..text.len() {
+                let mut nest = Nest::default();
+                let mut pause = nest.scan(&text.as_bytes()[..cut], b"\n  \"", false);
+                if pause == Pause::More {
+                    pause = nest.scan(text.as_bytes(), b"\n  \"", true);
+                }
+                let Pause::Suspect { quote, .. } = pause else { panic!("{cut}: {pause:?}") };
+                assert_eq!(quote, expected, "{cut}");
+            }
+        }
+    }
+
+    #[test]
     fn the_key_of_the_next_row_stops_a_value_that_lost_its_end() {
         let lost_quote = "{\n    \"a\": \"x\n  },\n  \"agent:b\": {";
         assert_eq!(end(lost_quote), Pause::Suspect { quote: 21, least: Looks::Member });
