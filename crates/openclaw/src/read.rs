@@ -1,6 +1,8 @@
 //! One reader for each format, and the words they share.
 
+pub mod agent_db;
 pub mod config;
+pub mod database;
 pub mod document;
 pub mod duration;
 pub mod field;
@@ -11,6 +13,8 @@ pub mod names;
 pub mod raw;
 pub mod runs;
 pub mod sessions;
+pub mod snapshot;
+pub mod state_db;
 pub mod transcript;
 
 #[cfg(test)]

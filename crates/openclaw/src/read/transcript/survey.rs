@@ -11,6 +11,9 @@ use crate::read::transcript::Line;
 /// How many lines a list names.
 pub const LISTED: usize = 1000;
 
+/// How much of the first prompt is kept.
+pub const PROMPT_CHARS: usize = 256;
+
 /// Lines of one kind: how many there are, and the first [`LISTED`] of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Listed {
@@ -57,6 +60,8 @@ pub struct Summary {
     pub first_at: Option<Timestamp>,
     /// The latest instant of a line.
     pub last_at: Option<Timestamp>,
+    /// The beginning of the first message of a user, at most [`PROMPT_CHARS`] long.
+    pub prompt: Option<String>,
     /// The role of the last message.
     pub last_role: Option<String>,
     /// The last model that a message names.
@@ -203,6 +208,9 @@ impl Survey {
             return;
         }
         summary.messages += 1;
+        if summary.prompt.is_none() && line.role.as_deref() == Some("user") {
+            summary.prompt = line.text().map(|text| text.chars().take(PROMPT_CHARS).collect());
+        }
         summary.last_role.clone_from(&line.role);
         if line.model.is_some() {
             summary.model.clone_from(&line.model);
