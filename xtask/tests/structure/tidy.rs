@@ -67,7 +67,10 @@ fn nothing_depends_on_one_machine() {
         concat!("index.", "crates"),
         concat!("pypi", ".org"),
     ];
-    let findings = mentions(&files(), &banned);
+    // State folders of another program hold the paths that it wrote, of a user who does not exist.
+    let written_here = |file: &TextFile| !file.path.starts_with("crates/openclaw/tests/fixtures/");
+    let files: Vec<_> = files().into_iter().filter(written_here).collect();
+    let findings = mentions(&files, &banned);
     expect_none("paths and registries of one machine stay out of the repository:", &findings);
 }
 
