@@ -23,6 +23,7 @@ mod listed;
 pub mod meta;
 pub mod name;
 pub mod node;
+pub mod origin;
 pub mod plan;
 pub mod report;
 pub mod reset;
