@@ -1,5 +1,7 @@
 //! One reader for each format, and the words they share.
 
+pub mod agent_db;
+pub mod database;
 pub mod document;
 pub mod field;
 pub mod jobs;
@@ -8,3 +10,5 @@ pub mod lock;
 pub mod names;
 pub mod runs;
 pub mod sessions;
+pub mod snapshot;
+pub mod state_db;

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest as _, Sha256};
 
 use super::survey::Survey;
+use crate::hex::hex;
 use crate::finding::{Cure, Finding, Item, Stamp, Step};
 
 /// Fills in what the steps were decided from. What cannot be read any more needs a person.
@@ -89,13 +90,4 @@ impl io::Write for Hashed<'_> {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
-}
-
-/// Bytes in lower-case hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
