@@ -106,10 +106,10 @@ impl Folder {
             return Err(FolderError::Foreign { path: path.to_owned(), near });
         }
         let (config, remarks) = read_config(&root);
-        let cron = config.cron_store.as_deref().map_or_else(
-            || PathBuf::from("cron/jobs.json"),
-            |store| placed(&root, store, None),
-        );
+        let cron = config
+            .cron_store
+            .as_deref()
+            .map_or_else(|| PathBuf::from("cron/jobs.json"), |store| placed(&root, store, None));
         let beside = |name: &str| cron.with_file_name(name);
         let there = |path: PathBuf| is_inside(&root, &root.join(&path)).then_some(path);
         Ok(Self {
@@ -154,16 +154,24 @@ fn is_state_folder(path: &Path) -> bool {
 fn read_config(root: &Path) -> (Config, Vec<String>) {
     let path = root.join("openclaw.json");
     match fs::read(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => (Config::default(), Vec::new()),
-        Err(error) => (Config::default(), vec![format!("openclaw.json: {error}")]),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => (blank(), Vec::new()),
+        Err(error) => (blank(), vec![format!("openclaw.json: {error}")]),
         Ok(bytes) => match crate::read::config::config(&bytes) {
             Ok(mut config) => {
                 let remarks = std::mem::take(&mut config.remarks);
-                (config, remarks.into_iter().map(|remark| format!("openclaw.json: {remark}")).collect())
+                (
+                    config,
+                    remarks.into_iter().map(|remark| format!("openclaw.json: {remark}")).collect(),
+                )
             }
-            Err(reason) => (Config::default(), vec![format!("openclaw.json: {reason}")]),
+            Err(reason) => (blank(), vec![format!("openclaw.json: {reason}")]),
         },
     }
+}
+
+/// What goes where there is no config.
+fn blank() -> Config {
+    crate::read::config::config(b"{}").expect("an empty object is a config")
 }
 
 /// Whether a path exists and does not lead out of the folder by a link. Paths that the config puts
@@ -219,9 +227,8 @@ fn agent(root: &Path, config: &Config, id: String) -> Agent {
         .find(|agent| agent.id == id)
         .and_then(|agent| agent.agent_dir.as_deref())
         .map(|folder| placed(root, folder, Some(&id)).join("openclaw-agent.sqlite"));
-    let database = own_database
-        .and_then(there)
-        .or_else(|| there(home.join("agent/openclaw-agent.sqlite")));
+    let database =
+        own_database.and_then(there).or_else(|| there(home.join("agent/openclaw-agent.sqlite")));
     let sessions = index.parent().map(Path::to_owned).and_then(there);
     Agent { sessions, index: there(index), database, id }
 }

@@ -7,13 +7,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use serde::Serialize;
 use sexton_domain::key::SessionKind;
 use sexton_domain::schedule::Zone;
-use serde::Serialize;
 
 use crate::finding::{Code, Finding, Item};
 use crate::folder::{Era, Folder, FolderError};
-use crate::model::Status;
 
 mod files;
 mod gather;
@@ -27,7 +26,7 @@ mod zombies;
 pub use rows::STRING_LIMIT;
 pub use transcripts::Piles;
 
-use survey::{Address, Survey};
+use survey::Address;
 
 /// What looking needs from outside.
 pub struct Options<'a> {
@@ -173,24 +172,9 @@ fn count(agent: &survey::AgentSeen) -> AgentCount {
     }
 }
 
-/// Whether a status says that a session is under way.
-pub fn is_running(status: Option<Status>) -> bool {
-    status == Some(Status::Running)
-}
-
 impl Report {
     /// How many things are wrong.
     pub fn total(&self) -> usize {
         self.findings.iter().map(|finding| finding.items.len()).sum()
     }
-}
-
-/// For tests of predicates.
-pub fn find_all(survey: &Survey, zone: &Zone) -> Vec<Finding> {
-    let (_, mut found) = transcripts::find(survey);
-    found.extend(zombies::find(survey));
-    found.extend(rows::find(survey));
-    found.extend(jobs::find(survey, zone));
-    found.extend(files::find(survey));
-    grouped(found)
 }

@@ -103,9 +103,7 @@ async fn talk(command: Command, mut client: Client, output: Output) -> Result<Ex
         | Command::Config(_)
         | Command::Bench(_)
         | Command::Openclaw(_)
-        | Command::Serve(_) => {
-            Err(Failure::new(Exit::Bug, "this command does not ask the daemon"))
-        }
+        | Command::Serve(_) => Err(Failure::new(Exit::Bug, "this command does not ask the daemon")),
     }
 }
 

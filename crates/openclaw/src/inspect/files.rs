@@ -81,7 +81,9 @@ fn linked(agent: &AgentSeen, file: &FileSeen) -> Option<(Code, Item)> {
     let rewrite = Step::DropLines { path: path.clone(), was: unstamped(), lines: Vec::new() };
     let cure = match file.kind {
         FileKind::Transcript { .. } => Cure::Steps(vec![rewrite]),
-        _ => Cure::Person("put a copy in its place: cp FILE FILE.new && mv FILE.new FILE".to_owned()),
+        _ => {
+            Cure::Person("put a copy in its place: cp FILE FILE.new && mv FILE.new FILE".to_owned())
+        }
     };
     let evidence = format!("a hard link, one of {} names", file.links);
     Some(file_item(Code::FileLinked, path, evidence, cure))
@@ -89,13 +91,14 @@ fn linked(agent: &AgentSeen, file: &FileSeen) -> Option<(Code, Item)> {
 
 fn near_limit(survey: &Survey, agent: &AgentSeen) -> Vec<(Code, Item)> {
     let mut found = Vec::new();
-    for store in &agent.store {
+    if let Some(store) = &agent.store {
         if store.bytes > STRING_LIMIT / 2 {
             let evidence = format!(
                 "{} bytes; OpenClaw reads at most {STRING_LIMIT} characters, reads a longer index as empty, and overwrites it",
                 store.bytes
             );
-            let help = "heal takes out what is overdue and what is made anew; inspect again".to_owned();
+            let help =
+                "heal takes out what is overdue and what is made anew; inspect again".to_owned();
             let cure = Cure::Person(help);
             found.push(file_item(Code::NearLimit, store.path.clone(), evidence, cure));
         }
@@ -105,15 +108,22 @@ fn near_limit(survey: &Survey, agent: &AgentSeen) -> Vec<(Code, Item)> {
                 "{rows} rows, where session.maintenance.maxEntries is {}: the oldest are about to be taken out",
                 survey.max_entries
             );
-            let cure = Cure::Person("raise session.maintenance.maxEntries, or bring the folder over".to_owned());
+            let cure = Cure::Person(
+                "raise session.maintenance.maxEntries, or bring the folder over".to_owned(),
+            );
             found.push(file_item(Code::NearLimit, store.path.clone(), evidence, cure));
         }
     }
-    for database in &agent.database {
+    if let Some(database) = &agent.database {
         let rows = database.nodes.len() as u64;
         if rows * 10 > survey.max_entries * 9 {
-            let evidence = format!("{rows} sessions, where session.maintenance.maxEntries is {}", survey.max_entries);
-            let cure = Cure::Person("raise session.maintenance.maxEntries, or bring the folder over".to_owned());
+            let evidence = format!(
+                "{rows} sessions, where session.maintenance.maxEntries is {}",
+                survey.max_entries
+            );
+            let cure = Cure::Person(
+                "raise session.maintenance.maxEntries, or bring the folder over".to_owned(),
+            );
             found.push(file_item(Code::NearLimit, database.path.clone(), evidence, cure));
         }
     }

@@ -17,6 +17,7 @@ use crate::finding::{Code, Cure, Item, Subject};
 use crate::folder::{self, Folder};
 use crate::heal::owner;
 use crate::model::{Encoding, JobRecord, Process, RunEntry, RunStatus, Status, Tally, Task};
+use crate::read::config::Retention;
 use crate::read::names::{self, FileKind};
 use crate::read::{jobs, lock, runs, sessions, transcript};
 
@@ -61,7 +62,11 @@ fn blank(folder: &Folder, now: Timestamp) -> Survey {
         as_of: now,
         now,
         owner: None,
-        retention: config.cron_retention.after(),
+        retention: match config.session_retention {
+            Retention::Never => None,
+            // A switch: the newer versions take it for off, and so does everybody who reads it.
+            Retention::After(retention) => Some(retention).filter(|retention| !retention.is_zero()),
+        },
         max_entries: config.max_entries.unwrap_or(match folder.era() {
             crate::folder::Era::Json | crate::folder::Era::Empty => 500,
             crate::folder::Era::Sqlite | crate::folder::Era::Both => 5000,
@@ -83,9 +88,9 @@ fn blank(folder: &Folder, now: Timestamp) -> Survey {
     }
 }
 
-struct Gatherer<'a> {
-    folder: &'a Folder,
-    options: Options<'a>,
+struct Gatherer<'f, 'o> {
+    folder: &'f Folder,
+    options: Options<'o>,
     survey: Survey,
     version: Option<String>,
     best_effort: Vec<PathBuf>,
@@ -94,7 +99,7 @@ struct Gatherer<'a> {
     processes: BTreeSet<(u32, Option<u64>)>,
 }
 
-impl Gatherer<'_> {
+impl Gatherer<'_, '_> {
     fn root(&self) -> &Path {
         &self.folder.root
     }
@@ -116,8 +121,7 @@ impl Gatherer<'_> {
         let cure = Cure::Person("see to the permissions and the disk".to_owned());
         let subject = Subject::File(path.to_owned());
         let evidence = error.to_string();
-        self.survey
-            .note(Code::RecordUnreadable, Item { subject, evidence, bytes: None, cure });
+        self.survey.note(Code::RecordUnreadable, Item { subject, evidence, bytes: None, cure });
     }
 
     /// Records of a file that could not be read, as one case.
@@ -153,22 +157,24 @@ impl Gatherer<'_> {
         });
         let whole = tally.dropped.iter().any(|dropped| dropped.place == crate::model::Place::Whole);
         if !whole {
-            self.take_jobs(jobs::join(records, states.unwrap_or_default()));
+            self.take_jobs(jobs::join(records, &states.unwrap_or_default()));
         }
     }
 
     fn take_jobs(&mut self, jobs: Vec<JobRecord>) {
         for job in &jobs {
-            let timeout = job.raw.pointer("/payload/timeoutSeconds").and_then(|value| value.as_f64());
+            let timeout =
+                job.raw.pointer("/payload/timeoutSeconds").and_then(|value| value.as_f64());
             let longest = match timeout {
                 Some(seconds) if seconds <= 0.0 => Duration::from_millis(u64::MAX),
                 Some(seconds) => Duration::from_millis((seconds * 1000.0) as u64),
                 None => Duration::ZERO,
             };
             self.survey.longest_run = self.survey.longest_run.max(longest);
-            let ended = job.state.last_run_at.map(|at| {
-                Duration::from_millis(job.state.last_duration_ms.unwrap_or(0)).after(at)
-            });
+            let ended = job
+                .state
+                .last_run_at
+                .map(|at| Duration::from_millis(job.state.last_duration_ms.unwrap_or(0)).after(at));
             for at in [job.updated_at, job.created_at, ended, job.state.running_at] {
                 self.alive_at(at);
             }
@@ -347,26 +353,31 @@ impl Gatherer<'_> {
                 return None;
             }
         };
-        for at in rows.iter().filter_map(|row| row.updated_at).collect::<Vec<_>>() {
-            self.alive_at(Some(at));
-        }
+        let sane = |at: &Timestamp| *at <= self.options.now;
+        self.alive_at(rows.iter().filter_map(|row| row.updated_at).filter(sane).max());
         seen.is_indexed = index.ending == sessions::Ending::Whole;
         self.index_sickness(path, &index, seen);
         Some(StoreSeen { path: path.to_owned(), rows: last_of_each(rows), bytes })
     }
 
     fn index_sickness(&mut self, path: &Path, index: &sessions::Index, seen: &AgentSeen) {
-        let transcripts =
-            seen.files.iter().filter(|file| matches!(file.kind, FileKind::Transcript { .. })).count();
+        let transcripts = seen
+            .files
+            .iter()
+            .filter(|file| matches!(file.kind, FileKind::Transcript { .. }))
+            .count();
         let what = match index.ending {
             sessions::Ending::Whole => None,
             sessions::Ending::Empty if transcripts == 0 => None,
             sessions::Ending::Empty => Some("it is empty"),
-            sessions::Ending::NotAnObject => Some("it holds no object, which OpenClaw takes for an empty one"),
+            sessions::Ending::NotAnObject => {
+                Some("it holds no object, which OpenClaw takes for an empty one")
+            }
             sessions::Ending::CutOff => Some("it ends in the middle"),
             sessions::Ending::Trailing => Some("a second value follows the first"),
         };
-        let backup = seen.files.iter().rev().find(|file| matches!(file.kind, FileKind::IndexBackup { .. }));
+        let backup =
+            seen.files.iter().rev().find(|file| matches!(file.kind, FileKind::IndexBackup));
         let help = match backup {
             Some(backup) => format!("a backup lies beside it: {}; or bring the folder over: `sexton openclaw import` needs no index", backup.name),
             None => "bring the folder over: `sexton openclaw import` reads transcripts without an index; or restore a backup".to_owned(),
@@ -378,8 +389,7 @@ impl Gatherer<'_> {
             );
             let subject = Subject::File(path.to_owned());
             let cure = Cure::Person(help.clone());
-            self.survey
-                .note(Code::IndexUnreadable, Item { subject, evidence, bytes: None, cure });
+            self.survey.note(Code::IndexUnreadable, Item { subject, evidence, bytes: None, cure });
         }
         self.dropped(Code::RecordUnreadable, path, &index.tally, Cure::Person(help));
     }
@@ -419,9 +429,11 @@ impl Gatherer<'_> {
             let process = Process { pid: boot.pid, started_ticks: None };
             (process, "gateway_boot_lifecycle".to_owned())
         });
-        let receipts = self.survey.receipts.iter().map(|receipt| {
-            (receipt.owner, format!("cron_run_receipts {}", receipt.id))
-        });
+        let receipts = self
+            .survey
+            .receipts
+            .iter()
+            .map(|receipt| (receipt.owner, format!("cron_run_receipts {}", receipt.id)));
         let locks = self.survey.locks.iter().filter_map(|lock| {
             lock.owner.map(|(process, _)| (process, lock.path.display().to_string()))
         });

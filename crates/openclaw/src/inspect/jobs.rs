@@ -36,7 +36,8 @@ pub fn find(survey: &Survey, zone: &Zone) -> Vec<(Code, Item)> {
             found.push((Code::JobNeverFires, item(reason, help)));
         }
         if let Some(evidence) = cut_off(survey, job) {
-            let help = format!("run it again if its work is still wanted: openclaw cron run {}", job.id);
+            let help =
+                format!("run it again if its work is still wanted: openclaw cron run {}", job.id);
             found.push((Code::OneShotInterrupted, item(evidence, help)));
         }
         if let Some(evidence) = overdue(survey, job) {
@@ -55,7 +56,12 @@ pub fn find(survey: &Survey, zone: &Zone) -> Vec<(Code, Item)> {
 
 fn item(source: &Path, job: &JobRecord, evidence: String, help: String) -> Item {
     let subject = Subject::Job { source: source.to_owned(), id: job.id.clone() };
-    Item { subject, evidence: format!("{}: {evidence}", name(job)), bytes: None, cure: Cure::Person(help) }
+    Item {
+        subject,
+        evidence: format!("{}: {evidence}", name(job)),
+        bytes: None,
+        cure: Cure::Person(help),
+    }
 }
 
 fn name(job: &JobRecord) -> &str {
@@ -67,7 +73,11 @@ fn cut_off(survey: &Survey, job: &JobRecord) -> Option<String> {
     if !matches!(job.schedule, Ok(Schedule::At(_))) {
         return None;
     }
-    let marked = job.state.last_error.as_deref().is_some_and(|error| error.contains("interrupted by gateway restart"));
+    let marked = job
+        .state
+        .last_error
+        .as_deref()
+        .is_some_and(|error| error.contains("interrupted by gateway restart"));
     if marked && !(job.enabled && job.state.next_run_at.is_some()) {
         return Some("a restart of the gateway cut it off, and it will not run again".to_owned());
     }

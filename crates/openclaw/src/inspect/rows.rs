@@ -94,7 +94,8 @@ impl<'a> Lineage<'a> {
                 *homes.entry(home).or_default() += 1;
             }
         }
-        let home = homes.into_iter().max_by_key(|(home, count)| (*count, *home)).map(|(home, _)| home);
+        let home =
+            homes.into_iter().max_by_key(|(home, count)| (*count, *home)).map(|(home, _)| home);
         let files = agent.files.iter().map(|file| (&*file.name, file.bytes)).collect();
         Self { by_session, home, files }
     }
@@ -137,9 +138,10 @@ impl Seen<'_> {
         if touched.is_some_and(|at| at > self.survey.as_of || self.survey.age(at) <= retention) {
             return None;
         }
-        let age = touched.map_or_else(|| "without a time".to_owned(), |at| {
-            format!("{} old", self.survey.age(at))
-        });
+        let age = touched.map_or_else(
+            || "without a time".to_owned(),
+            |at| format!("{} old", self.survey.age(at)),
+        );
         let escaped = self.escaped(&job, future);
         let evidence = format!("{age}, kept for {retention}; {escaped}");
         Some(self.item(Code::RunOverdue, evidence, self.archived()))
@@ -176,9 +178,8 @@ impl Seen<'_> {
         if silent.is_some_and(|silent| silent <= retention) {
             return None;
         }
-        let silent = silent.map_or_else(|| "it names no time".to_owned(), |silent| {
-            format!("silent for {silent}")
-        });
+        let silent = silent
+            .map_or_else(|| "it names no time".to_owned(), |silent| format!("silent for {silent}"));
         let evidence = format!("there is no job {job}; {silent}");
         Some(self.item(Code::JobRowOrphaned, evidence, self.archived()))
     }
@@ -285,7 +286,9 @@ impl Seen<'_> {
         let others = self.lineage.by_session.get(&*self.row.session_id)?;
         let other = others.iter().find(|other| !is_family(&other.key, &self.row.key))?;
         let evidence = format!("session {} is also that of {}", self.row.session_id, other.key);
-        let cure = Cure::Person("decide which of the two keys the session belongs to, and reset the other".to_owned());
+        let cure = Cure::Person(
+            "decide which of the two keys the session belongs to, and reset the other".to_owned(),
+        );
         Some(self.item(Code::PointerWrong, evidence, cure))
     }
 
@@ -305,7 +308,9 @@ impl Seen<'_> {
                 set: Map::new(),
                 unset: MADE_ANEW.iter().map(|field| (*field).to_owned()).collect(),
             }]),
-            _ => Cure::Person(format!("look at {field}; a reset of the session begins a small row")),
+            _ => {
+                Cure::Person(format!("look at {field}; a reset of the session begins a small row"))
+            }
         };
         Some(self.item(Code::RowOversized, evidence, cure))
     }
@@ -334,7 +339,7 @@ fn remove(store: PathBuf, key: &str) -> Step {
 /// Renames a transcript into the form of deleted ones.
 pub fn archive(folder: &Path, file: &str, survey: &Survey) -> Step {
     let session_id = match names::kind(file) {
-        FileKind::Transcript { session_id, .. } => session_id.to_string(),
+        FileKind::Transcript { session_id, .. } => session_id,
         _ => file.trim_end_matches(".jsonl").to_owned(),
     };
     let to = names::archive_name(&session_id, names::Reason::Deleted, survey.now);

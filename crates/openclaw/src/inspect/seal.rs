@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest as _, Sha256};
 
 use super::survey::Survey;
-use crate::hex::hex;
 use crate::finding::{Cure, Finding, Item, Stamp, Step};
+use crate::hex::hex;
 
 /// Fills in what the steps were decided from. What cannot be read any more needs a person.
 pub(super) fn seal(root: &Path, survey: &Survey, findings: &mut [Finding]) {

@@ -13,6 +13,7 @@ use crate::model::{
     Boot, DbArchive, Dropped, JobRecord, Process, Receipt, SessionRow, Status, Task, TaskStatus,
 };
 use crate::read::names::FileKind;
+use crate::read::transcript::Summary;
 
 /// A state folder as it was found.
 #[derive(Debug)]
@@ -259,6 +260,37 @@ pub struct DatabaseSeen {
     pub wal_bytes: u64,
     /// Bytes of its free pages.
     pub free_bytes: u64,
+}
+
+impl TranscriptSeen {
+    /// What is kept of a summary. A last line that was cut off counts as damaged, words such as
+    /// `undefined` too.
+    pub fn of(summary: Summary) -> Self {
+        let mut damaged = summary.damaged.first;
+        damaged.extend(
+            summary.void.first.into_iter().map(|(line, word)| (line, format!("the word {word}"))),
+        );
+        damaged.extend(summary.partial_tail);
+        damaged.sort();
+        if summary.header_fault.is_some() && damaged.first().is_none_or(|(line, _)| *line != 1) {
+            damaged.insert(0, (1, summary.header_fault.unwrap_or_default()));
+        }
+        let job = summary.prompt.as_deref().and_then(|prompt| {
+            let (job, _) = prompt.strip_prefix("[cron:")?.split_once([' ', ']'])?;
+            Some(job.into())
+        });
+        Self {
+            header_id: summary.header.and_then(|header| header.id).map(String::into_boxed_str),
+            lines: summary.lines,
+            messages: summary.messages,
+            first_at: summary.first_at,
+            last_at: summary.last_at,
+            job,
+            damaged,
+            unanswered: summary.open_calls.first,
+            uncalled: summary.lone_results.first,
+        }
+    }
 }
 
 impl Survey {

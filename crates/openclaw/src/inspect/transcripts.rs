@@ -110,7 +110,8 @@ impl Seen<'_> {
 
     fn pile(&self, known: &HashSet<&str>) -> Pile {
         let header = self.seen.and_then(|seen| seen.header_id.as_deref());
-        let is_known = known.contains(self.session_id) || header.is_some_and(|id| known.contains(id));
+        let is_known =
+            known.contains(self.session_id) || header.is_some_and(|id| known.contains(id));
         if self.row.is_some() || is_known {
             return Pile::Current;
         }
@@ -143,7 +144,8 @@ impl Seen<'_> {
             self.session_id
         );
         let cure = Cure::Person(
-            "look into it; `sexton openclaw import` brings it over as a session of its own".to_owned(),
+            "look into it; `sexton openclaw import` brings it over as a session of its own"
+                .to_owned(),
         );
         Some((Code::TranscriptOrphaned, self.item(None, evidence, cure)))
     }
@@ -177,7 +179,8 @@ impl Seen<'_> {
             let evidence =
                 format!("its header says {header}, the row {} says {}", row.key, row.session_id);
             let cure = Cure::Person(
-                "the row decides in OpenClaw; find out which conversation the file holds".to_owned(),
+                "the row decides in OpenClaw; find out which conversation the file holds"
+                    .to_owned(),
             );
             return Some((Code::IndexDisagrees, self.item(None, evidence, cure)));
         }

@@ -14,48 +14,55 @@ use crate::model::{Receipt, Status, Task, TaskStatus};
 pub fn find(survey: &Survey) -> Vec<(Code, Item)> {
     let mut found = Vec::new();
     for agent in &survey.agents {
-        for store in &agent.store {
-            for row in &store.rows {
-                if let Some(proof) = proof(survey, agent, row) {
-                    let subject = Subject::Row { store: store.path.clone(), key: row.key.to_string() };
-                    let step = Step::EditRow {
-                        store: store.path.clone(),
-                        key: row.key.to_string(),
-                        was: String::new(),
-                        set: proof.fields(row),
-                        unset: Vec::new(),
-                    };
-                    found.push((Code::Zombie, proof.item(subject, step)));
-                }
-            }
-        }
-        for database in &agent.database {
-            for (row, stamp) in &database.nodes {
-                let window = database.windows.get(&row.session_id);
-                let is_running = row.status == Some(Status::Running)
-                    || window.is_some_and(|(_, status)| *status == Some(Status::Running));
-                let row = Row { status: is_running.then_some(Status::Running), ..row.clone() };
-                if let Some(proof) = proof(survey, agent, &row) {
-                    let subject = Subject::DbRow {
-                        database: database.path.clone(),
-                        table: "session_nodes".to_owned(),
-                        id: row.key.to_string(),
-                    };
-                    let step = Step::EndNode {
-                        database: database.path.clone(),
-                        key: row.key.to_string(),
-                        session_id: row.session_id.to_string(),
-                        was: stamp.to_string(),
-                        status: proof.status,
-                        ended_at: proof.at,
-                    };
-                    found.push((Code::Zombie, proof.item(subject, step)));
-                }
-            }
-        }
+        found.extend(in_store(survey, agent));
+        found.extend(in_database(survey, agent));
     }
     found.extend(survey.tasks.iter().filter_map(|(path, task)| contradicted(survey, path, task)));
     found
+}
+
+fn in_store(survey: &Survey, agent: &AgentSeen) -> Vec<(Code, Item)> {
+    let Some(store) = &agent.store else { return Vec::new() };
+    let zombie = |row: &Row| {
+        let proof = proof(survey, agent, row)?;
+        let subject = Subject::Row { store: store.path.clone(), key: row.key.to_string() };
+        let step = Step::EditRow {
+            store: store.path.clone(),
+            key: row.key.to_string(),
+            was: String::new(),
+            set: proof.fields(row),
+            unset: Vec::new(),
+        };
+        Some((Code::Zombie, proof.item(subject, step)))
+    };
+    store.rows.iter().filter_map(zombie).collect()
+}
+
+/// A node runs if it or its window says so.
+fn in_database(survey: &Survey, agent: &AgentSeen) -> Vec<(Code, Item)> {
+    let Some(database) = &agent.database else { return Vec::new() };
+    let zombie = |(row, stamp): &(Row, Box<str>)| {
+        let window = database.windows.get(&row.session_id);
+        let runs = |status: Option<Status>| status == Some(Status::Running);
+        let is_running = runs(row.status) || window.is_some_and(|(_, status)| runs(*status));
+        let row = Row { status: is_running.then_some(Status::Running), ..row.clone() };
+        let proof = proof(survey, agent, &row)?;
+        let subject = Subject::DbRow {
+            database: database.path.clone(),
+            table: "session_nodes".to_owned(),
+            id: row.key.to_string(),
+        };
+        let step = Step::EndNode {
+            database: database.path.clone(),
+            key: row.key.to_string(),
+            session_id: row.session_id.to_string(),
+            was: stamp.to_string(),
+            status: proof.status,
+            ended_at: proof.at,
+        };
+        Some((Code::Zombie, proof.item(subject, step)))
+    };
+    database.nodes.iter().filter_map(zombie).collect()
 }
 
 /// Why a running row's work is over, and how and when it ended by the best evidence.
@@ -174,9 +181,10 @@ fn dead_lock(survey: &Survey, agent: &AgentSeen, row: &Row) -> Option<String> {
     let file = row.named.as_deref().and_then(|named| named.rsplit(['/', '\\']).next());
     let derived = format!("{}.jsonl", row.session_id);
     let folder = agent.sessions.as_deref()?;
-    let lock = survey.locks.iter().find(|lock| {
-        lock.path.parent() == Some(folder) && lock.of == file.unwrap_or(&derived)
-    })?;
+    let lock = survey
+        .locks
+        .iter()
+        .find(|lock| lock.path.parent() == Some(folder) && lock.of == file.unwrap_or(&derived))?;
     match lock.owner? {
         (_, Life::Alive) => None,
         (process, Life::Dead) => {
@@ -219,7 +227,8 @@ fn contradicted(survey: &Survey, path: &std::path::Path, task: &Task) -> Option<
         was: was.to_owned(),
         status: becomes.to_owned(),
         ended_at: at,
-        error: (end.status != Status::Done).then(|| "ended by the evidence of other records".to_owned()),
+        error: (end.status != Status::Done)
+            .then(|| "ended by the evidence of other records".to_owned()),
     };
     let subject = Subject::DbRow {
         database: path.to_owned(),

@@ -167,7 +167,12 @@ fn node(columns: &Columns<'_, '_>) -> Result<Node, String> {
     row.archived_at = columns.time("archived_at").or(row.archived_at);
     row.pinned_at = columns.time("pinned_at").or(row.pinned_at);
     row.range = 0..0;
-    Ok(Node { stamp: stamp(&entry, updated_at), created_via: columns.text("created_via"), session_id, row })
+    Ok(Node {
+        stamp: stamp(&entry, updated_at),
+        created_via: columns.text("created_via"),
+        session_id,
+        row,
+    })
 }
 
 /// What a step that changes a node is decided from.

@@ -1,7 +1,6 @@
 //! What their databases share: opening a copy, telling versions apart, and reading rows by the name of a
 //! column, so that a row which cannot be read is one dropped record and a column that is not there is `None`.
 
-use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
 use jiff::Timestamp;
@@ -115,13 +114,14 @@ impl Database {
         each: &mut dyn FnMut(&Columns<'_, '_>) -> Result<(), String>,
         tally: &mut Tally,
     ) -> rusqlite::Result<()> {
-        let there = "SELECT count(*) FROM sqlite_master WHERE type IN ('table', 'view') AND name = ?1";
+        let there =
+            "SELECT count(*) FROM sqlite_master WHERE type IN ('table', 'view') AND name = ?1";
         let count: i64 = self.connection.query_row(there, [table.name], |row| row.get(0))?;
         if count == 0 {
             return Ok(());
         }
         let mut statement = self.connection.prepare(table.query)?;
-        let names: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+        let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
         let mut rows = statement.query(rusqlite::params_from_iter(table.parameters))?;
         while let Some(row) = rows.next()? {
             let columns = Columns { names: &names, row };
@@ -147,16 +147,6 @@ impl Database {
                 _ => Vec::new(),
             })
         })?)
-    }
-
-    /// The columns that a table has.
-    pub(super) fn columns_of(&self, table: &str) -> BTreeSet<String> {
-        let names = (|| {
-            let mut statement = self.connection.prepare("SELECT name FROM pragma_table_info(?1)")?;
-            let names = statement.query_map([table], |row| row.get::<_, String>(0))?;
-            names.collect::<Result<BTreeSet<String>, rusqlite::Error>>()
-        })();
-        names.unwrap_or_default()
     }
 }
 

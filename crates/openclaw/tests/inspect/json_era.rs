@@ -54,14 +54,22 @@ fn an_index_that_is_empty_cut_off_or_doubled_is_one_finding() {
     let index = format!("{SESSIONS}/sessions.json");
     let whole = fs::read(plain().path(&index)).unwrap();
     let doubled = [&whole[..], &whole[..]].concat();
-    for (bytes, word) in
-        [(&b""[..], "empty"), (&whole[..whole.len() / 2], "middle"), (&b"[]"[..], "no object"), (&doubled[..], "second")]
-    {
+    for (bytes, word) in [
+        (&b""[..], "empty"),
+        (&whole[..whole.len() / 2], "middle"),
+        (&b"[]"[..], "no object"),
+        (&doubled[..], "second"),
+    ] {
         let sick = plain();
         fs::write(sick.path(&index), bytes).unwrap();
         let found = sick.found();
         assert_eq!(found[0], (Code::IndexUnreadable, 1), "{word}: {found:?}");
-        assert!(found.iter().all(|(code, _)| matches!(code, Code::IndexUnreadable | Code::RecordUnreadable)), "{found:?}");
+        assert!(
+            found
+                .iter()
+                .all(|(code, _)| matches!(code, Code::IndexUnreadable | Code::RecordUnreadable)),
+            "{found:?}"
+        );
         let evidence = sick.evidence(Code::IndexUnreadable);
         assert!(evidence.contains(word) && evidence.contains("11 transcripts"), "{evidence}");
     }
@@ -97,7 +105,8 @@ fn a_row_that_may_still_run_is_left_alone() {
 }
 
 #[test]
-fn a_row_that_was_silent_for_longer_than_any_run_may_take_is_a_zombie_where_nobody_owns_the_folder() {
+fn a_row_that_was_silent_for_longer_than_any_run_may_take_is_a_zombie_where_nobody_owns_the_folder()
+{
     let sick = reset();
     let key = sick.set_first("status", json!("running"));
     let later = sick.newest().as_millisecond() + 2 * 3_600_000;

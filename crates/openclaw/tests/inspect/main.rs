@@ -1,5 +1,7 @@
 //! Real state folders, healthy and made sick in every way that is known from the field.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on stops")]
+
 mod folder;
 mod json_era;
 mod sqlite_era;

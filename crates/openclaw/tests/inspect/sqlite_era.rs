@@ -28,7 +28,8 @@ fn add_run(sick: &Sick, n: u32, status: &str, at: i64) -> String {
     let id = format!("00000000-0000-4000-8000-{n:012}");
     let key = format!("agent:main:cron:{JOB}:run:{id}");
     let connection = Connection::open(sick.path(AGENT)).unwrap();
-    let entry = serde_json::json!({"sessionId": id, "updatedAt": at, "status": status, "startedAt": at});
+    let entry =
+        serde_json::json!({"sessionId": id, "updatedAt": at, "status": status, "startedAt": at});
     connection
         .execute(
             "INSERT INTO session_nodes (session_key, current_session_id, entry_json, updated_at, status, created_via)
@@ -115,7 +116,11 @@ fn nodes_of_runs_beyond_their_retention_are_found() {
 #[test]
 fn tasks_that_contradict_the_history_are_found() {
     let sick = sick();
-    sql(&sick, STATE, "UPDATE task_runs SET status = 'lost', ended_at = NULL WHERE rowid IN (SELECT rowid FROM task_runs LIMIT 2)");
+    sql(
+        &sick,
+        STATE,
+        "UPDATE task_runs SET status = 'lost', ended_at = NULL WHERE rowid IN (SELECT rowid FROM task_runs LIMIT 2)",
+    );
     assert_eq!(sick.found(), [(Code::TaskContradicted, 2)]);
 }
 

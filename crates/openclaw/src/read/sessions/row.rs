@@ -1,14 +1,8 @@
 //! One session row: its fields, and how large each is, without holding the large ones.
 
-use std::borrow::Cow;
-use std::fmt;
-
-use jiff::Timestamp;
-use serde::de::{Deserializer, MapAccess, Visitor};
-use serde_json::value::RawValue;
-
 use crate::model::{Pointer, SessionRow, Status, Usage};
-use crate::read::field::{Lossy, instant, whole};
+use crate::read::field::Lossy;
+use crate::read::raw::{self, members};
 
 /// Reads the value of a row. Bytes that are no UTF-8 count as replacement characters, as for OpenClaw;
 /// of a repeated field the last one counts. The row's `range` is left empty.
@@ -18,40 +12,21 @@ use crate::read::field::{Lossy, instant, whole};
 /// Why the row is none: it is no JSON, or no object.
 pub fn row(key: &str, raw: &[u8]) -> Result<SessionRow, String> {
     let text = String::from_utf8_lossy(raw);
-    let mut json = serde_json::Deserializer::from_str(&text);
-    let mut row = json.deserialize_any(Fields { key }).map_err(|error| error.to_string())?;
-    json.end().map_err(|error| error.to_string())?;
-    row.bytes = raw.len() as u64;
-    Ok(row)
-}
-
-struct Fields<'k> {
-    key: &'k str,
-}
-
-impl<'de> Visitor<'de> for Fields<'_> {
-    type Value = SessionRow;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<SessionRow, A::Error> {
-        let mut row = empty(self.key);
-        let mut rest = Rest::default();
-        while let Some(name) = map.next_key::<Lossy>()? {
-            let value = map.next_value::<&RawValue>()?.get();
-            let bytes = value.len() as u64;
-            set(&mut row, &mut rest, &name.0, value);
-            if row.largest.as_ref().is_none_or(|(_, most)| bytes > *most) {
-                row.largest = Some((name.0.into(), bytes));
-            }
+    let mut row = empty(key);
+    let mut rest = Rest::default();
+    members(&text, &mut |name, value| {
+        set(&mut row, &mut rest, name, value);
+        let bytes = value.len() as u64;
+        if row.largest.as_ref().is_none_or(|(_, most)| bytes > *most) {
+            row.largest = Some((name.into(), bytes));
         }
-        row.label = rest.label.or(rest.display_name);
-        row.parent = rest.spawned_by.or(rest.parent);
-        row.usage = rest.has_usage.then_some(rest.usage);
-        Ok(row)
-    }
+    })
+    .map_err(|error| error.to_string())?;
+    row.bytes = raw.len() as u64;
+    row.label = rest.label.or(rest.display_name);
+    row.parent = rest.spawned_by.or(rest.parent);
+    row.usage = rest.has_usage.then_some(rest.usage);
+    Ok(row)
 }
 
 /// What several fields decide about.
@@ -70,14 +45,14 @@ fn set(row: &mut SessionRow, rest: &mut Rest, name: &str, value: &str) {
         "sessionId" => row.session_id = text(value),
         "status" => row.status = text(value).as_deref().and_then(status),
         "sessionFile" => row.pointer = text(value).map_or(Pointer::Derived, Pointer::Named),
-        "updatedAt" => row.updated_at = time(value),
-        "sessionStartedAt" => row.session_started_at = time(value),
-        "startedAt" => row.started_at = time(value),
-        "endedAt" => row.ended_at = time(value),
-        "lastInteractionAt" => row.last_interaction_at = time(value),
+        "updatedAt" => row.updated_at = raw::millis(value),
+        "sessionStartedAt" => row.session_started_at = raw::millis(value),
+        "startedAt" => row.started_at = raw::millis(value),
+        "endedAt" => row.ended_at = raw::millis(value),
+        "lastInteractionAt" => row.last_interaction_at = raw::millis(value),
         "abortedLastRun" => row.aborted_last_run = value == "true",
-        "archivedAt" => row.archived_at = time(value),
-        "pinnedAt" => row.pinned_at = time(value),
+        "archivedAt" => row.archived_at = raw::millis(value),
+        "pinnedAt" => row.pinned_at = raw::millis(value),
         "chatType" => row.chat_type = text(value),
         "label" => rest.label = text(value),
         "displayName" => rest.display_name = text(value),
@@ -96,14 +71,14 @@ fn set_usage(rest: &mut Rest, name: &str, value: &str) {
         "cacheRead" => &mut usage.cache_read,
         "cacheWrite" => &mut usage.cache_write,
         "estimatedCostUsd" => {
-            let Some(cost) = number(value).filter(|cost| *cost >= 0.0) else { return };
+            let Some(cost) = raw::number(value).filter(|cost| *cost >= 0.0) else { return };
             usage.cost_usd = cost;
             rest.has_usage = true;
             return;
         }
         _ => return,
     };
-    if let Some(read) = number(value).and_then(whole) {
+    if let Some(read) = raw::count(value) {
         *count = read;
         rest.has_usage = true;
     }
@@ -147,30 +122,20 @@ pub fn status(word: &str) -> Option<Status> {
 }
 
 fn text(value: &str) -> Option<Box<str>> {
-    if !value.starts_with('"') {
-        return None;
-    }
-    let text: Lossy = serde_json::from_str(value).ok()?;
-    (!text.0.trim().is_empty()).then(|| text.0.into())
-}
-
-fn number(value: &str) -> Option<f64> {
-    serde_json::from_str(value).ok()
-}
-
-fn time(value: &str) -> Option<Timestamp> {
-    instant(number(value)?)
+    raw::text(value).map(Into::into)
 }
 
 /// The text of a key as it stands in a file, with its quotes.
 pub(super) fn key(quoted: &[u8]) -> Result<String, String> {
-    let text: Cow<'_, str> = String::from_utf8_lossy(quoted);
+    let text = String::from_utf8_lossy(quoted);
     let key: Lossy = serde_json::from_str(&text).map_err(|error| error.to_string())?;
     Ok(key.0)
 }
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+
     use super::*;
 
     #[test]

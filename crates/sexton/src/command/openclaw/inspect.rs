@@ -94,7 +94,8 @@ fn show(report: &Report, all: bool, output: Output) -> Result<(), Failure> {
         ("read", bytes(report.bytes_read)),
     ])?;
     for path in &report.best_effort {
-        output.note(format_args!("{} was being written to: read as well as it went", path.display()));
+        output
+            .note(format_args!("{} was being written to: read as well as it went", path.display()));
     }
     for remark in &report.remarks {
         output.note(remark);
@@ -141,7 +142,10 @@ fn transcripts(report: &Report) -> String {
 }
 
 fn agent_rows(agent: &AgentCount) -> Vec<Vec<String>> {
-    let row = |(kind, statuses): (&sexton_domain::key::SessionKind, &std::collections::BTreeMap<_, u64>)| {
+    let row = |(kind, statuses): (
+        &sexton_domain::key::SessionKind,
+        &std::collections::BTreeMap<_, u64>,
+    )| {
         let total: u64 = statuses.values().sum();
         let words: Vec<String> =
             statuses.iter().map(|(status, count)| format!("{count} {status}")).collect();
@@ -203,10 +207,7 @@ fn summary(report: &Report, output: Output) -> String {
         return "nothing is wrong".to_owned();
     }
     let total = report.total() as u64;
-    let text = format!("{} in {}", count(total, "case"), count(report.findings.len() as u64, "finding"));
-    format!(
-        "{}; to heal: sexton openclaw heal {}",
-        output.bold(&text),
-        report.folder.display()
-    )
+    let text =
+        format!("{} in {}", count(total, "case"), count(report.findings.len() as u64, "finding"));
+    format!("{}; to heal: sexton openclaw heal {}", output.bold(&text), report.folder.display())
 }
