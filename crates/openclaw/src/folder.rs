@@ -265,7 +265,7 @@ mod tests {
         let at = |text: &str| placed(&root, text, Some("main"));
         let own = Path::new("agents/main/sessions/sessions.json");
         assert_eq!(at("~/.openclaw/agents/{agentId}/sessions/sessions.json"), own);
-        assert_eq!(at("/home/other/.openclaw/agents/main/sessions/sessions.json"), own);
+        assert_eq!(at("/srv/other/.openclaw/agents/main/sessions/sessions.json"), own);
         assert_eq!(at("~/stores/{agentId}.json"), dir.path().join("stores/main.json"));
         assert_eq!(at("/srv/{agentId}/sessions.json"), Path::new("/srv/main/sessions.json"));
     }

@@ -300,9 +300,9 @@ impl Survey {
         Some(jobs.iter().any(|job| job.id.eq_ignore_ascii_case(id)))
     }
 
-    /// How long before `as_of` something was.
+    /// How long before `as_of` something was, in whole seconds.
     pub fn age(&self, at: Timestamp) -> Duration {
-        Duration::between(at, self.as_of)
+        Duration::from_secs(Duration::between(at, self.as_of).as_millis() / 1000)
     }
 
     /// The ids of every session that some row or window names.

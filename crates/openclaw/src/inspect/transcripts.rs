@@ -64,6 +64,11 @@ pub fn find(survey: &Survey) -> (Piles, Vec<(Code, Item)>) {
                 _ => {}
             }
         }
+        if let Some(database) = &agent.database {
+            let ids = database.transcripts.keys();
+            let known = ids.filter(|id| database.windows.contains_key(&***id));
+            piles.current += known.count() as u64;
+        }
         found.extend(in_database(agent));
     }
     (piles, found)

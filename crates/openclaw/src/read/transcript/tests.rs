@@ -27,7 +27,8 @@ fn a_real_transcript_is_summed_up() {
     let summary = summary(REAL, Encoding::Plain).unwrap();
     let header = summary.header.unwrap();
     assert_eq!(header.id.as_deref(), Some("5dd63c93-9d84-491a-af1d-7ee776aa05b5"));
-    assert_eq!((header.version, header.cwd.as_deref()), (Some(3), Some("/home/user/workspace")));
+    assert_eq!(header.version, Some(3));
+    assert!(header.cwd.is_some_and(|cwd| cwd.ends_with("/user/workspace")));
     assert_eq!((summary.lines, summary.messages, summary.bytes), (6, 2, REAL.len() as u64));
     assert_eq!(summary.header_fault, None);
     assert_eq!(summary.first_at, Some("2026-11-20T18:05:44.888Z".parse().unwrap()));

@@ -128,7 +128,7 @@ fn gateway(report: &Report) -> String {
 
 fn jobs(report: &Report) -> String {
     report.jobs.as_ref().map_or_else(
-        || "could not be read".to_owned(),
+        || "none that could be read".to_owned(),
         |jobs| format!("{}, {} enabled", jobs.total, jobs.enabled),
     )
 }
@@ -136,8 +136,12 @@ fn jobs(report: &Report) -> String {
 fn transcripts(report: &Report) -> String {
     let piles = report.transcripts;
     format!(
-        "{} current, {} history, {} of nothing known; {} archives, {} side files",
-        piles.current, piles.history, piles.orphans, piles.archives, piles.side_files
+        "{} current, {} history, {} of nothing known; {}, {}",
+        piles.current,
+        piles.history,
+        piles.orphans,
+        count(piles.archives, "archive"),
+        count(piles.side_files, "side file")
     )
 }
 
@@ -157,7 +161,7 @@ fn agent_rows(agent: &AgentCount) -> Vec<Vec<String>> {
 fn show_finding(finding: &Finding, all: bool, output: Output) -> Result<(), Failure> {
     let size: u64 = finding.items.iter().filter_map(|item| item.bytes).sum();
     let size = if size > 0 { format!(", {}", bytes(size)) } else { String::new() };
-    let title = format!("{} {}{size}", finding.items.len(), finding.code.title());
+    let title = format!("{}: {}{size}", finding.code.title(), finding.items.len());
     output.line(format_args!(
         "{}  {}",
         output.alarming(&title),
