@@ -5,5 +5,10 @@
 //! place and the reason, and nothing else of the file is lost. Nothing here asks for the time.
 
 pub mod finding;
+pub mod folder;
+pub mod heal;
+mod hex;
+pub mod import;
+pub mod inspect;
 pub mod model;
 pub mod read;

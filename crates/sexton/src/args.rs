@@ -8,6 +8,7 @@ use sexton_domain::name::AgentName;
 pub mod bench;
 pub mod job;
 pub mod list;
+pub mod openclaw;
 
 /// Keeper of AI agents' sessions: rings them on time, sees that every one of them ends.
 #[derive(Debug, Parser)]
@@ -112,6 +113,9 @@ pub enum Command {
     /// Check and show the config
     #[command(subcommand)]
     Config(Config),
+    /// Look at, heal and bring over what OpenClaw keeps
+    #[command(subcommand)]
+    Openclaw(openclaw::Command),
     /// Measure what this machine can do, in a scratch folder
     Bench(bench::Bench),
 }

@@ -8,6 +8,7 @@ pub mod hook;
 pub mod init;
 pub mod job;
 pub mod node;
+pub mod openclaw;
 pub mod run;
 pub mod send;
 pub mod session;

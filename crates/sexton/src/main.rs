@@ -65,6 +65,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Init { dir } => command::init::main(dir, output),
         Command::Config(command) => command::config::main(command, &globals, output),
         Command::Bench(bench) => command::bench::main(bench, output),
+        Command::Openclaw(command) => command::openclaw::main(command, output),
         Command::Serve(serve) => {
             let runtime = runtime(tokio::runtime::Builder::new_multi_thread())?;
             let ended = runtime.block_on(serve::main(serve, &globals));
@@ -98,9 +99,11 @@ async fn talk(command: Command, mut client: Client, output: Output) -> Result<Ex
         Command::Sweep(asked) => command::sweep::main(asked, client, output).await,
         Command::Archive(command) => command::archive::main(command, client, output).await,
         Command::Usage(asked) => command::usage::main(asked, client, output).await,
-        Command::Init { .. } | Command::Config(_) | Command::Bench(_) | Command::Serve(_) => {
-            Err(Failure::new(Exit::Bug, "this command does not ask the daemon"))
-        }
+        Command::Init { .. }
+        | Command::Config(_)
+        | Command::Bench(_)
+        | Command::Openclaw(_)
+        | Command::Serve(_) => Err(Failure::new(Exit::Bug, "this command does not ask the daemon")),
     }
 }
 

@@ -67,7 +67,10 @@ fn nothing_depends_on_one_machine() {
         concat!("index.", "crates"),
         concat!("pypi", ".org"),
     ];
-    let findings = mentions(&files(), &banned);
+    // Folders that another program wrote, with the paths of a user who does not exist.
+    let ours = |file: &TextFile| !file.path.contains("crates/openclaw/tests/fixtures/");
+    let files: Vec<TextFile> = files().into_iter().filter(ours).collect();
+    let findings = mentions(&files, &banned);
     expect_none("paths and registries of one machine stay out of the repository:", &findings);
 }
 

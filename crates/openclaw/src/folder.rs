@@ -1,0 +1,294 @@
+//! What lies where in a state folder. Reads names and sizes only; links are not followed out of it.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+
+use crate::read::config::Config;
+
+/// The folder that backups and plans of the healing lie in; nothing in it is OpenClaw's.
+pub const HEAL_FOLDER: &str = ".sexton-heal";
+
+/// A state folder.
+#[derive(Debug)]
+pub struct Folder {
+    /// Where it is, without links in the way.
+    pub root: PathBuf,
+    /// What its config says; the defaults where there is none.
+    pub config: Config,
+    /// What could not be read of the config.
+    pub remarks: Vec<String>,
+    /// The agents, by id. All paths are relative to the root unless the config puts them elsewhere.
+    pub agents: Vec<Agent>,
+    /// `cron/jobs.json` or what the config names.
+    pub jobs: Option<PathBuf>,
+    /// `jobs-state.json` beside it.
+    pub job_states: Option<PathBuf>,
+    /// `jobs-quarantine.json` beside it.
+    pub job_quarantine: Option<PathBuf>,
+    /// Files of jobs that were migrated or copied: `jobs.json.migrated`, `jobs.json.bak`.
+    pub old_jobs: Vec<PathBuf>,
+    /// `cron/runs/*.jsonl`.
+    pub run_logs: Vec<PathBuf>,
+    /// `state/openclaw.sqlite`.
+    pub state_database: Option<PathBuf>,
+    /// `tasks/runs.sqlite`.
+    pub task_database: Option<PathBuf>,
+}
+
+/// What an agent has.
+#[derive(Debug)]
+pub struct Agent {
+    /// Its id.
+    pub id: String,
+    /// The folder of its sessions, if it is there.
+    pub sessions: Option<PathBuf>,
+    /// Its index, if it is there.
+    pub index: Option<PathBuf>,
+    /// Its database, if it is there.
+    pub database: Option<PathBuf>,
+}
+
+/// Which files a state folder consists of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Era {
+    /// `sessions.json` and `jobs.json`.
+    Json,
+    /// Databases.
+    Sqlite,
+    /// Databases, and an index of the older era beside them.
+    Both,
+    /// Neither: a folder without sessions.
+    Empty,
+}
+
+/// A folder that cannot be taken for a state folder.
+#[derive(Debug, thiserror::Error)]
+pub enum FolderError {
+    /// It cannot be opened.
+    #[error("open the state folder {path}")]
+    Open {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Nothing in it is OpenClaw's.
+    #[error("read {path} as a state folder: it has no openclaw.json, agents, cron or state in it{}", hint(.near))]
+    Foreign {
+        /// Which.
+        path: PathBuf,
+        /// A state folder close by.
+        near: Option<PathBuf>,
+    },
+}
+
+fn hint(near: &Option<PathBuf>) -> String {
+    near.as_ref().map_or_else(String::new, |near| format!("; did you mean {}?", near.display()))
+}
+
+impl Folder {
+    /// Looks at a folder.
+    ///
+    /// # Errors
+    ///
+    /// [`FolderError`] when it cannot be opened, or nothing in it is OpenClaw's.
+    pub fn open(path: &Path) -> Result<Self, FolderError> {
+        let root = fs::canonicalize(path)
+            .map_err(|source| FolderError::Open { path: path.to_owned(), source })?;
+        fs::read_dir(&root)
+            .map_err(|source| FolderError::Open { path: path.to_owned(), source })?;
+        if !is_state_folder(&root) {
+            let near = NAMES.iter().map(|name| path.join(name)).find(|near| is_state_folder(near));
+            return Err(FolderError::Foreign { path: path.to_owned(), near });
+        }
+        let (config, remarks) = read_config(&root);
+        let cron = config
+            .cron_store
+            .as_deref()
+            .map_or_else(|| PathBuf::from("cron/jobs.json"), |store| placed(&root, store, None));
+        let beside = |name: &str| cron.with_file_name(name);
+        let there = |path: PathBuf| is_inside(&root, &root.join(&path)).then_some(path);
+        Ok(Self {
+            agents: agents(&root, &config),
+            job_states: there(beside("jobs-state.json")),
+            job_quarantine: there(beside("jobs-quarantine.json")),
+            old_jobs: ["jobs.json.migrated", "jobs.json.bak"]
+                .into_iter()
+                .filter_map(|name| there(beside(name)))
+                .collect(),
+            run_logs: listed(&root, &beside("runs"), ".jsonl"),
+            jobs: there(cron),
+            state_database: there(PathBuf::from("state/openclaw.sqlite")),
+            task_database: there(PathBuf::from("tasks/runs.sqlite")),
+            root,
+            config,
+            remarks,
+        })
+    }
+
+    /// Which era its files are of.
+    pub fn era(&self) -> Era {
+        let index = self.agents.iter().any(|agent| agent.index.is_some());
+        let database = self.agents.iter().any(|agent| agent.database.is_some());
+        match (index || self.jobs.is_some(), database || self.state_database.is_some()) {
+            (true, true) if index => Era::Both,
+            (_, true) => Era::Sqlite,
+            (true, false) => Era::Json,
+            (false, false) => Era::Empty,
+        }
+    }
+}
+
+const NAMES: &[&str] = &[".openclaw", ".clawdbot", ".moltbot", "state"];
+
+fn is_state_folder(path: &Path) -> bool {
+    ["openclaw.json", "agents", "cron", "state/openclaw.sqlite"]
+        .iter()
+        .any(|name| path.join(name).exists())
+}
+
+fn read_config(root: &Path) -> (Config, Vec<String>) {
+    let path = root.join("openclaw.json");
+    match fs::read(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => (blank(), Vec::new()),
+        Err(error) => (blank(), vec![format!("openclaw.json: {error}")]),
+        Ok(bytes) => match crate::read::config::config(&bytes) {
+            Ok(mut config) => {
+                let remarks = std::mem::take(&mut config.remarks);
+                (
+                    config,
+                    remarks.into_iter().map(|remark| format!("openclaw.json: {remark}")).collect(),
+                )
+            }
+            Err(reason) => (blank(), vec![format!("openclaw.json: {reason}")]),
+        },
+    }
+}
+
+/// What goes where there is no config.
+fn blank() -> Config {
+    crate::read::config::config(b"{}").expect("an empty object is a config")
+}
+
+/// Whether a path exists and does not lead out of the folder by a link. Paths that the config puts
+/// elsewhere need only exist.
+fn is_inside(root: &Path, path: &Path) -> bool {
+    let Ok(real) = fs::canonicalize(path) else { return false };
+    real.starts_with(root) || !path.starts_with(root)
+}
+
+/// A path of the config: `~` is the home that the state folder lies in, `{agentId}` the agent. What lies
+/// in the folder is relative to it, also where the folder was at another place when the config was written.
+pub fn placed(root: &Path, text: &str, agent: Option<&str>) -> PathBuf {
+    let text = agent.map_or_else(|| text.to_owned(), |agent| text.replace("{agentId}", agent));
+    if let Some(rest) = NAMES.iter().find_map(|name| {
+        let at = text.find(&format!("/{name}/"))?;
+        Some(text[at + name.len() + 2..].to_owned())
+    }) && root.join(&rest).exists()
+    {
+        return PathBuf::from(rest);
+    }
+    let path = match text.strip_prefix("~/") {
+        Some(rest) => root.parent().unwrap_or(root).join(rest),
+        None => PathBuf::from(&text),
+    };
+    path.strip_prefix(root).map_or_else(|_| path.clone(), Path::to_owned)
+}
+
+fn agents(root: &Path, config: &Config) -> Vec<Agent> {
+    let mut ids: Vec<String> = config.agents.iter().map(|agent| agent.id.clone()).collect();
+    for entry in fs::read_dir(root.join("agents")).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            ids.push(entry.file_name().to_string_lossy().into_owned());
+        }
+    }
+    ids.sort();
+    ids.dedup();
+    if ids.is_empty() {
+        ids.push("main".to_owned());
+    }
+    ids.into_iter().map(|id| agent(root, config, id)).collect()
+}
+
+fn agent(root: &Path, config: &Config, id: String) -> Agent {
+    let home = PathBuf::from("agents").join(&id);
+    let there = |path: PathBuf| is_inside(root, &root.join(&path)).then_some(path);
+    let index = config.session_store.as_deref().map_or_else(
+        || home.join("sessions/sessions.json"),
+        |store| placed(root, store, Some(&id)),
+    );
+    let own_database = config
+        .agents
+        .iter()
+        .find(|agent| agent.id == id)
+        .and_then(|agent| agent.agent_dir.as_deref())
+        .map(|folder| placed(root, folder, Some(&id)).join("openclaw-agent.sqlite"));
+    let database =
+        own_database.and_then(there).or_else(|| there(home.join("agent/openclaw-agent.sqlite")));
+    let sessions = index.parent().map(Path::to_owned).and_then(there);
+    Agent { sessions, index: there(index), database, id }
+}
+
+/// The files of a folder with an ending, by name.
+fn listed(root: &Path, folder: &Path, ending: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(root.join(folder)).into_iter().flatten().flatten();
+    let mut files: Vec<PathBuf> = entries
+        .map(|entry| folder.join(entry.file_name()))
+        .filter(|path| path.to_string_lossy().ends_with(ending))
+        .filter(|path| is_inside(root, &root.join(path)))
+        .collect();
+    files.sort();
+    files
+}
+
+/// When a file was last written, to the nanosecond.
+pub fn modified(meta: &fs::Metadata) -> Timestamp {
+    use std::os::unix::fs::MetadataExt as _;
+    Timestamp::new(meta.mtime(), meta.mtime_nsec().try_into().unwrap_or(0))
+        .unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_of_the_config_are_found_wherever_the_folder_lies_now() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join(".openclaw");
+        fs::create_dir_all(root.join("agents/main/sessions")).unwrap();
+        fs::write(root.join("agents/main/sessions/sessions.json"), "{}").unwrap();
+        let at = |text: &str| placed(&root, text, Some("main"));
+        let own = Path::new("agents/main/sessions/sessions.json");
+        assert_eq!(at("~/.openclaw/agents/{agentId}/sessions/sessions.json"), own);
+        assert_eq!(at("/srv/other/.openclaw/agents/main/sessions/sessions.json"), own);
+        assert_eq!(at("~/stores/{agentId}.json"), dir.path().join("stores/main.json"));
+        assert_eq!(at("/srv/{agentId}/sessions.json"), Path::new("/srv/main/sessions.json"));
+    }
+
+    #[test]
+    fn a_folder_of_something_else_is_refused_and_one_close_by_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join(".openclaw/agents")).unwrap();
+        let error = Folder::open(dir.path()).unwrap_err();
+        assert!(error.to_string().contains("did you mean"), "{error}");
+        assert!(Folder::open(&dir.path().join("nothing")).is_err());
+        assert_eq!(Folder::open(&dir.path().join(".openclaw")).unwrap().era(), Era::Empty);
+    }
+
+    #[test]
+    fn a_link_that_leads_out_of_the_folder_is_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (root, out) = (dir.path().join("state"), dir.path().join("out"));
+        fs::create_dir_all(root.join("agents/main")).unwrap();
+        fs::create_dir_all(&out).unwrap();
+        fs::write(out.join("sessions.json"), "{}").unwrap();
+        std::os::unix::fs::symlink(&out, root.join("agents/main/sessions")).unwrap();
+        let folder = Folder::open(&root).unwrap();
+        assert!(folder.agents[0].index.is_none() && folder.agents[0].sessions.is_none());
+    }
+}

@@ -1,0 +1,3 @@
+//! Brings a state folder over: their records as ours.
+
+pub mod jobs;

@@ -1,0 +1,180 @@
+//! Looks at a state folder and says what is wrong with it, with evidence, and what would heal it.
+//!
+//! Never writes. Databases are read from copies. First everything is gathered into a [`survey::Survey`];
+//! then each file of predicates looks at that, purely: `heal` acts on the very same findings.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use serde::Serialize;
+use sexton_domain::key::SessionKind;
+use sexton_domain::schedule::Zone;
+
+use crate::finding::{Code, Finding, Item};
+use crate::folder::{Era, Folder, FolderError};
+
+mod files;
+mod gather;
+mod jobs;
+mod rows;
+mod seal;
+pub mod survey;
+mod transcripts;
+mod zombies;
+
+pub use rows::STRING_LIMIT;
+pub use transcripts::Piles;
+
+use survey::Address;
+
+/// What looking needs from outside.
+pub struct Options<'a> {
+    /// The clock's time.
+    pub now: Timestamp,
+    /// The zone of the machine: their cron expressions without a zone follow it.
+    pub zone: Zone,
+    /// Where copies of databases may lie.
+    pub scratch: PathBuf,
+    /// Hears of each file before it is read, with its size in bytes.
+    pub progress: &'a mut dyn FnMut(&Path, u64),
+}
+
+/// A state folder and what is wrong with it.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// Which folder.
+    pub folder: PathBuf,
+    /// Of which era its files are.
+    pub era: Era,
+    /// The version that last wrote to it, where it says so.
+    pub version: Option<String>,
+    /// The instant that ages are counted to.
+    pub as_of: Timestamp,
+    /// The process of the gateway that owns it.
+    pub gateway_pid: Option<u32>,
+    /// What could be read only while it was being written to.
+    pub best_effort: Vec<PathBuf>,
+    /// The agents.
+    pub agents: Vec<AgentCount>,
+    /// How many jobs there are, and how many are enabled.
+    pub jobs: Option<JobCount>,
+    /// Where the transcripts belong.
+    pub transcripts: Piles,
+    /// How many bytes were read.
+    pub bytes_read: u64,
+    /// Remarks about the config.
+    pub remarks: Vec<String>,
+    /// What is wrong.
+    pub findings: Vec<Finding>,
+}
+
+/// What an agent has.
+#[derive(Debug, Serialize)]
+pub struct AgentCount {
+    /// Its id.
+    pub id: String,
+    /// Its sessions.
+    pub sessions: u64,
+    /// By kind and, within it, status; `none` for rows without one.
+    pub kinds: BTreeMap<SessionKind, BTreeMap<&'static str, u64>>,
+    /// The size of its index.
+    pub index_bytes: u64,
+    /// The size of its database with its log.
+    pub database_bytes: u64,
+    /// The files in its sessions folder.
+    pub files: u64,
+    /// Their size.
+    pub file_bytes: u64,
+}
+
+/// The jobs.
+#[derive(Debug, Serialize)]
+pub struct JobCount {
+    /// All.
+    pub total: u64,
+    /// Those that are enabled.
+    pub enabled: u64,
+}
+
+/// Looks at a folder.
+///
+/// # Errors
+///
+/// [`FolderError`] when it is no state folder or cannot be opened. What cannot be read in it is a finding.
+pub fn inspect(path: &Path, options: Options<'_>) -> Result<Report, FolderError> {
+    let folder = Folder::open(path)?;
+    let zone = options.zone.clone();
+    let gathered = gather::gather(&folder, options);
+    let survey = &gathered.survey;
+    let (piles, mut found) = transcripts::find(survey);
+    found.extend(zombies::find(survey));
+    found.extend(rows::find(survey));
+    found.extend(jobs::find(survey, &zone));
+    found.extend(files::find(survey));
+    Ok(Report {
+        era: folder.era(),
+        version: gathered.version,
+        as_of: survey.as_of,
+        gateway_pid: survey.owner,
+        best_effort: gathered.best_effort,
+        agents: survey.agents.iter().map(count).collect(),
+        jobs: survey.jobs.as_ref().map(|jobs| JobCount {
+            total: jobs.len() as u64,
+            enabled: jobs.iter().filter(|job| job.enabled).count() as u64,
+        }),
+        transcripts: piles,
+        bytes_read: gathered.bytes_read,
+        remarks: folder.remarks.clone(),
+        findings: {
+            found.extend(gathered.survey.found.iter().cloned());
+            let mut found = grouped(found);
+            seal::seal(&folder.root, &gathered.survey, &mut found);
+            found
+        },
+        folder: folder.root,
+    })
+}
+
+fn grouped(found: Vec<(Code, Item)>) -> Vec<Finding> {
+    let mut groups: BTreeMap<Code, Vec<Item>> = BTreeMap::new();
+    for (code, item) in found {
+        groups.entry(code).or_default().push(item);
+    }
+    let finding = |(code, mut items): (Code, Vec<Item>)| {
+        items.sort_by(|a, b| a.subject.cmp(&b.subject));
+        Finding { code, items }
+    };
+    groups.into_iter().map(finding).collect()
+}
+
+fn count(agent: &survey::AgentSeen) -> AgentCount {
+    let mut kinds: BTreeMap<SessionKind, BTreeMap<&'static str, u64>> = BTreeMap::new();
+    let rows = agent.store.iter().flat_map(|store| &store.rows);
+    let nodes = agent.database.iter().flat_map(|database| &database.nodes).map(|(row, _)| row);
+    for row in rows.chain(nodes) {
+        let kind = match row.address() {
+            Address::Job(_) => SessionKind::Job,
+            Address::Run(_) => SessionKind::Run,
+            Address::Other(kind) => kind,
+        };
+        let status = row.status.map_or("none", zombies::word);
+        *kinds.entry(kind).or_default().entry(status).or_default() += 1;
+    }
+    AgentCount {
+        id: agent.id.clone(),
+        sessions: kinds.values().flat_map(BTreeMap::values).sum(),
+        kinds,
+        index_bytes: agent.store.as_ref().map_or(0, |store| store.bytes),
+        database_bytes: agent.database.as_ref().map_or(0, |db| db.bytes + db.wal_bytes),
+        files: agent.files.len() as u64,
+        file_bytes: agent.files.iter().map(|file| file.bytes).sum(),
+    }
+}
+
+impl Report {
+    /// How many things are wrong.
+    pub fn total(&self) -> usize {
+        self.findings.iter().map(|finding| finding.items.len()).sum()
+    }
+}

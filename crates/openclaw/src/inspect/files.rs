@@ -1,0 +1,145 @@
+//! What is wrong with files: stale temporaries and locks, links, bloat, totals near a limit.
+
+use sexton_domain::duration::Duration;
+
+use super::rows::STRING_LIMIT;
+use super::survey::{AgentSeen, FileSeen, Life, LockSeen, Survey};
+use crate::finding::{Code, Cure, Item, Stamp, Step, Subject};
+use crate::read::names::FileKind;
+
+/// OpenClaw reclaims temporaries older than this.
+const TEMP_SECS: u64 = 300;
+/// A lock that names nobody is given this long.
+const NAMELESS_LOCK_SECS: u64 = 30;
+/// Above this OpenClaw cuts its own log down.
+const WAL_BYTES: u64 = 64 * 1024 * 1024;
+/// Free pages below this are not worth giving back.
+const FREE_BYTES: u64 = 16 * 1024 * 1024;
+
+/// Everything that is wrong with files.
+pub fn find(survey: &Survey) -> Vec<(Code, Item)> {
+    let mut found = Vec::new();
+    found.extend(survey.locks.iter().filter_map(|lock| stale_lock(survey, lock)));
+    for agent in &survey.agents {
+        for file in &agent.files {
+            found.extend(stale_temp(survey, agent, file));
+            found.extend(linked(agent, file));
+        }
+        found.extend(near_limit(survey, agent));
+        found.extend(bloated(agent));
+    }
+    found
+}
+
+fn file_item(code: Code, path: std::path::PathBuf, evidence: String, cure: Cure) -> (Code, Item) {
+    (code, Item { subject: Subject::File(path), evidence, bytes: None, cure })
+}
+
+/// Filled in when the files are stamped.
+fn unstamped() -> Stamp {
+    Stamp { bytes: 0, sha256: String::new() }
+}
+
+fn stale_temp(survey: &Survey, agent: &AgentSeen, file: &FileSeen) -> Option<(Code, Item)> {
+    let FileKind::Temp { .. } = file.kind else { return None };
+    let age = Duration::between(file.modified, survey.now);
+    if file.modified > survey.now || age <= Duration::from_secs(TEMP_SECS) {
+        return None;
+    }
+    let path = agent.sessions.as_deref()?.join(&*file.name);
+    let cure = Cure::Steps(vec![Step::SetAside { path: path.clone(), was: unstamped() }]);
+    let evidence = format!("last written {age} ago, {} bytes", file.bytes);
+    Some(file_item(Code::StaleTemp, path, evidence, cure))
+}
+
+fn stale_lock(survey: &Survey, lock: &LockSeen) -> Option<(Code, Item)> {
+    let age = Duration::between(lock.modified, survey.now);
+    let evidence = match lock.owner {
+        Some((_, Life::Alive)) => return None,
+        Some((process, Life::Dead)) => format!("process {} is dead", process.pid),
+        Some((process, Life::Recycled)) => {
+            format!("process {} started after the lock was taken", process.pid)
+        }
+        None if age <= Duration::from_secs(NAMELESS_LOCK_SECS) => return None,
+        None => format!("it names no process and is {age} old"),
+    };
+    let path = lock.path.clone();
+    let cure = Cure::Steps(vec![Step::SetAside { path: path.clone(), was: unstamped() }]);
+    Some(file_item(Code::StaleLock, path, evidence, cure))
+}
+
+/// Backup tools make hard links, which OpenClaw's importer refuses.
+fn linked(agent: &AgentSeen, file: &FileSeen) -> Option<(Code, Item)> {
+    let path = agent.sessions.as_deref()?.join(&*file.name);
+    if file.is_link {
+        let cure = Cure::Person("put the file itself in the place of the link".to_owned());
+        return Some(file_item(Code::FileLinked, path, "a symbolic link".to_owned(), cure));
+    }
+    if file.links < 2 {
+        return None;
+    }
+    let rewrite = Step::DropLines { path: path.clone(), was: unstamped(), lines: Vec::new() };
+    let cure = match file.kind {
+        FileKind::Transcript { .. } => Cure::Steps(vec![rewrite]),
+        _ => {
+            Cure::Person("put a copy in its place: cp FILE FILE.new && mv FILE.new FILE".to_owned())
+        }
+    };
+    let evidence = format!("a hard link, one of {} names", file.links);
+    Some(file_item(Code::FileLinked, path, evidence, cure))
+}
+
+fn near_limit(survey: &Survey, agent: &AgentSeen) -> Vec<(Code, Item)> {
+    let mut found = Vec::new();
+    if let Some(store) = &agent.store {
+        if store.bytes > STRING_LIMIT / 2 {
+            let evidence = format!(
+                "{} bytes; OpenClaw reads at most {STRING_LIMIT} characters, reads a longer index as empty, and overwrites it",
+                store.bytes
+            );
+            let help =
+                "heal takes out what is overdue and what is made anew; inspect again".to_owned();
+            let cure = Cure::Person(help);
+            found.push(file_item(Code::NearLimit, store.path.clone(), evidence, cure));
+        }
+        let rows = store.rows.len() as u64;
+        if rows * 10 > survey.max_entries * 9 {
+            let evidence = format!(
+                "{rows} rows, where session.maintenance.maxEntries is {}: the oldest are about to be taken out",
+                survey.max_entries
+            );
+            let cure = Cure::Person(
+                "raise session.maintenance.maxEntries, or bring the folder over".to_owned(),
+            );
+            found.push(file_item(Code::NearLimit, store.path.clone(), evidence, cure));
+        }
+    }
+    if let Some(database) = &agent.database {
+        let rows = database.nodes.len() as u64;
+        if rows * 10 > survey.max_entries * 9 {
+            let evidence = format!(
+                "{rows} sessions, where session.maintenance.maxEntries is {}",
+                survey.max_entries
+            );
+            let cure = Cure::Person(
+                "raise session.maintenance.maxEntries, or bring the folder over".to_owned(),
+            );
+            found.push(file_item(Code::NearLimit, database.path.clone(), evidence, cure));
+        }
+    }
+    found
+}
+
+fn bloated(agent: &AgentSeen) -> Option<(Code, Item)> {
+    let database = agent.database.as_ref()?;
+    let large_log = database.wal_bytes > WAL_BYTES;
+    let free = database.free_bytes > FREE_BYTES && database.free_bytes * 4 > database.bytes;
+    (large_log || free).then(|| {
+        let evidence = format!(
+            "{} bytes, its log {} bytes, free pages {} bytes",
+            database.bytes, database.wal_bytes, database.free_bytes
+        );
+        let step = Step::Compact { database: database.path.clone(), was: unstamped() };
+        file_item(Code::DatabaseBloated, database.path.clone(), evidence, Cure::Steps(vec![step]))
+    })
+}

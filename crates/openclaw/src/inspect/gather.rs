@@ -1,0 +1,505 @@
+//! Reads a whole state folder into a [`Survey`]: every source once, what cannot be read is taken down.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fs::{self, File};
+use std::io::{self, BufReader};
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use sexton_domain::duration::Duration;
+
+use super::Options;
+use super::survey::{
+    AgentSeen, End, FileSeen, Life, LockSeen, Row, StoreSeen, Survey, TranscriptSeen,
+    dropped_in_words, ended_as,
+};
+use crate::finding::{Code, Cure, Item, Subject};
+use crate::folder::{self, Folder};
+use crate::heal::owner;
+use crate::model::{Encoding, JobRecord, Process, RunEntry, RunStatus, Status, Tally, Task};
+use crate::read::config::Retention;
+use crate::read::names::{self, FileKind};
+use crate::read::{jobs, lock, runs, sessions, transcript};
+
+mod databases;
+
+/// The longest that a run may take where its job says nothing (an agent's turn).
+const DEFAULT_RUN_SECS: u64 = 3600;
+
+/// A folder, gathered.
+pub(super) struct Gathered {
+    pub survey: Survey,
+    pub version: Option<String>,
+    pub best_effort: Vec<PathBuf>,
+    pub bytes_read: u64,
+}
+
+/// Reads everything.
+pub(super) fn gather(folder: &Folder, options: Options<'_>) -> Gathered {
+    let mut gatherer = Gatherer {
+        folder,
+        survey: blank(folder, options.now),
+        options,
+        version: None,
+        best_effort: Vec::new(),
+        bytes_read: 0,
+        newest: None,
+        processes: BTreeSet::new(),
+    };
+    gatherer.jobs();
+    gatherer.run_logs();
+    gatherer.state_database();
+    gatherer.task_database();
+    for agent in &folder.agents {
+        gatherer.agent(agent);
+    }
+    gatherer.finish()
+}
+
+fn blank(folder: &Folder, now: Timestamp) -> Survey {
+    let config = &folder.config;
+    Survey {
+        as_of: now,
+        now,
+        owner: None,
+        retention: match config.session_retention {
+            Retention::Never => None,
+            // A switch: the newer versions take it for off, and so does everybody who reads it.
+            Retention::After(retention) => Some(retention).filter(|retention| !retention.is_zero()),
+        },
+        max_entries: config.max_entries.unwrap_or(match folder.era() {
+            crate::folder::Era::Json | crate::folder::Era::Empty => 500,
+            crate::folder::Era::Sqlite | crate::folder::Era::Both => 5000,
+        }),
+        cron_enabled: config.cron_enabled,
+        longest_run: Duration::from_secs(DEFAULT_RUN_SECS),
+        jobs_source: folder.jobs.clone().unwrap_or_default(),
+        jobs: None,
+        unmigrated_jobs: Vec::new(),
+        ends: HashMap::new(),
+        sessions_of_jobs: HashMap::new(),
+        tasks: Vec::new(),
+        receipts: Vec::new(),
+        boots: Vec::new(),
+        locks: Vec::new(),
+        living: HashMap::new(),
+        agents: Vec::new(),
+        found: Vec::new(),
+    }
+}
+
+struct Gatherer<'f, 'o> {
+    folder: &'f Folder,
+    options: Options<'o>,
+    survey: Survey,
+    version: Option<String>,
+    best_effort: Vec<PathBuf>,
+    bytes_read: u64,
+    newest: Option<Timestamp>,
+    processes: BTreeSet<(u32, Option<u64>)>,
+}
+
+impl Gatherer<'_, '_> {
+    fn root(&self) -> &Path {
+        &self.folder.root
+    }
+
+    /// Says that a file is about to be read.
+    fn reading(&mut self, path: &Path) {
+        let size = fs::metadata(self.root().join(path)).map_or(0, |meta| meta.len());
+        self.bytes_read += size;
+        (self.options.progress)(path, size);
+    }
+
+    /// A time that some record names: the folder was alive then.
+    fn alive_at(&mut self, at: Option<Timestamp>) {
+        let sane = at.filter(|at| *at <= self.options.now);
+        self.newest = self.newest.max(sane);
+    }
+
+    fn unreadable(&mut self, path: &Path, error: &io::Error) {
+        let cure = Cure::Person("see to the permissions and the disk".to_owned());
+        let subject = Subject::File(path.to_owned());
+        let evidence = error.to_string();
+        self.survey.note(Code::RecordUnreadable, Item { subject, evidence, bytes: None, cure });
+    }
+
+    /// Records of a file that could not be read, as one case.
+    fn dropped(&mut self, code: Code, path: &Path, tally: &Tally, cure: Cure) {
+        let Some(first) = tally.dropped.first() else { return };
+        let evidence = format!(
+            "{} of {} records; {}",
+            tally.dropped.len(),
+            tally.read + tally.dropped.len() as u64,
+            dropped_in_words(first)
+        );
+        let subject = Subject::File(path.to_owned());
+        self.survey.note(code, Item { subject, evidence, bytes: None, cure });
+    }
+
+    fn jobs(&mut self) {
+        let Some(path) = self.folder.jobs.clone() else { return };
+        self.reading(&path);
+        let bytes = match fs::read(self.root().join(&path)) {
+            Ok(bytes) => bytes,
+            Err(error) => return self.unreadable(&path, &error),
+        };
+        let (records, tally) = jobs::jobs(&bytes);
+        let help = "mend the file by hand; openclaw doctor moves such jobs to jobs-quarantine.json";
+        self.dropped(Code::RecordUnreadable, &path, &tally, Cure::Person(help.to_owned()));
+        let states = self.folder.job_states.clone().and_then(|path| {
+            self.reading(&path);
+            let bytes = fs::read(self.root().join(&path)).ok()?;
+            let (states, tally) = jobs::states(&bytes);
+            let help = "OpenClaw makes the state anew: delete the file".to_owned();
+            self.dropped(Code::RecordUnreadable, &path, &tally, Cure::Person(help));
+            Some(states)
+        });
+        let whole = tally.dropped.iter().any(|dropped| dropped.place == crate::model::Place::Whole);
+        if !whole {
+            self.take_jobs(jobs::join(records, &states.unwrap_or_default()));
+        }
+    }
+
+    fn take_jobs(&mut self, jobs: Vec<JobRecord>) {
+        for job in &jobs {
+            let timeout =
+                job.raw.pointer("/payload/timeoutSeconds").and_then(|value| value.as_f64());
+            let longest = match timeout {
+                Some(seconds) if seconds <= 0.0 => Duration::from_millis(u64::MAX),
+                Some(seconds) => Duration::from_millis((seconds * 1000.0) as u64),
+                None => Duration::ZERO,
+            };
+            self.survey.longest_run = self.survey.longest_run.max(longest);
+            let ended = job
+                .state
+                .last_run_at
+                .map(|at| Duration::from_millis(job.state.last_duration_ms.unwrap_or(0)).after(at));
+            for at in [job.updated_at, job.created_at, ended, job.state.running_at] {
+                self.alive_at(at);
+            }
+        }
+        self.survey.jobs = Some(jobs);
+    }
+
+    fn run_logs(&mut self) {
+        for path in self.folder.run_logs.clone() {
+            self.reading(&path);
+            let file = match File::open(self.root().join(&path)) {
+                Ok(file) => file,
+                Err(error) => {
+                    self.unreadable(&path, &error);
+                    continue;
+                }
+            };
+            let mut entries = Vec::new();
+            let read = runs::runs(BufReader::new(file), &mut |_, entry| entries.push(entry));
+            for entry in entries {
+                self.run(&entry, "run log");
+            }
+            match read {
+                Ok(tally) => {
+                    let lines = lines_of(&tally);
+                    let was = crate::finding::Stamp { bytes: 0, sha256: String::new() };
+                    let step = crate::finding::Step::DropLines { path: path.clone(), was, lines };
+                    self.dropped(Code::RecordUnreadable, &path, &tally, Cure::Steps(vec![step]));
+                }
+                Err(error) => self.unreadable(&path, &error),
+            }
+        }
+    }
+
+    /// A finished run: how its session ended, and whose history the session is.
+    fn run(&mut self, run: &RunEntry, says: &'static str) {
+        let at = end_of(run);
+        self.alive_at(at);
+        let Some(session) = run.session_id.as_deref() else { return };
+        self.survey.sessions_of_jobs.insert(session.into(), run.job_id.as_str().into());
+        if let Some(status) = status_of(run) {
+            let end = End { at, status, says };
+            let known = self.survey.ends.get(session);
+            if known.is_none_or(|known| known.at < end.at) {
+                self.survey.ends.insert(session.into(), end);
+            }
+        }
+    }
+
+    fn task(&mut self, path: &Path, task: Task) {
+        for at in [task.ended_at, task.last_event_at, task.started_at] {
+            self.alive_at(at);
+        }
+        if let Some(owner) = task.owner {
+            self.processes.insert((owner.pid, owner.started_ticks));
+        }
+        let session = task.session_key.as_deref().and_then(|key| key.rsplit_once(":run:"));
+        if let Some((job, run)) = session {
+            let session = run.split(':').next().unwrap_or(run);
+            let job = job.rsplit(':').next().unwrap_or(job);
+            self.survey.sessions_of_jobs.insert(session.into(), job.into());
+            let status = task.status.and_then(ended_as);
+            if let Some(status) = status
+                && !self.survey.ends.contains_key(session)
+            {
+                let end = End { at: task.ended_at, status, says: "task" };
+                self.survey.ends.insert(session.into(), end);
+            }
+        }
+        match task.status.map(ended_as) {
+            Some(None) => self.survey.tasks.push((path.to_owned(), task)),
+            _ => {
+                if let Some(run) = &task.run {
+                    self.run(run, "task");
+                }
+            }
+        }
+    }
+
+    fn agent(&mut self, agent: &folder::Agent) {
+        let mut seen = AgentSeen {
+            id: agent.id.clone(),
+            sessions: agent.sessions.clone(),
+            ..AgentSeen::default()
+        };
+        if let Some(sessions) = &agent.sessions {
+            self.files(sessions, &mut seen);
+        }
+        if let Some(index) = &agent.index {
+            seen.store = self.store(index, &mut seen);
+        }
+        seen.database = agent.database.as_ref().and_then(|path| self.agent_database(path));
+        self.survey.agents.push(seen);
+    }
+
+    fn files(&mut self, sessions: &Path, seen: &mut AgentSeen) {
+        let entries = match fs::read_dir(self.root().join(sessions)) {
+            Ok(entries) => entries,
+            Err(error) => return self.unreadable(sessions, &error),
+        };
+        for entry in entries.flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if let Some(file) = file_seen(&entry, &name) {
+                seen.files.push(file);
+            }
+        }
+        seen.files.sort_by(|a, b| a.name.cmp(&b.name));
+        for file in &seen.files {
+            let path = sessions.join(&*file.name);
+            match &file.kind {
+                FileKind::Lock { of } => self.lock(&path, of, file.modified),
+                FileKind::Transcript { .. } if self.may_read(file, &path) => {
+                    if let Some(transcript) = self.transcript(&path) {
+                        seen.transcripts.insert(file.name.clone(), transcript);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Links are followed inside the folder only.
+    fn may_read(&self, file: &FileSeen, path: &Path) -> bool {
+        let target = || fs::canonicalize(self.root().join(path));
+        !file.is_link || target().is_ok_and(|target| target.starts_with(self.root()))
+    }
+
+    fn lock(&mut self, path: &Path, of: &str, modified: Timestamp) {
+        let bytes = fs::read(self.root().join(path)).unwrap_or_default();
+        let (owner, _) = lock::lock(&bytes);
+        if let Some(owner) = owner {
+            self.processes.insert((owner.pid, owner.started_ticks));
+        }
+        let owner = owner.map(|owner| (owner, Life::Dead));
+        self.survey.locks.push(LockSeen {
+            path: path.to_owned(),
+            of: of.to_owned(),
+            owner,
+            modified,
+        });
+    }
+
+    fn transcript(&mut self, path: &Path) -> Option<TranscriptSeen> {
+        self.reading(path);
+        let read = File::open(self.root().join(path))
+            .and_then(|file| transcript::summary(file, Encoding::Plain));
+        match read {
+            Ok(summary) => {
+                let seen = TranscriptSeen::of(summary);
+                self.alive_at(seen.last_at);
+                Some(seen)
+            }
+            Err(error) => {
+                self.unreadable(path, &error);
+                None
+            }
+        }
+    }
+
+    fn store(&mut self, path: &Path, seen: &mut AgentSeen) -> Option<StoreSeen> {
+        self.reading(path);
+        let file = match File::open(self.root().join(path)) {
+            Ok(file) => file,
+            Err(error) => {
+                self.unreadable(path, &error);
+                return None;
+            }
+        };
+        let bytes = file.metadata().map_or(0, |meta| meta.len());
+        let mut rows: Vec<Row> = Vec::new();
+        let read = sessions::rows(file, &mut |row| rows.push(Row::of(row.row)));
+        let index = match read {
+            Ok(index) => index,
+            Err(error) => {
+                self.unreadable(path, &error);
+                return None;
+            }
+        };
+        let sane = |at: &Timestamp| *at <= self.options.now;
+        self.alive_at(rows.iter().filter_map(|row| row.updated_at).filter(sane).max());
+        seen.is_indexed = index.ending == sessions::Ending::Whole;
+        self.index_sickness(path, &index, seen);
+        Some(StoreSeen { path: path.to_owned(), rows: last_of_each(rows), bytes })
+    }
+
+    fn index_sickness(&mut self, path: &Path, index: &sessions::Index, seen: &AgentSeen) {
+        let transcripts = seen
+            .files
+            .iter()
+            .filter(|file| matches!(file.kind, FileKind::Transcript { .. }))
+            .count();
+        let what = match index.ending {
+            sessions::Ending::Whole => None,
+            sessions::Ending::Empty if transcripts == 0 => None,
+            sessions::Ending::Empty => Some("it is empty"),
+            sessions::Ending::NotAnObject => {
+                Some("it holds no object, which OpenClaw takes for an empty one")
+            }
+            sessions::Ending::CutOff => Some("it ends in the middle"),
+            sessions::Ending::Trailing => Some("a second value follows the first"),
+        };
+        let backup =
+            seen.files.iter().rev().find(|file| matches!(file.kind, FileKind::IndexBackup));
+        let help = match backup {
+            Some(backup) => format!("a backup lies beside it: {}; or bring the folder over: `sexton openclaw import` needs no index", backup.name),
+            None => "bring the folder over: `sexton openclaw import` reads transcripts without an index; or restore a backup".to_owned(),
+        };
+        if let Some(what) = what {
+            let evidence = format!(
+                "{what}: {} rows can be read, {transcripts} transcripts lie beside it",
+                index.tally.read
+            );
+            let subject = Subject::File(path.to_owned());
+            let cure = Cure::Person(help.clone());
+            self.survey.note(Code::IndexUnreadable, Item { subject, evidence, bytes: None, cure });
+        }
+        self.dropped(Code::RecordUnreadable, path, &index.tally, Cure::Person(help));
+    }
+
+    /// Who lives, since when nobody does, and what that makes of locks.
+    fn finish(mut self) -> Gathered {
+        for boot in self.survey.boots.iter().filter(|boot| boot.completed_at.is_none()) {
+            self.processes.insert((boot.pid, None));
+        }
+        for (pid, started_ticks) in std::mem::take(&mut self.processes) {
+            let life = life(Process { pid, started_ticks });
+            let known = self.survey.living.entry(pid).or_insert(life);
+            if life == Life::Alive {
+                *known = life;
+            }
+        }
+        for lock in &mut self.survey.locks {
+            if let Some((process, found)) = &mut lock.owner {
+                *found = life(*process);
+            }
+        }
+        self.survey.owner = self.live_gateway();
+        if self.survey.owner.is_none() {
+            self.survey.as_of = self.newest.unwrap_or(self.options.now);
+        }
+        Gathered {
+            survey: self.survey,
+            version: self.version,
+            best_effort: self.best_effort,
+            bytes_read: self.bytes_read,
+        }
+    }
+
+    fn live_gateway(&self) -> Option<u32> {
+        let boots = self.survey.boots.iter().filter(|boot| boot.completed_at.is_none());
+        let boots = boots.map(|boot| {
+            let process = Process { pid: boot.pid, started_ticks: None };
+            (process, "gateway_boot_lifecycle".to_owned())
+        });
+        let receipts = self
+            .survey
+            .receipts
+            .iter()
+            .map(|receipt| (receipt.owner, format!("cron_run_receipts {}", receipt.id)));
+        let locks = self.survey.locks.iter().filter_map(|lock| {
+            lock.owner.map(|(process, _)| (process, lock.path.display().to_string()))
+        });
+        let candidates: Vec<(Process, String)> = receipts.chain(locks).chain(boots).collect();
+        owner::live_owner(self.root(), &candidates).map(|owner| owner.pid)
+    }
+}
+
+fn life(process: Process) -> Life {
+    match owner::is_alive(process) {
+        owner::Liveness::Alive | owner::Liveness::Unknown => Life::Alive,
+        owner::Liveness::Dead => Life::Dead,
+        owner::Liveness::Recycled => Life::Recycled,
+    }
+}
+
+/// Of a repeated key the last row counts, as for `JSON.parse`.
+fn last_of_each(rows: Vec<Row>) -> Vec<Row> {
+    let mut places: HashMap<Box<str>, usize> = HashMap::with_capacity(rows.len());
+    let mut kept: Vec<Row> = Vec::with_capacity(rows.len());
+    for row in rows {
+        match places.get(&row.key) {
+            Some(&place) => kept[place] = row,
+            None => {
+                places.insert(row.key.clone(), kept.len());
+                kept.push(row);
+            }
+        }
+    }
+    kept
+}
+
+fn lines_of(tally: &Tally) -> Vec<u64> {
+    let line = |dropped: &crate::model::Dropped| match dropped.place {
+        crate::model::Place::Line(line) => Some(line),
+        _ => None,
+    };
+    tally.dropped.iter().filter_map(line).collect()
+}
+
+fn file_seen(entry: &fs::DirEntry, name: &str) -> Option<FileSeen> {
+    use std::os::unix::fs::MetadataExt as _;
+    let meta = entry.metadata().ok()?;
+    let is_link = meta.file_type().is_symlink();
+    (is_link || meta.is_file()).then(|| FileSeen {
+        name: name.into(),
+        kind: names::kind(name),
+        bytes: meta.len(),
+        modified: folder::modified(&meta),
+        links: meta.nlink(),
+        is_link,
+    })
+}
+
+/// When a run ended: its start and how long it took, else when it was written down.
+pub(super) fn end_of(run: &RunEntry) -> Option<Timestamp> {
+    let end = run.run_at.zip(run.duration_ms);
+    end.map(|(at, took)| Duration::from_millis(took).after(at)).or(run.at)
+}
+
+/// How a run ended in the words of session rows.
+pub(super) fn status_of(run: &RunEntry) -> Option<Status> {
+    let timed_out = run.error.as_deref().is_some_and(|error| error.contains("timed out"));
+    match run.status? {
+        RunStatus::Ok | RunStatus::Skipped => Some(Status::Done),
+        RunStatus::Error if timed_out => Some(Status::Timeout),
+        RunStatus::Error => Some(Status::Failed),
+    }
+}

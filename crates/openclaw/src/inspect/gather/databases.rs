@@ -1,0 +1,209 @@
+//! The databases of a folder: each is copied, opened, and read into the survey.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::Gatherer;
+use crate::finding::{Code, Cure, Item, Subject};
+use crate::inspect::survey::{DatabaseSeen, Row, TranscriptSeen};
+use crate::model::{ReceiptStatus, Tally};
+use crate::read::agent_db::AgentDb;
+use crate::read::database::DatabaseError;
+use crate::read::jobs;
+use crate::read::snapshot::{Quality, Snapshot};
+use crate::read::state_db::StateDb;
+use crate::read::transcript::Survey as TranscriptSurvey;
+
+/// What helps with records of a database that cannot be read.
+const DOCTOR: &str = "run `openclaw doctor --fix`, or restore the database from a backup";
+
+impl Gatherer<'_, '_> {
+    /// `state/openclaw.sqlite`.
+    pub(super) fn state_database(&mut self) {
+        let Some(path) = self.folder.state_database.clone() else { return };
+        let Some(snapshot) = self.snapshot(&path) else { return };
+        let database = match StateDb::open(&snapshot) {
+            Ok(database) => database,
+            Err(error) => return self.refused(&path, &error),
+        };
+        self.damage(&path, &database.damage());
+        self.version.clone_from(&database.info().app_version);
+        let mut found = Vec::new();
+        let tally = database.jobs(&mut |job| found.push(job));
+        self.dropped_rows(&path, &tally);
+        self.survey.jobs_source.clone_from(&path);
+        self.unmigrated_jobs(found.len());
+        self.take_jobs(found);
+        self.history(&path, &database);
+        let tally = database.receipts(&mut |receipt| {
+            self.alive_at(receipt.finished_at.or(receipt.started_at));
+            if receipt.status == Some(ReceiptStatus::Running) {
+                self.processes.insert((receipt.owner.pid, receipt.owner.started_ticks));
+                self.survey.receipts.push(receipt);
+            }
+        });
+        self.dropped_rows(&path, &tally);
+        let tally = database.boots(&mut |boot| {
+            self.alive_at(boot.completed_at.or(boot.started_at));
+            self.survey.boots.push(boot);
+        });
+        self.dropped_rows(&path, &tally);
+    }
+
+    /// `tasks/runs.sqlite`, of the JSON era.
+    pub(super) fn task_database(&mut self) {
+        let Some(path) = self.folder.task_database.clone() else { return };
+        let Some(snapshot) = self.snapshot(&path) else { return };
+        match StateDb::open_tasks(&snapshot) {
+            Ok(database) => {
+                self.damage(&path, &database.damage());
+                self.history(&path, &database);
+            }
+            Err(error) => self.refused(&path, &error),
+        }
+    }
+
+    fn history(&mut self, path: &Path, database: &StateDb) {
+        let tally = database.tasks(&mut |task| self.task(path, task));
+        self.dropped_rows(path, &tally);
+    }
+
+    /// Files of jobs that this era does not read, beside an empty table.
+    fn unmigrated_jobs(&mut self, migrated: usize) {
+        if migrated > 0 {
+            return;
+        }
+        let files: Vec<PathBuf> =
+            self.folder.jobs.iter().chain(&self.folder.old_jobs).cloned().collect();
+        for path in files {
+            let bytes = fs::read(self.root().join(&path)).unwrap_or_default();
+            let (found, _) = jobs::jobs(&bytes);
+            if !found.is_empty() {
+                self.survey.unmigrated_jobs.push((path, found.len()));
+            }
+        }
+    }
+
+    /// An agent's database.
+    pub(super) fn agent_database(&mut self, path: &Path) -> Option<DatabaseSeen> {
+        let snapshot = self.snapshot(path)?;
+        let database = match AgentDb::open(&snapshot) {
+            Ok(database) => database,
+            Err(error) => {
+                self.refused(path, &error);
+                return None;
+            }
+        };
+        self.damage(path, &database.damage());
+        if self.version.is_none() {
+            self.version.clone_from(&database.info().app_version);
+        }
+        let mut seen = DatabaseSeen {
+            path: path.to_owned(),
+            nodes: Vec::new(),
+            windows: HashMap::new(),
+            transcripts: HashMap::new(),
+            archives: Vec::new(),
+            bytes: snapshot.bytes,
+            wal_bytes: snapshot.wal_bytes,
+            free_bytes: database.info().free_bytes,
+        };
+        let tally = database.nodes(&mut |node| {
+            self.alive_at(node.row.updated_at);
+            seen.nodes.push((Row::of(node.row), node.stamp.into()));
+        });
+        self.dropped_rows(path, &tally);
+        let tally = database.windows(&mut |window| {
+            self.alive_at(window.ended_at.or(window.updated_at));
+            seen.windows.insert(window.session_id, (window.key, window.status));
+        });
+        self.dropped_rows(path, &tally);
+        let tally = database.archives(&mut |archive| seen.archives.push(archive));
+        self.dropped_rows(path, &tally);
+        seen.transcripts = self.transcripts_in(path, &database);
+        Some(seen)
+    }
+
+    fn transcripts_in(
+        &mut self,
+        path: &Path,
+        database: &AgentDb,
+    ) -> HashMap<Box<str>, TranscriptSeen> {
+        let mut all = HashMap::new();
+        let mut current: Option<Current> = None;
+        let tally = database.events(&mut |event| {
+            if current.as_ref().is_none_or(|current| current.session != event.session_id) {
+                finish(current.take(), &mut all);
+                let survey = TranscriptSurvey::new();
+                current = Some(Current { session: event.session_id, survey, damaged: Vec::new() });
+            }
+            let Some(current) = &mut current else { return };
+            let number = u64::try_from(event.seq).unwrap_or(0) + 1;
+            match event.json {
+                Ok(json) => current.survey.push(number, json.as_bytes()),
+                Err(reason) => current.damaged.push((number, reason)),
+            }
+        });
+        finish(current, &mut all);
+        self.alive_at(all.values().filter_map(|seen| seen.last_at).max());
+        self.dropped_rows(path, &tally);
+        all
+    }
+
+    fn snapshot(&mut self, path: &Path) -> Option<Snapshot> {
+        self.reading(path);
+        match Snapshot::take(&self.root().join(path), &self.options.scratch) {
+            Ok(snapshot) => {
+                if snapshot.quality == Quality::BestEffort {
+                    self.best_effort.push(path.to_owned());
+                }
+                Some(snapshot)
+            }
+            Err(error) => {
+                self.unreadable(path, &error);
+                None
+            }
+        }
+    }
+
+    fn refused(&mut self, path: &Path, error: &DatabaseError) {
+        let help = match error {
+            DatabaseError::UnknownVersion { .. } => {
+                "use a newer version of Sexton; nothing in it was read"
+            }
+            DatabaseError::Unreadable(_) => DOCTOR,
+        };
+        self.database_sick(path, error.to_string(), help);
+    }
+
+    fn damage(&mut self, path: &Path, lines: &[String]) {
+        if let Some(first) = lines.first() {
+            self.database_sick(path, format!("{} faults; {first}", lines.len()), DOCTOR);
+        }
+    }
+
+    fn database_sick(&mut self, path: &Path, evidence: String, help: &str) {
+        let cure = Cure::Person(help.to_owned());
+        let subject = Subject::File(path.to_owned());
+        self.survey.note(Code::DatabaseUnreadable, Item { subject, evidence, bytes: None, cure });
+    }
+
+    fn dropped_rows(&mut self, path: &Path, tally: &Tally) {
+        self.dropped(Code::RecordUnreadable, path, tally, Cure::Person(DOCTOR.to_owned()));
+    }
+}
+
+/// The transcript that is being read.
+struct Current {
+    session: String,
+    survey: TranscriptSurvey,
+    damaged: Vec<(u64, String)>,
+}
+
+fn finish(current: Option<Current>, all: &mut HashMap<Box<str>, TranscriptSeen>) {
+    let Some(Current { session, survey, damaged }) = current else { return };
+    let mut seen = TranscriptSeen::of(survey.finish());
+    seen.damaged.extend(damaged);
+    all.insert(session.into(), seen);
+}

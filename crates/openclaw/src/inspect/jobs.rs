@@ -1,0 +1,100 @@
+//! What is wrong with jobs: duplicates, jobs that never fire, one-shots that were cut off, overdue ones.
+
+use std::path::Path;
+
+use sexton_domain::duration::Duration;
+use sexton_domain::schedule::Zone;
+
+use super::survey::{Life, Survey};
+use crate::finding::{Code, Cure, Item, Subject};
+use crate::import::jobs::{duplicates, never_fires};
+use crate::model::{JobRecord, Schedule};
+
+/// A slot may be this late before a job counts as overdue: their timer looks once a minute, their
+/// catch-up defers by two.
+const LATE_SECS: u64 = 300;
+
+/// Everything that is wrong with jobs.
+pub fn find(survey: &Survey, zone: &Zone) -> Vec<(Code, Item)> {
+    let jobs = survey.jobs.as_deref().unwrap_or_default();
+    let mut found = Vec::new();
+    for group in duplicates(jobs) {
+        let Some((first, others)) = group.split_first() else { continue };
+        let original = &jobs[*first];
+        for job in others.iter().map(|index| &jobs[*index]) {
+            let evidence = format!("same name, schedule and payload as {}", original.id);
+            let help = format!("keep one: openclaw cron rm {}", job.id);
+            found.push((Code::JobDuplicated, item(&survey.jobs_source, job, evidence, help)));
+        }
+    }
+    for job in jobs {
+        let item = |evidence, help| item(&survey.jobs_source, job, evidence, help);
+        if job.enabled
+            && let Some(reason) = never_fires(job, zone, survey.as_of)
+        {
+            let help = format!("change its schedule, or remove it: openclaw cron edit {}", job.id);
+            found.push((Code::JobNeverFires, item(reason, help)));
+        }
+        if let Some(evidence) = cut_off(survey, job) {
+            let help =
+                format!("run it again if its work is still wanted: openclaw cron run {}", job.id);
+            found.push((Code::OneShotInterrupted, item(evidence, help)));
+        }
+        if let Some(evidence) = overdue(survey, job) {
+            let help = "see whether the gateway's scheduler runs: openclaw cron status".to_owned();
+            found.push((Code::JobOverdue, item(evidence, help)));
+        }
+    }
+    for (path, count) in &survey.unmigrated_jobs {
+        let evidence = format!("{count} jobs here, and none in the state database");
+        let cure = Cure::Person("run `openclaw doctor --fix`, or bring the folder over".to_owned());
+        let subject = Subject::File(path.clone());
+        found.push((Code::JobsNotMigrated, Item { subject, evidence, bytes: None, cure }));
+    }
+    found
+}
+
+fn item(source: &Path, job: &JobRecord, evidence: String, help: String) -> Item {
+    let subject = Subject::Job { source: source.to_owned(), id: job.id.clone() };
+    Item {
+        subject,
+        evidence: format!("{}: {evidence}", name(job)),
+        bytes: None,
+        cure: Cure::Person(help),
+    }
+}
+
+fn name(job: &JobRecord) -> &str {
+    job.name.as_deref().unwrap_or(&job.id)
+}
+
+/// Iff it is a one-shot that was running when its gateway died, or was marked so, and will not run again.
+fn cut_off(survey: &Survey, job: &JobRecord) -> Option<String> {
+    if !matches!(job.schedule, Ok(Schedule::At(_))) {
+        return None;
+    }
+    let marked = job
+        .state
+        .last_error
+        .as_deref()
+        .is_some_and(|error| error.contains("interrupted by gateway restart"));
+    if marked && !(job.enabled && job.state.next_run_at.is_some()) {
+        return Some("a restart of the gateway cut it off, and it will not run again".to_owned());
+    }
+    let since = job.state.running_at?;
+    let owner = survey.receipts.iter().find(|receipt| receipt.job_id == job.id);
+    let dead = match owner.map(|receipt| survey.living.get(&receipt.owner.pid)) {
+        Some(Some(life)) => *life != Life::Alive,
+        _ => survey.owner.is_none(),
+    };
+    dead.then(|| format!("it is marked as running since {since}, and its gateway is gone"))
+}
+
+/// Iff it is enabled, not running, and its next slot passed a good while before the folder's last sign of life.
+fn overdue(survey: &Survey, job: &JobRecord) -> Option<String> {
+    let next = job.state.next_run_at?;
+    let late = Duration::between(next, survey.as_of);
+    let active = job.enabled && job.state.running_at.is_none() && survey.cron_enabled;
+    (active && next < survey.as_of && late > Duration::from_secs(LATE_SECS))
+        .then(|| format!("its slot of {next} is {late} late"))
+}

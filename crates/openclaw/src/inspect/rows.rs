@@ -1,0 +1,348 @@
+//! What is wrong with session rows: overdue, of deleted jobs, without a transcript, with a wrong
+//! pointer, too large.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+
+use super::survey::{Address, AgentSeen, Row, Survey};
+use crate::finding::{Code, Cure, Item, Step, Subject};
+use crate::model::Status;
+use crate::read::names::{self, FileKind};
+
+/// A row above this is oversized, whatever it holds: seven times what a real one has.
+pub const OVERSIZED_BYTES: u64 = 64 * 1024;
+/// The longest text that the engine under OpenClaw can read, in characters: a longer index reads as empty, and
+/// the next write replaces it.
+pub const STRING_LIMIT: u64 = 0x1fff_ffe8;
+/// Fields that OpenClaw makes anew whenever it needs them.
+pub const MADE_ANEW: &[&str] = &["skillsSnapshot", "systemPromptReport", "pluginDebugEntries"];
+/// A row that was touched within this long before the end may still be without its transcript.
+const FRESH_SECS: u64 = 3600;
+
+/// Everything that is wrong with rows.
+pub fn find(survey: &Survey) -> Vec<(Code, Item)> {
+    let mut found = Vec::new();
+    for agent in &survey.agents {
+        let lineage = Lineage::of(agent);
+        for place in places(agent) {
+            for row in place.rows() {
+                let seen = Seen { survey, agent, lineage: &lineage, place: &place, row };
+                let going = seen.overdue().or_else(|| seen.of_deleted_job());
+                found.extend(going.or_else(|| seen.without_transcript()));
+                found.extend(seen.wrong_pointer());
+                found.extend(seen.oversized());
+            }
+        }
+    }
+    found
+}
+
+/// Where rows stand: a file or a database.
+enum RowsOf<'a> {
+    Store(&'a super::survey::StoreSeen),
+    Database(&'a super::survey::DatabaseSeen),
+}
+
+fn places(agent: &AgentSeen) -> Vec<RowsOf<'_>> {
+    let stores = agent.store.iter().map(RowsOf::Store);
+    stores.chain(agent.database.iter().map(RowsOf::Database)).collect()
+}
+
+impl RowsOf<'_> {
+    fn rows(&self) -> Box<dyn Iterator<Item = &Row> + '_> {
+        match self {
+            Self::Store(store) => Box::new(store.rows.iter()),
+            Self::Database(database) => Box::new(database.nodes.iter().map(|(row, _)| row)),
+        }
+    }
+
+    fn subject(&self, key: &str) -> Subject {
+        match self {
+            Self::Store(store) => Subject::Row { store: store.path.clone(), key: key.to_owned() },
+            Self::Database(database) => Subject::DbRow {
+                database: database.path.clone(),
+                table: "session_nodes".to_owned(),
+                id: key.to_owned(),
+            },
+        }
+    }
+
+    /// Half of what OpenClaw can read: from here on every row counts.
+    fn is_near_limit(&self) -> bool {
+        matches!(self, Self::Store(store) if store.bytes > STRING_LIMIT / 2)
+    }
+}
+
+/// Which rows share a session or a file, and the home that their pointers name.
+struct Lineage<'a> {
+    by_session: HashMap<&'a str, Vec<&'a Row>>,
+    home: Option<&'a str>,
+    files: HashMap<&'a str, u64>,
+}
+
+impl<'a> Lineage<'a> {
+    fn of(agent: &'a AgentSeen) -> Self {
+        let mut by_session: HashMap<&str, Vec<&Row>> = HashMap::new();
+        let mut homes: HashMap<&str, usize> = HashMap::new();
+        for row in agent.store.iter().flat_map(|store| &store.rows) {
+            if !row.session_id.is_empty() {
+                by_session.entry(&row.session_id).or_default().push(row);
+            }
+            if let Some(home) = row.named.as_deref().and_then(folder_of) {
+                *homes.entry(home).or_default() += 1;
+            }
+        }
+        let home =
+            homes.into_iter().max_by_key(|(home, count)| (*count, *home)).map(|(home, _)| home);
+        let files = agent.files.iter().map(|file| (&*file.name, file.bytes)).collect();
+        Self { by_session, home, files }
+    }
+}
+
+fn folder_of(path: &str) -> Option<&str> {
+    path.rsplit_once(['/', '\\']).map(|(folder, _)| folder)
+}
+
+fn name_of(path: &str) -> &str {
+    path.rsplit(['/', '\\']).next().unwrap_or(path)
+}
+
+struct Seen<'a> {
+    survey: &'a Survey,
+    agent: &'a AgentSeen,
+    lineage: &'a Lineage<'a>,
+    place: &'a RowsOf<'a>,
+    row: &'a Row,
+}
+
+impl Seen<'_> {
+    fn item(&self, code: Code, evidence: String, cure: Cure) -> (Code, Item) {
+        let subject = self.place.subject(&self.row.key);
+        (code, Item { subject, evidence, bytes: Some(self.row.bytes), cure })
+    }
+
+    /// Iff it is the row of a run, it is not running, and it is older than the retention.
+    fn overdue(&self) -> Option<(Code, Item)> {
+        let retention = self.survey.retention?;
+        let Address::Run(job) = self.row.address() else { return None };
+        if self.row.status == Some(Status::Running) {
+            return None;
+        }
+        let future = self.row.updated_at.is_some_and(|at| at > self.survey.as_of);
+        let touched = match self.row.updated_at {
+            Some(at) if !future => Some(at),
+            _ => self.row.started_at,
+        };
+        if touched.is_some_and(|at| at > self.survey.as_of || self.survey.age(at) <= retention) {
+            return None;
+        }
+        let age = touched.map_or_else(
+            || "without a time".to_owned(),
+            |at| format!("{} old", self.survey.age(at)),
+        );
+        let escaped = self.escaped(&job, future);
+        let evidence = format!("{age}, kept for {retention}; {escaped}");
+        Some(self.item(Code::RunOverdue, evidence, self.archived()))
+    }
+
+    /// Why their sweep never took it.
+    fn escaped(&self, job: &str, future: bool) -> String {
+        let jobs_here = self.survey.jobs.as_deref().unwrap_or_default().iter();
+        let mut jobs_here = jobs_here.filter(|job| {
+            job.agent.as_deref().unwrap_or("main").eq_ignore_ascii_case(&self.agent.id)
+        });
+        if future {
+            "its updatedAt lies in the future, so that it never expires".to_owned()
+        } else if !self.survey.cron_enabled {
+            "the sweep rides on the scheduler, which is off".to_owned()
+        } else if jobs_here.next().is_none() {
+            "the sweep visits agents with jobs only, and this one has none".to_owned()
+        } else if self.survey.owner.is_none() {
+            "the sweep rides on the scheduler's ticks, and no gateway runs".to_owned()
+        } else {
+            format!("the sweep did not reach it (job {job})")
+        }
+    }
+
+    /// Iff it is a job's own row, the jobs could be read, the job is not among them, and the row has
+    /// been silent for longer than rows of runs are kept.
+    fn of_deleted_job(&self) -> Option<(Code, Item)> {
+        let Address::Job(job) = self.row.address() else { return None };
+        if self.survey.has_job(&job)? || self.row.status == Some(Status::Running) {
+            return None;
+        }
+        let retention = self.survey.retention?;
+        let silent = self.row.updated_at.map(|at| self.survey.age(at));
+        if silent.is_some_and(|silent| silent <= retention) {
+            return None;
+        }
+        let silent = silent
+            .map_or_else(|| "it names no time".to_owned(), |silent| format!("silent for {silent}"));
+        let evidence = format!("there is no job {job}; {silent}");
+        Some(self.item(Code::JobRowOrphaned, evidence, self.archived()))
+    }
+
+    /// Takes the row out, and its transcript into the archive form where no other row needs it.
+    fn archived(&self) -> Cure {
+        match self.place {
+            RowsOf::Store(store) => {
+                let mut steps = vec![remove(store.path.clone(), &self.row.key)];
+                let shared = self
+                    .lineage
+                    .by_session
+                    .get(&*self.row.session_id)
+                    .is_some_and(|rows| rows.len() > 1);
+                if let (false, Some(file), Some(folder)) =
+                    (shared, self.transcript(), self.agent.sessions.as_deref())
+                {
+                    steps.push(archive(folder, file, self.survey));
+                }
+                Cure::Steps(steps)
+            }
+            RowsOf::Database(database) => {
+                let stamp = database.nodes.iter().find(|(row, _)| row.key == self.row.key);
+                Cure::Steps(vec![Step::ArchiveNode {
+                    database: database.path.clone(),
+                    key: self.row.key.to_string(),
+                    session_id: self.row.session_id.to_string(),
+                    was: stamp.map(|(_, stamp)| stamp.to_string()).unwrap_or_default(),
+                    at: self.survey.now,
+                }])
+            }
+        }
+    }
+
+    /// The name of its transcript file, if that is there.
+    fn transcript(&self) -> Option<&str> {
+        let named = self.row.named.as_deref().map(name_of);
+        let has = |name: &str| self.lineage.files.get_key_value(name).map(|(name, _)| *name);
+        let of_id = |id: &str| has(&format!("{id}.jsonl"));
+        // Some versions named the files of runs after the run, whatever their rows said.
+        let run = || self.row.key.rsplit_once(":run:").and_then(|(_, run)| of_id(run));
+        named.and_then(has).or_else(|| of_id(&self.row.session_id)).or_else(run)
+    }
+
+    /// Iff it names a session, nothing of that session is there, and the row is not fresh or running.
+    fn without_transcript(&self) -> Option<(Code, Item)> {
+        let fresh = self.row.updated_at.is_some_and(|at| {
+            self.survey.age(at) <= sexton_domain::duration::Duration::from_secs(FRESH_SECS)
+        });
+        let running = self.row.status == Some(Status::Running);
+        if self.row.session_id.is_empty() || fresh || running || self.has_transcript() {
+            return None;
+        }
+        let used = if self.row.has_usage { "it counts tokens" } else { "it counts no tokens" };
+        let evidence = format!("session {} has no transcript; {used}", self.row.session_id);
+        let cure = match (self.row.address(), self.place) {
+            (Address::Job(_) | Address::Run(_), RowsOf::Store(store)) => {
+                Cure::Steps(vec![remove(store.path.clone(), &self.row.key)])
+            }
+            (Address::Job(_) | Address::Run(_), RowsOf::Database(_)) => self.archived(),
+            (Address::Other(_), _) => Cure::Person(
+                "the row holds the way of a conversation: bring the transcript back, or let the next message begin a new one".to_owned(),
+            ),
+        };
+        Some(self.item(Code::TranscriptMissing, evidence, cure))
+    }
+
+    fn has_transcript(&self) -> bool {
+        match self.place {
+            RowsOf::Store(_) => {
+                let prefix = format!("{}-topic-", self.row.session_id);
+                self.transcript().is_some()
+                    || self.lineage.files.keys().any(|name| name.starts_with(&prefix))
+                    || self.agent.database.as_ref().is_some_and(|database| {
+                        database.transcripts.contains_key(&self.row.session_id)
+                    })
+            }
+            RowsOf::Database(database) => database.transcripts.contains_key(&self.row.session_id),
+        }
+    }
+
+    /// Iff it names a file of another folder than the other rows do, or the session of another row.
+    fn wrong_pointer(&self) -> Option<(Code, Item)> {
+        let RowsOf::Store(store) = self.place else { return None };
+        if let (Some(named), Some(home)) = (self.row.named.as_deref(), self.lineage.home)
+            && folder_of(named).is_some_and(|folder| folder != home && !is_own(folder, self.agent))
+        {
+            let evidence = format!("it names {named}; the other rows name files in {home}");
+            let cure = match self.transcript() {
+                Some(file) => Cure::Steps(vec![Step::EditRow {
+                    store: store.path.clone(),
+                    key: self.row.key.to_string(),
+                    was: String::new(),
+                    set: Map::from_iter([(
+                        "sessionFile".to_owned(),
+                        Value::String(format!("{home}/{file}")),
+                    )]),
+                    unset: Vec::new(),
+                }]),
+                None => Cure::Person("bring the file into the sessions folder".to_owned()),
+            };
+            return Some(self.item(Code::PointerWrong, evidence, cure));
+        }
+        let others = self.lineage.by_session.get(&*self.row.session_id)?;
+        let other = others.iter().find(|other| !is_family(&other.key, &self.row.key))?;
+        let evidence = format!("session {} is also that of {}", self.row.session_id, other.key);
+        let cure = Cure::Person(
+            "decide which of the two keys the session belongs to, and reset the other".to_owned(),
+        );
+        Some(self.item(Code::PointerWrong, evidence, cure))
+    }
+
+    /// Iff it is far above the usual size; near the limit of the whole file iff a part of it is made anew.
+    fn oversized(&self) -> Option<(Code, Item)> {
+        let (field, bytes) = self.row.largest.as_ref()?;
+        let anew = MADE_ANEW.contains(&&**field);
+        if self.row.bytes <= OVERSIZED_BYTES && !(self.place.is_near_limit() && anew) {
+            return None;
+        }
+        let evidence = format!("{} bytes, of which {field} takes {bytes}", self.row.bytes);
+        let cure = match self.place {
+            RowsOf::Store(store) if anew => Cure::Steps(vec![Step::EditRow {
+                store: store.path.clone(),
+                key: self.row.key.to_string(),
+                was: String::new(),
+                set: Map::new(),
+                unset: MADE_ANEW.iter().map(|field| (*field).to_owned()).collect(),
+            }]),
+            _ => {
+                Cure::Person(format!("look at {field}; a reset of the session begins a small row"))
+            }
+        };
+        Some(self.item(Code::RowOversized, evidence, cure))
+    }
+}
+
+/// Whether a folder that a pointer names is the agent's own.
+fn is_own(folder: &str, agent: &AgentSeen) -> bool {
+    agent.sessions.as_deref().is_some_and(|own| own == Path::new(folder))
+}
+
+/// A job's own row and those of its runs may share a session: older versions kept one object in both.
+fn is_family(a: &str, b: &str) -> bool {
+    if a == b {
+        return true;
+    }
+    match (Address::of(a), Address::of(b)) {
+        (Address::Job(a) | Address::Run(a), Address::Job(b) | Address::Run(b)) => a == b,
+        _ => a.starts_with(&format!("{b}:")) || b.starts_with(&format!("{a}:")),
+    }
+}
+
+fn remove(store: PathBuf, key: &str) -> Step {
+    Step::RemoveRow { store, key: key.to_owned(), was: String::new() }
+}
+
+/// Renames a transcript into the form of deleted ones.
+pub fn archive(folder: &Path, file: &str, survey: &Survey) -> Step {
+    let session_id = match names::kind(file) {
+        FileKind::Transcript { session_id, .. } => session_id,
+        _ => file.trim_end_matches(".jsonl").to_owned(),
+    };
+    let to = names::archive_name(&session_id, names::Reason::Deleted, survey.now);
+    let was = crate::finding::Stamp { bytes: 0, sha256: String::new() };
+    Step::Rename { from: folder.join(file), to: folder.join(to), was }
+}

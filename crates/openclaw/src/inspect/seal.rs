@@ -1,0 +1,93 @@
+//! What each step was decided from: hashes of rows and files, filled in for those that have a cure.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
+
+use super::survey::Survey;
+use crate::finding::{Cure, Finding, Item, Stamp, Step};
+use crate::hex::hex;
+
+/// Fills in what the steps were decided from. What cannot be read any more needs a person.
+pub(super) fn seal(root: &Path, survey: &Survey, findings: &mut [Finding]) {
+    let mut seal = Seal { root, rows: ranges(survey), files: HashMap::new() };
+    for item in findings.iter_mut().flat_map(|finding| &mut finding.items) {
+        let failed = seal.item(item).err();
+        if let Some(error) = failed {
+            item.cure = Cure::Person(format!("read it: {error}"));
+        }
+    }
+}
+
+type Ranges<'a> = HashMap<(&'a Path, &'a str), Range<u64>>;
+
+fn ranges(survey: &Survey) -> Ranges<'_> {
+    let stores = survey.agents.iter().filter_map(|agent| agent.store.as_ref());
+    stores
+        .flat_map(|store| {
+            store.rows.iter().map(|row| ((store.path.as_path(), &*row.key), row.range.clone()))
+        })
+        .collect()
+}
+
+struct Seal<'a> {
+    root: &'a Path,
+    rows: Ranges<'a>,
+    files: HashMap<PathBuf, Stamp>,
+}
+
+impl Seal<'_> {
+    fn item(&mut self, item: &mut Item) -> io::Result<()> {
+        let Cure::Steps(steps) = &mut item.cure else { return Ok(()) };
+        for step in steps {
+            match step {
+                Step::EditRow { store, key, was, .. } | Step::RemoveRow { store, key, was } => {
+                    *was = self.row(store, key)?;
+                }
+                Step::Rename { from: path, was, .. }
+                | Step::SetAside { path, was }
+                | Step::DropLines { path, was, .. }
+                | Step::Compact { database: path, was } => *was = self.file(path)?,
+                Step::EndNode { .. } | Step::ArchiveNode { .. } | Step::EndTask { .. } => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn row(&self, store: &Path, key: &str) -> io::Result<String> {
+        let range = self.rows.get(&(store, key)).cloned().unwrap_or_default();
+        let mut file = File::open(self.root.join(store))?;
+        file.seek(SeekFrom::Start(range.start))?;
+        let mut hash = Sha256::new();
+        io::copy(&mut file.take(range.end - range.start), &mut Hashed(&mut hash))?;
+        Ok(hex(&hash.finalize()))
+    }
+
+    fn file(&mut self, path: &Path) -> io::Result<Stamp> {
+        if let Some(stamp) = self.files.get(path) {
+            return Ok(stamp.clone());
+        }
+        let mut hash = Sha256::new();
+        let bytes = io::copy(&mut File::open(self.root.join(path))?, &mut Hashed(&mut hash))?;
+        let stamp = Stamp { bytes, sha256: hex(&hash.finalize()) };
+        self.files.insert(path.to_owned(), stamp.clone());
+        Ok(stamp)
+    }
+}
+
+struct Hashed<'a>(&'a mut Sha256);
+
+impl io::Write for Hashed<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,347 @@
+//! What the predicates look at: a whole state folder in a few hundred bytes a session.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::Range;
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use sexton_domain::duration::Duration;
+use sexton_domain::key::{SessionKey, SessionKind, Shape};
+
+use crate::finding::{Code, Item};
+use crate::model::{
+    Boot, DbArchive, Dropped, JobRecord, Process, Receipt, SessionRow, Status, Task, TaskStatus,
+};
+use crate::read::names::FileKind;
+use crate::read::transcript::Summary;
+
+/// A state folder as it was found.
+#[derive(Debug)]
+pub struct Survey {
+    /// The instant that ages are counted to. Under a living gateway it is now. Else it is the newest
+    /// time that the folder's records name: what nobody could do since then is no fault of theirs.
+    pub as_of: Timestamp,
+    /// The clock's time, for files.
+    pub now: Timestamp,
+    /// The process that owns the folder, if one lives.
+    pub owner: Option<u32>,
+    /// `cron.sessionRetention`; none if it is off.
+    pub retention: Option<Duration>,
+    /// `session.maintenance.maxEntries`.
+    pub max_entries: u64,
+    /// Whether the scheduler is switched on.
+    pub cron_enabled: bool,
+    /// The longest that a run may take by the timeouts of their jobs.
+    pub longest_run: Duration,
+    /// Where the jobs stand.
+    pub jobs_source: PathBuf,
+    /// The jobs; none if their source could not be read.
+    pub jobs: Option<Vec<JobRecord>>,
+    /// Jobs in files that the SQLite era does not read any more.
+    pub unmigrated_jobs: Vec<(PathBuf, usize)>,
+    /// How runs ended, by the id of their session.
+    pub ends: HashMap<Box<str>, End>,
+    /// The sessions that some run of a job worked in, with the job: their transcripts are its history.
+    pub sessions_of_jobs: HashMap<Box<str>, Box<str>>,
+    /// Tasks that have not ended, or are lost.
+    pub tasks: Vec<(PathBuf, Task)>,
+    /// Receipts that are running.
+    pub receipts: Vec<Receipt>,
+    /// Lives of their gateway.
+    pub boots: Vec<Boot>,
+    /// Lock files, whether their owners live, and how old the files are.
+    pub locks: Vec<LockSeen>,
+    /// What is known of processes that records name.
+    pub living: HashMap<u32, Life>,
+    /// The agents.
+    pub agents: Vec<AgentSeen>,
+    /// What reading itself found.
+    pub found: Vec<(Code, Item)>,
+}
+
+/// Whether a process lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Life {
+    /// There is one of this id, and it started when the record says or the record does not say.
+    Alive,
+    /// There is none.
+    Dead,
+    /// There is one that started at another time.
+    Recycled,
+}
+
+/// How a run ended, and who says so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct End {
+    /// When.
+    pub at: Option<Timestamp>,
+    /// How, in the words of session rows.
+    pub status: Status,
+    /// Which record says so.
+    pub says: &'static str,
+}
+
+/// A lock file.
+#[derive(Debug)]
+pub struct LockSeen {
+    /// Where.
+    pub path: PathBuf,
+    /// The name of the file it locks.
+    pub of: String,
+    /// Who holds it.
+    pub owner: Option<(Process, Life)>,
+    /// When the file was last written.
+    pub modified: Timestamp,
+}
+
+/// A file in a sessions folder.
+#[derive(Debug)]
+pub struct FileSeen {
+    /// Its name.
+    pub name: Box<str>,
+    /// What it is, by its name.
+    pub kind: FileKind,
+    /// Its size.
+    pub bytes: u64,
+    /// When it was last written.
+    pub modified: Timestamp,
+    /// How many names it has.
+    pub links: u64,
+    /// A symbolic link.
+    pub is_link: bool,
+}
+
+/// An agent's part of the folder.
+#[derive(Debug, Default)]
+pub struct AgentSeen {
+    /// Its id.
+    pub id: String,
+    /// Its sessions folder.
+    pub sessions: Option<PathBuf>,
+    /// Its index.
+    pub store: Option<StoreSeen>,
+    /// Whether all of its index could be read; without one, whether none is to be expected.
+    pub is_indexed: bool,
+    /// The files in its sessions folder.
+    pub files: Vec<FileSeen>,
+    /// What its transcripts say, by file name.
+    pub transcripts: BTreeMap<Box<str>, TranscriptSeen>,
+    /// Its database.
+    pub database: Option<DatabaseSeen>,
+}
+
+/// A `sessions.json`.
+#[derive(Debug)]
+pub struct StoreSeen {
+    /// Where.
+    pub path: PathBuf,
+    /// Its rows; of a repeated key the last.
+    pub rows: Vec<Row>,
+    /// Its size.
+    pub bytes: u64,
+}
+
+/// A session row, without what no predicate asks for.
+#[derive(Debug, Clone)]
+pub struct Row {
+    /// The session key.
+    pub key: Box<str>,
+    /// `sessionId`; empty if there is none.
+    pub session_id: Box<str>,
+    /// `status`.
+    pub status: Option<Status>,
+    /// `sessionFile`.
+    pub named: Option<Box<str>>,
+    /// `updatedAt`.
+    pub updated_at: Option<Timestamp>,
+    /// `startedAt`, else `sessionStartedAt`.
+    pub started_at: Option<Timestamp>,
+    /// Whether the row counts any tokens.
+    pub has_usage: bool,
+    /// The size of its value.
+    pub bytes: u64,
+    /// Its largest field, of rows above [`Row::PLAIN_BYTES`].
+    pub largest: Option<(Box<str>, u64)>,
+    /// Where the value stands in its file.
+    pub range: Range<u64>,
+}
+
+impl Row {
+    /// Up to this size the fields of a row are of no interest.
+    pub const PLAIN_BYTES: u64 = 4096;
+
+    /// What is kept of a row.
+    pub fn of(row: SessionRow) -> Self {
+        Self {
+            key: row.key,
+            session_id: row.session_id.unwrap_or_default(),
+            status: row.status,
+            named: match row.pointer {
+                crate::model::Pointer::Derived => None,
+                crate::model::Pointer::Named(file) => Some(file),
+            },
+            updated_at: row.updated_at,
+            started_at: row.started_at.or(row.session_started_at),
+            has_usage: row.usage.is_some_and(|usage| usage.input + usage.output > 0),
+            bytes: row.bytes,
+            largest: row.largest.filter(|_| row.bytes > Self::PLAIN_BYTES),
+            range: row.range,
+        }
+    }
+
+    /// What the key addresses.
+    pub fn address(&self) -> Address {
+        Address::of(&self.key)
+    }
+}
+
+/// What a session key addresses, as far as the predicates ask.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Address {
+    /// A job's own row.
+    Job(String),
+    /// The row of a run of a job, or of what belongs to it.
+    Run(String),
+    /// Anything else.
+    Other(SessionKind),
+}
+
+impl Address {
+    /// Reads it from a key.
+    pub fn of(key: &str) -> Self {
+        let Ok(key) = SessionKey::parse(key) else { return Self::Other(SessionKind::Other) };
+        match key.shape() {
+            Shape::Cron { job, suffix: None } => Self::Job(job.to_owned()),
+            Shape::CronRun { job, .. } => Self::Run(job.to_owned()),
+            shape => Self::Other(shape.kind()),
+        }
+    }
+}
+
+/// What a transcript says about itself.
+#[derive(Debug, Clone, Default)]
+pub struct TranscriptSeen {
+    /// The id in its header.
+    pub header_id: Option<Box<str>>,
+    /// How many lines it has.
+    pub lines: u64,
+    /// How many of them are messages.
+    pub messages: u64,
+    /// The time of its first line.
+    pub first_at: Option<Timestamp>,
+    /// The time of its last line.
+    pub last_at: Option<Timestamp>,
+    /// The job that its first prompt names.
+    pub job: Option<Box<str>>,
+    /// Lines that cannot be read.
+    pub damaged: Vec<(u64, String)>,
+    /// Calls of tools without a result: line and call.
+    pub unanswered: Vec<(u64, String)>,
+    /// Results of tools without a call: line and call.
+    pub uncalled: Vec<(u64, String)>,
+}
+
+/// An agent's database.
+#[derive(Debug)]
+pub struct DatabaseSeen {
+    /// Where.
+    pub path: PathBuf,
+    /// Its nodes: rows whose range is empty, each with its stamp.
+    pub nodes: Vec<(Row, Box<str>)>,
+    /// Its windows: id, key and status.
+    pub windows: HashMap<Box<str>, (Box<str>, Option<Status>)>,
+    /// The transcripts in it.
+    pub transcripts: HashMap<Box<str>, TranscriptSeen>,
+    /// The archives in it.
+    pub archives: Vec<DbArchive>,
+    /// The size of the database.
+    pub bytes: u64,
+    /// The size of its log.
+    pub wal_bytes: u64,
+    /// Bytes of its free pages.
+    pub free_bytes: u64,
+}
+
+impl TranscriptSeen {
+    /// What is kept of a summary. A last line that was cut off counts as damaged, words such as
+    /// `undefined` too.
+    pub fn of(summary: Summary) -> Self {
+        let mut damaged = summary.damaged.first;
+        damaged.extend(
+            summary.void.first.into_iter().map(|(line, word)| (line, format!("the word {word}"))),
+        );
+        damaged.extend(summary.partial_tail);
+        damaged.sort();
+        if summary.header_fault.is_some() && damaged.first().is_none_or(|(line, _)| *line != 1) {
+            damaged.insert(0, (1, summary.header_fault.unwrap_or_default()));
+        }
+        let job = summary.prompt.as_deref().and_then(|prompt| {
+            let (job, _) = prompt.strip_prefix("[cron:")?.split_once([' ', ']'])?;
+            Some(job.into())
+        });
+        Self {
+            header_id: summary.header.and_then(|header| header.id).map(String::into_boxed_str),
+            lines: summary.lines,
+            messages: summary.messages,
+            first_at: summary.first_at,
+            last_at: summary.last_at,
+            job,
+            damaged,
+            unanswered: summary.open_calls.first,
+            uncalled: summary.lone_results.first,
+        }
+    }
+}
+
+impl Survey {
+    /// Whether a job of this id is there; `None` if that is not known.
+    pub fn has_job(&self, id: &str) -> Option<bool> {
+        let jobs = self.jobs.as_ref()?;
+        Some(jobs.iter().any(|job| job.id.eq_ignore_ascii_case(id)))
+    }
+
+    /// How long before `as_of` something was, in whole seconds.
+    pub fn age(&self, at: Timestamp) -> Duration {
+        Duration::from_secs(Duration::between(at, self.as_of).as_millis() / 1000)
+    }
+
+    /// The ids of every session that some row or window names.
+    pub fn known_sessions(agent: &AgentSeen) -> HashSet<&str> {
+        let rows = agent.store.iter().flat_map(|store| &store.rows).flat_map(|row| {
+            let run = row.key.rsplit_once(":run:").map(|(_, run)| run);
+            [Some(&*row.session_id), run].into_iter().flatten()
+        });
+        let windows =
+            agent.database.iter().flat_map(|database| database.windows.keys()).map(|id| &**id);
+        rows.chain(windows).filter(|id| !id.is_empty()).collect()
+    }
+
+    /// Takes down what reading found.
+    pub fn note(&mut self, code: Code, item: Item) {
+        self.found.push((code, item));
+    }
+}
+
+/// How a task's end reads in the words of session rows; none while it is under way or lost.
+pub fn ended_as(status: TaskStatus) -> Option<Status> {
+    match status {
+        TaskStatus::Succeeded => Some(Status::Done),
+        TaskStatus::Failed => Some(Status::Failed),
+        TaskStatus::TimedOut => Some(Status::Timeout),
+        TaskStatus::Cancelled => Some(Status::Killed),
+        TaskStatus::Queued | TaskStatus::Running | TaskStatus::Lost => None,
+    }
+}
+
+/// A remark about dropped records of one file, in one line.
+pub fn dropped_in_words(dropped: &Dropped) -> String {
+    let place = match &dropped.place {
+        crate::model::Place::Whole => "the file".to_owned(),
+        crate::model::Place::Line(line) => format!("line {line}"),
+        crate::model::Place::Key(key) => format!("key {key}"),
+        crate::model::Place::Index(index) => format!("element {index}"),
+        crate::model::Place::Row(row) => format!("row {row}"),
+        crate::model::Place::Byte(byte) => format!("byte {byte}"),
+    };
+    format!("{place}: {}", dropped.reason)
+}

@@ -1,0 +1,302 @@
+//! What is wrong with transcripts: orphans, damaged lines, tools without their other half, disagreement
+//! with the index, text that was never migrated.
+//!
+//! A transcript without a row is an orphan if and only if nothing else explains it: no run of a job worked
+//! in it, no prompt in it names a job, no window or archive of a database holds its id, and it is no file
+//! beside another (checkpoint, trajectory, archive, lock).
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+
+use super::survey::{AgentSeen, FileSeen, Row, Survey, TranscriptSeen};
+use crate::finding::{Code, Cure, Item, Stamp, Step, Subject};
+use crate::model::{Place, Status};
+use crate::read::names::FileKind;
+
+/// How much later than its row a transcript may end: their row is written after the last line.
+const LAG_SECS: u64 = 600;
+
+/// Where the transcripts of a folder belong, by their number.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Piles {
+    /// Of a session that a row names.
+    pub current: u64,
+    /// Earlier sessions of a key that is used again, and of jobs.
+    pub history: u64,
+    /// Archives.
+    pub archives: u64,
+    /// Checkpoints, trajectories and the like.
+    pub side_files: u64,
+    /// Of nothing that is known.
+    pub orphans: u64,
+}
+
+/// Everything that is wrong with transcripts, and how many of each pile there are.
+pub fn find(survey: &Survey) -> (Piles, Vec<(Code, Item)>) {
+    let mut piles = Piles::default();
+    let mut found = Vec::new();
+    for agent in &survey.agents {
+        let known = Survey::known_sessions(agent);
+        let rows = rows_by_file(agent);
+        for file in &agent.files {
+            match &file.kind {
+                FileKind::Transcript { session_id, .. } => {
+                    let row = rows.get(&*file.name).copied();
+                    let seen = agent.transcripts.get(&file.name);
+                    let file = Seen { survey, agent, file, session_id, row, seen };
+                    match file.pile(&known) {
+                        Pile::Current => piles.current += 1,
+                        Pile::History => piles.history += 1,
+                        Pile::Orphan => {
+                            piles.orphans += 1;
+                            found.extend(file.orphan());
+                        }
+                    }
+                    found.extend(file.unmigrated());
+                    found.extend(file.disagrees());
+                    found.extend(file.damaged());
+                    found.extend(file.unpaired());
+                }
+                FileKind::Archive { .. } => piles.archives += 1,
+                FileKind::Checkpoint { .. }
+                | FileKind::Trajectory { .. }
+                | FileKind::TrajectoryPath { .. } => piles.side_files += 1,
+                _ => {}
+            }
+        }
+        if let Some(database) = &agent.database {
+            let ids = database.transcripts.keys();
+            let known = ids.filter(|id| database.windows.contains_key(&***id));
+            piles.current += known.count() as u64;
+        }
+        found.extend(in_database(agent));
+    }
+    (piles, found)
+}
+
+fn rows_by_file(agent: &AgentSeen) -> HashMap<String, &Row> {
+    let rows = agent.store.iter().flat_map(|store| &store.rows);
+    rows.filter(|row| !row.session_id.is_empty())
+        .map(|row| {
+            let named = row.named.as_deref().and_then(|named| named.rsplit(['/', '\\']).next());
+            (named.map_or_else(|| format!("{}.jsonl", row.session_id), str::to_owned), row)
+        })
+        .collect()
+}
+
+enum Pile {
+    Current,
+    History,
+    Orphan,
+}
+
+struct Seen<'a> {
+    survey: &'a Survey,
+    agent: &'a AgentSeen,
+    file: &'a FileSeen,
+    session_id: &'a str,
+    row: Option<&'a Row>,
+    seen: Option<&'a TranscriptSeen>,
+}
+
+impl Seen<'_> {
+    fn folder(&self) -> &Path {
+        self.agent.sessions.as_deref().unwrap_or(Path::new(""))
+    }
+
+    fn item(&self, place: Option<Place>, evidence: String, cure: Cure) -> Item {
+        let path = self.folder().join(&*self.file.name);
+        let subject = match place {
+            None => Subject::File(path),
+            Some(place) => Subject::Part { path, place },
+        };
+        Item { subject, evidence, bytes: Some(self.file.bytes), cure }
+    }
+
+    fn pile(&self, known: &HashSet<&str>) -> Pile {
+        let header = self.seen.and_then(|seen| seen.header_id.as_deref());
+        let is_known =
+            known.contains(self.session_id) || header.is_some_and(|id| known.contains(id));
+        if self.row.is_some() || is_known {
+            return Pile::Current;
+        }
+        let of_job = self.survey.sessions_of_jobs.contains_key(self.session_id)
+            || self.seen.is_some_and(|seen| seen.job.is_some());
+        let archived = self.agent.database.as_ref().is_some_and(|database| {
+            database.archives.iter().any(|archive| &*archive.session_id == self.session_id)
+        });
+        if of_job || archived || self.continues(known) { Pile::History } else { Pile::Orphan }
+    }
+
+    /// A reset leaves the files of the session before it beside an archive of its name.
+    fn continues(&self, known: &HashSet<&str>) -> bool {
+        self.agent.files.iter().any(|file| match &file.kind {
+            FileKind::Archive { session_id, .. } => **session_id == *self.session_id,
+            FileKind::Checkpoint { session_id, .. } => {
+                **session_id == *self.session_id && known.contains(&**session_id)
+            }
+            _ => false,
+        })
+    }
+
+    fn orphan(&self) -> Option<(Code, Item)> {
+        if !self.agent.is_indexed {
+            return None;
+        }
+        let messages = self.seen.map_or(0, |seen| seen.messages);
+        let evidence = format!(
+            "no row, run, prompt or archive names session {}; it holds {messages} messages",
+            self.session_id
+        );
+        let cure = Cure::Person(
+            "look into it; `sexton openclaw import` brings it over as a session of its own"
+                .to_owned(),
+        );
+        Some((Code::TranscriptOrphaned, self.item(None, evidence, cure)))
+    }
+
+    /// Iff a database is there and has not all that the file has.
+    fn unmigrated(&self) -> Option<(Code, Item)> {
+        let database = self.agent.database.as_ref()?;
+        let archived =
+            database.archives.iter().any(|archive| &*archive.session_id == self.session_id);
+        let evidence = match (database.transcripts.get(self.session_id), self.seen) {
+            (Some(there), Some(here)) if here.last_at > there.last_at => {
+                format!("it ends {}, the database {}", time(here.last_at), time(there.last_at))
+            }
+            (None, Some(here)) if !archived && here.messages > 0 => {
+                format!("the database {} has nothing of it", database.path.display())
+            }
+            _ => return None,
+        };
+        let cure = Cure::Person(
+            "run `openclaw doctor --session-sqlite import`, or bring the folder over: `sexton openclaw import` reads both".to_owned(),
+        );
+        Some((Code::HalfMigrated, self.item(None, evidence, cure)))
+    }
+
+    /// Iff the header has the id of neither row nor file, or the transcript goes on after its row.
+    fn disagrees(&self) -> Option<(Code, Item)> {
+        let (row, seen) = (self.row?, self.seen?);
+        if let Some(header) = seen.header_id.as_deref()
+            && header != &*row.session_id
+        {
+            let evidence =
+                format!("its header says {header}, the row {} says {}", row.key, row.session_id);
+            let cure = Cure::Person(
+                "the row decides in OpenClaw; find out which conversation the file holds"
+                    .to_owned(),
+            );
+            return Some((Code::IndexDisagrees, self.item(None, evidence, cure)));
+        }
+        let (last, updated) = (seen.last_at?, row.updated_at?);
+        let lag = sexton_domain::duration::Duration::from_secs(LAG_SECS);
+        if last <= lag.after(updated) || row.status == Some(Status::Running) {
+            return None;
+        }
+        let store = self.agent.store.as_ref()?;
+        let evidence = format!("it goes on until {last}, the row {} says {updated}", row.key);
+        let cure = Cure::Steps(vec![Step::EditRow {
+            store: store.path.clone(),
+            key: row.key.to_string(),
+            was: String::new(),
+            set: serde_json::Map::from_iter([(
+                "updatedAt".to_owned(),
+                serde_json::json!(last.as_millisecond()),
+            )]),
+            unset: Vec::new(),
+        }]);
+        Some((Code::IndexDisagrees, self.item(None, evidence, cure)))
+    }
+
+    fn damaged(&self) -> Option<(Code, Item)> {
+        let seen = self.seen?;
+        let (line, reason) = seen.damaged.first()?;
+        let lines: Vec<u64> = seen.damaged.iter().map(|(line, _)| *line).collect();
+        let evidence = format!("{} of {} lines; line {line}: {reason}", lines.len(), seen.lines);
+        let cure = if lines.first() == Some(&1) {
+            Cure::Person("its first line, the header, is damaged: write it anew by hand".to_owned())
+        } else {
+            self.without(lines)
+        };
+        Some((Code::LinesDamaged, self.item(None, evidence, cure)))
+    }
+
+    /// Results without a call go; a call without a result goes where nothing follows it.
+    fn unpaired(&self) -> Vec<(Code, Item)> {
+        let Some(seen) = self.seen else { return Vec::new() };
+        if self.row.is_some_and(|row| row.status == Some(Status::Running)) {
+            return Vec::new();
+        }
+        let uncalled = seen.uncalled.iter().map(|(line, call)| {
+            (*line, format!("line {line} is a result of {call}, which nobody called"), true)
+        });
+        let unanswered = seen.unanswered.iter().map(|(line, call)| {
+            let evidence = format!("line {line} calls {call}, and there is no result");
+            (*line, evidence, *line == seen.lines)
+        });
+        uncalled
+            .chain(unanswered)
+            .map(|(line, evidence, may_go)| {
+                let cure = if may_go {
+                    self.without(vec![line])
+                } else {
+                    Cure::Person("other lines build on it: reset the session".to_owned())
+                };
+                (Code::ToolUnpaired, self.item(Some(Place::Line(line)), evidence, cure))
+            })
+            .collect()
+    }
+
+    fn without(&self, lines: Vec<u64>) -> Cure {
+        let path = self.folder().join(&*self.file.name);
+        let was = Stamp { bytes: 0, sha256: String::new() };
+        Cure::Steps(vec![Step::DropLines { path, was, lines }])
+    }
+}
+
+fn time(at: Option<jiff::Timestamp>) -> String {
+    at.map_or_else(|| "without a time".to_owned(), |at| at.to_string())
+}
+
+/// Events that cannot be read, tools without their other half, and transcripts without a window.
+fn in_database(agent: &AgentSeen) -> Vec<(Code, Item)> {
+    let Some(database) = &agent.database else { return Vec::new() };
+    let subject = |session: &str| Subject::DbRow {
+        database: database.path.clone(),
+        table: "transcript_events".to_owned(),
+        id: session.to_owned(),
+    };
+    let running: HashSet<&str> = database
+        .windows
+        .iter()
+        .filter(|(_, (_, status))| *status == Some(Status::Running))
+        .map(|(id, _)| &**id)
+        .collect();
+    let mut found = Vec::new();
+    let mut ids: Vec<_> = database.transcripts.keys().collect();
+    ids.sort();
+    for id in ids {
+        let seen = &database.transcripts[id];
+        let item = |evidence: String, help: &str| Item {
+            subject: subject(id),
+            evidence,
+            bytes: None,
+            cure: Cure::Person(help.to_owned()),
+        };
+        if !database.windows.contains_key(id) {
+            let evidence = format!("{} events of a session without a window", seen.lines);
+            found.push((Code::TranscriptOrphaned, item(evidence, "run `openclaw doctor --fix`")));
+        }
+        if let Some((seq, reason)) = seen.damaged.first() {
+            let evidence = format!("{} events; event {seq}: {reason}", seen.damaged.len());
+            found.push((Code::LinesDamaged, item(evidence, "restore the database from a backup")));
+        }
+        let unpaired = seen.unanswered.len() + seen.uncalled.len();
+        if unpaired > 0 && !running.contains(&**id) {
+            let evidence = format!("{unpaired} calls or results of tools stand alone");
+            found.push((Code::ToolUnpaired, item(evidence, "reset the session")));
+        }
+    }
+    found
+}

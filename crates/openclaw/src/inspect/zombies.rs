@@ -1,0 +1,289 @@
+//! A row is a zombie if and only if it is `running` and something other than time proves that its work
+//! is over: a record of the end, a dead owner, or a folder that no process owns and that went on without it.
+//!
+//! Elapsed time alone is never proof: under a living gateway a row without other evidence stays.
+
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use super::survey::{Address, AgentSeen, End, Life, Row, Survey, ended_as};
+use crate::finding::{Code, Cure, Item, Step, Subject};
+use crate::model::{Receipt, Status, Task, TaskStatus};
+
+/// Every zombie of every agent, and tasks that contradict the history.
+pub fn find(survey: &Survey) -> Vec<(Code, Item)> {
+    let mut found = Vec::new();
+    for agent in &survey.agents {
+        found.extend(in_store(survey, agent));
+        found.extend(in_database(survey, agent));
+    }
+    found.extend(survey.tasks.iter().filter_map(|(path, task)| contradicted(survey, path, task)));
+    found
+}
+
+fn in_store(survey: &Survey, agent: &AgentSeen) -> Vec<(Code, Item)> {
+    let Some(store) = &agent.store else { return Vec::new() };
+    let zombie = |row: &Row| {
+        let proof = proof(survey, agent, row)?;
+        let subject = Subject::Row { store: store.path.clone(), key: row.key.to_string() };
+        let step = Step::EditRow {
+            store: store.path.clone(),
+            key: row.key.to_string(),
+            was: String::new(),
+            set: proof.fields(row),
+            unset: Vec::new(),
+        };
+        Some((Code::Zombie, proof.item(subject, step)))
+    };
+    store.rows.iter().filter_map(zombie).collect()
+}
+
+/// A node runs if it or its window says so.
+fn in_database(survey: &Survey, agent: &AgentSeen) -> Vec<(Code, Item)> {
+    let Some(database) = &agent.database else { return Vec::new() };
+    let zombie = |(row, stamp): &(Row, Box<str>)| {
+        let window = database.windows.get(&row.session_id);
+        let runs = |status: Option<Status>| status == Some(Status::Running);
+        let is_running = runs(row.status) || window.is_some_and(|(_, status)| runs(*status));
+        let row = Row { status: is_running.then_some(Status::Running), ..row.clone() };
+        let proof = proof(survey, agent, &row)?;
+        let subject = Subject::DbRow {
+            database: database.path.clone(),
+            table: "session_nodes".to_owned(),
+            id: row.key.to_string(),
+        };
+        let step = Step::EndNode {
+            database: database.path.clone(),
+            key: row.key.to_string(),
+            session_id: row.session_id.to_string(),
+            was: stamp.to_string(),
+            status: proof.status,
+            ended_at: proof.at,
+        };
+        Some((Code::Zombie, proof.item(subject, step)))
+    };
+    database.nodes.iter().filter_map(zombie).collect()
+}
+
+/// Why a running row's work is over, and how and when it ended by the best evidence.
+struct Proof {
+    evidence: String,
+    status: Status,
+    at: Timestamp,
+}
+
+impl Proof {
+    fn item(self, subject: Subject, step: Step) -> Item {
+        let Self { evidence, .. } = self;
+        Item { subject, evidence, bytes: None, cure: Cure::Steps(vec![step]) }
+    }
+
+    /// What their own code sets at the end of a run.
+    fn fields(&self, row: &Row) -> Map<String, Value> {
+        let mut set = Map::new();
+        set.insert("status".to_owned(), json!(word(self.status)));
+        set.insert("endedAt".to_owned(), json!(self.at.as_millisecond()));
+        if let Some(started_at) = row.started_at {
+            let took = self.at.as_millisecond().saturating_sub(started_at.as_millisecond());
+            set.insert("runtimeMs".to_owned(), json!(took.max(0)));
+        }
+        if self.status == Status::Killed {
+            set.insert("abortedLastRun".to_owned(), json!(true));
+        }
+        set
+    }
+}
+
+/// A status in their words.
+pub fn word(status: Status) -> &'static str {
+    match status {
+        Status::Running => "running",
+        Status::Done => "done",
+        Status::Failed => "failed",
+        Status::Killed => "killed",
+        Status::Timeout => "timeout",
+    }
+}
+
+fn proof(survey: &Survey, agent: &AgentSeen, row: &Row) -> Option<Proof> {
+    if row.status != Some(Status::Running) {
+        return None;
+    }
+    let last = last_activity(agent, row);
+    let at = last.or(row.updated_at);
+    let dead = |evidence: String| Proof {
+        evidence,
+        status: if at.is_some() { Status::Failed } else { Status::Killed },
+        at: at.unwrap_or(survey.as_of),
+    };
+    if let Some(end) = survey.ends.get(&row.session_id).filter(|end| is_of_this_run(end, row)) {
+        let at = end.at.or(at).unwrap_or(survey.as_of);
+        let evidence = format!("the {} says that it ended {} at {at}", end.says, word(end.status));
+        return Some(Proof { evidence, status: end.status, at });
+    }
+    if let Some(receipt) = receipt_of(survey, row)
+        && let Some(death) = death(survey, receipt)
+    {
+        return Some(dead(death));
+    }
+    if let Some(death) = dead_lock(survey, agent, row) {
+        return Some(dead(death));
+    }
+    if survey.owner.is_some() {
+        return None;
+    }
+    if let Some(boot) = later_boot(survey, row) {
+        return Some(dead(boot));
+    }
+    let silent_since = at?;
+    let silence = survey.age(silent_since);
+    (silence > survey.longest_run).then(|| {
+        dead(format!(
+            "no process owns the folder, and it did nothing after {silent_since}: for {silence}, where {} is the longest that a run may take",
+            survey.longest_run
+        ))
+    })
+}
+
+/// An end that was written before the run began belongs to an earlier one of the same session.
+fn is_of_this_run(end: &End, row: &Row) -> bool {
+    match (end.at, row.started_at) {
+        (Some(ended), Some(started)) => ended >= started,
+        _ => true,
+    }
+}
+
+/// The newest time that the row's transcript names.
+fn last_activity(agent: &AgentSeen, row: &Row) -> Option<Timestamp> {
+    let in_database = agent.database.as_ref().and_then(|db| db.transcripts.get(&row.session_id));
+    let name = format!("{}.jsonl", row.session_id);
+    let in_file = agent.transcripts.get(name.as_str());
+    let last = |seen: Option<&super::survey::TranscriptSeen>| seen.and_then(|seen| seen.last_at);
+    last(in_database).max(last(in_file))
+}
+
+fn receipt_of<'a>(survey: &'a Survey, row: &Row) -> Option<&'a Receipt> {
+    let (Address::Run(job) | Address::Job(job)) = row.address() else { return None };
+    survey.receipts.iter().find(|receipt| receipt.job_id.eq_ignore_ascii_case(&job))
+}
+
+fn death(survey: &Survey, receipt: &Receipt) -> Option<String> {
+    let pid = receipt.owner.pid;
+    let how = match survey.living.get(&pid)? {
+        Life::Alive => return None,
+        Life::Dead => "is dead",
+        Life::Recycled => "is another process now",
+    };
+    Some(format!("its receipt {} belongs to process {pid}, which {how}", receipt.id))
+}
+
+fn dead_lock(survey: &Survey, agent: &AgentSeen, row: &Row) -> Option<String> {
+    let file = row.named.as_deref().and_then(|named| named.rsplit(['/', '\\']).next());
+    let derived = format!("{}.jsonl", row.session_id);
+    let folder = agent.sessions.as_deref()?;
+    let lock = survey
+        .locks
+        .iter()
+        .find(|lock| lock.path.parent() == Some(folder) && lock.of == file.unwrap_or(&derived))?;
+    match lock.owner? {
+        (_, Life::Alive) => None,
+        (process, Life::Dead) => {
+            Some(format!("its transcript is locked by process {}, which is dead", process.pid))
+        }
+        (process, Life::Recycled) => Some(format!(
+            "its transcript is locked by process {}, which is another process now",
+            process.pid
+        )),
+    }
+}
+
+/// A gateway that was started after the row's run had begun: the run did not outlive the one before.
+fn later_boot(survey: &Survey, row: &Row) -> Option<String> {
+    let since = row.started_at.or(row.updated_at)?;
+    let boot = survey.boots.iter().find(|boot| boot.started_at.is_some_and(|at| at > since))?;
+    Some(format!(
+        "its gateway is gone: it was started anew at {}, and no process owns the folder now",
+        boot.started_at?
+    ))
+}
+
+/// A task that is under way or lost although a better record says how it ended.
+fn contradicted(survey: &Survey, path: &std::path::Path, task: &Task) -> Option<(Code, Item)> {
+    let status = task.status.filter(|status| ended_as(*status).is_none())?;
+    let session = task.run.as_ref().and_then(|run| run.session_id.as_deref());
+    let end = session
+        .or_else(|| session_in_key(task.session_key.as_deref()?))
+        .and_then(|session| survey.ends.get(session))
+        .filter(|end| end.says != "task")
+        .cloned()
+        .or_else(|| end_in_itself(task))
+        .or_else(|| end_by_death(survey, task))?;
+    let at = end.at.or(task.last_event_at).or(task.started_at).unwrap_or(survey.as_of);
+    let (was, becomes) = (task_word(status), end_word(end.status));
+    let evidence = format!("it is {was}, and the {} says {becomes} at {at}", end.says);
+    let step = Step::EndTask {
+        database: path.to_owned(),
+        id: task.id.clone(),
+        was: was.to_owned(),
+        status: becomes.to_owned(),
+        ended_at: at,
+        error: (end.status != Status::Done)
+            .then(|| "ended by the evidence of other records".to_owned()),
+    };
+    let subject = Subject::DbRow {
+        database: path.to_owned(),
+        table: "task_runs".to_owned(),
+        id: task.id.clone(),
+    };
+    let cure = Cure::Steps(vec![step]);
+    Some((Code::TaskContradicted, Item { subject, evidence, bytes: None, cure }))
+}
+
+fn session_in_key(key: &str) -> Option<&str> {
+    let (_, run) = key.rsplit_once(":run:")?;
+    run.split(':').next()
+}
+
+/// A cron task whose own detail has a finished run.
+fn end_in_itself(task: &Task) -> Option<End> {
+    let run = task.run.as_ref()?;
+    let status = super::gather::status_of(run)?;
+    let at = super::gather::end_of(run);
+    Some(End { at, status, says: "task's own detail" })
+}
+
+/// A task whose owner is dead, in a folder that nobody owns.
+fn end_by_death(survey: &Survey, task: &Task) -> Option<End> {
+    if task.status == Some(TaskStatus::Lost) || survey.owner.is_some() {
+        return None;
+    }
+    let owner = task.owner?;
+    let life = survey.living.get(&owner.pid)?;
+    (*life != Life::Alive).then(|| End {
+        at: task.last_event_at.or(task.started_at),
+        status: Status::Failed,
+        says: "process table (its owner is dead)",
+    })
+}
+
+fn task_word(status: TaskStatus) -> &'static str {
+    match status {
+        TaskStatus::Queued => "queued",
+        TaskStatus::Running => "running",
+        TaskStatus::Succeeded => "succeeded",
+        TaskStatus::Failed => "failed",
+        TaskStatus::TimedOut => "timed_out",
+        TaskStatus::Cancelled => "cancelled",
+        TaskStatus::Lost => "lost",
+    }
+}
+
+/// How an end reads in the words of tasks.
+fn end_word(status: Status) -> &'static str {
+    match status {
+        Status::Done => "succeeded",
+        Status::Failed | Status::Running => "failed",
+        Status::Timeout => "timed_out",
+        Status::Killed => "cancelled",
+    }
+}

@@ -1,0 +1,181 @@
+//! A copy of a healthy folder, and ways to make it sick.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+use sexton_domain::schedule::Zone;
+use sexton_openclaw::finding::Code;
+use sexton_openclaw::inspect::{Options, Report, inspect};
+
+/// The healthy ones.
+pub const HEALTHY: &[&str] = &["2026.5.6-plain", "2026.5.6-reset", "2026.9.6-plain"];
+/// Where sessions lie.
+pub const SESSIONS: &str = "agents/main/sessions";
+/// Shortly after the JSON folders were written.
+pub const NOW: &str = "2026-11-20T19:10:00Z";
+
+/// A folder that is made sick.
+pub struct Sick {
+    dir: tempfile::TempDir,
+}
+
+impl Sick {
+    /// A copy of a healthy one, with its databases unpacked.
+    pub fn copy(name: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
+        copy(&from, &dir.path().join("state"));
+        Self { dir }
+    }
+
+    /// Its path.
+    pub fn root(&self) -> PathBuf {
+        self.dir.path().join("state")
+    }
+
+    /// A file in it.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.root().join(name)
+    }
+
+    /// A file among the sessions of `main`.
+    pub fn session_file(&self, name: &str) -> PathBuf {
+        self.path(SESSIONS).join(name)
+    }
+
+    /// What inspect says at a time.
+    pub fn report_at(&self, now: &str) -> Report {
+        let options = Options {
+            now: now.parse().unwrap(),
+            zone: Zone::UTC,
+            scratch: self.dir.path().to_owned(),
+            progress: &mut |_, _| {},
+        };
+        inspect(&self.root(), options).unwrap()
+    }
+
+    /// Codes and how many cases of each.
+    pub fn found_at(&self, now: &str) -> Vec<(Code, usize)> {
+        let report = self.report_at(now);
+        let found = report.findings.iter().map(|finding| (finding.code, finding.items.len()));
+        found.collect()
+    }
+
+    /// The same shortly after the folder was written.
+    pub fn found(&self) -> Vec<(Code, usize)> {
+        self.found_at(NOW)
+    }
+
+    /// The evidence of the first case of a code.
+    pub fn evidence(&self, code: Code) -> String {
+        let report = self.report_at(NOW);
+        let finding = report.findings.iter().find(|finding| finding.code == code);
+        finding.unwrap_or_else(|| panic!("no {}", code.as_str())).items[0].evidence.clone()
+    }
+
+    /// Changes a JSON file.
+    pub fn edit(&self, name: &str, change: impl FnOnce(&mut Value)) {
+        let path = self.path(name);
+        let mut value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        change(&mut value);
+        fs::write(path, serde_json::to_vec_pretty(&value).unwrap()).unwrap();
+    }
+
+    /// Changes the session rows.
+    pub fn edit_rows(&self, change: impl FnOnce(&mut Map<String, Value>)) {
+        let index = format!("{SESSIONS}/sessions.json");
+        self.edit(&index, |value| change(value.as_object_mut().unwrap()));
+    }
+
+    /// The first key among the session rows.
+    pub fn first_key(&self) -> String {
+        let mut key = String::new();
+        self.edit_rows(|rows| key = rows.keys().next().unwrap().clone());
+        key
+    }
+
+    /// The session id of a key.
+    pub fn session_of(&self, key: &str) -> String {
+        let mut id = String::new();
+        self.edit_rows(|rows| id = rows[key]["sessionId"].as_str().unwrap().to_owned());
+        id
+    }
+
+    /// Sets a field of the first row, whose key this returns.
+    pub fn set_first(&self, field: &str, value: Value) -> String {
+        let key = self.first_key();
+        self.edit_rows(|rows| {
+            rows[&key][field] = value;
+        });
+        key
+    }
+
+    /// Adds rows of runs of the one job, as old as it says before the folder's last sign of life.
+    pub fn add_runs(&self, count: usize, age_hours: i64) {
+        let newest = self.newest();
+        self.edit_rows(|rows| {
+            for n in 0..count {
+                let id = format!("00000000-0000-4000-8000-{n:012}");
+                let key = format!("agent:main:cron:1e0faea8-493d-4ba7-96eb-5c51b3d0e63f:run:{id}");
+                let at = newest.as_millisecond() - age_hours * 3_600_000;
+                rows.insert(key, json!({"sessionId": id, "updatedAt": at, "status": "done"}));
+            }
+        });
+    }
+
+    /// The newest time of any row.
+    pub fn newest(&self) -> Timestamp {
+        let mut newest = 0;
+        self.edit_rows(|rows| {
+            newest = rows.values().map(|row| row["updatedAt"].as_i64().unwrap_or(0)).max().unwrap();
+        });
+        Timestamp::from_millisecond(newest).unwrap()
+    }
+
+    /// Makes a file look as if it was written long ago.
+    pub fn age(&self, path: &Path) {
+        let now: Timestamp = NOW.parse().unwrap();
+        let at = SystemTime::UNIX_EPOCH + Duration::from_secs(now.as_second() as u64 - 7200);
+        File::options().write(true).open(path).unwrap().set_modified(at).unwrap();
+    }
+
+    /// Every file with its bytes, its mode and its time.
+    pub fn listing(&self) -> BTreeMap<PathBuf, (u32, SystemTime, Vec<u8>)> {
+        let mut listing = BTreeMap::new();
+        list(&self.root(), &mut listing);
+        listing
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().flatten() {
+        let (path, name) = (entry.path(), entry.file_name());
+        let name = name.to_string_lossy();
+        if path.is_dir() {
+            copy(&path, &to.join(&*name));
+        } else if let Some(database) = name.strip_suffix(".sqlite.zst") {
+            let bytes = zstd::decode_all(File::open(&path).unwrap()).unwrap();
+            fs::write(to.join(format!("{database}.sqlite")), bytes).unwrap();
+        } else {
+            fs::write(to.join(&*name), fs::read(&path).unwrap()).unwrap();
+        }
+    }
+}
+
+fn list(folder: &Path, listing: &mut BTreeMap<PathBuf, (u32, SystemTime, Vec<u8>)>) {
+    use std::os::unix::fs::PermissionsExt as _;
+    for entry in fs::read_dir(folder).unwrap().flatten() {
+        let (path, meta) = (entry.path(), entry.metadata().unwrap());
+        let bytes = if meta.is_file() { fs::read(&path).unwrap() } else { Vec::new() };
+        let mode = meta.permissions().mode();
+        listing.insert(path.clone(), (mode, meta.modified().unwrap(), bytes));
+        if meta.is_dir() {
+            list(&path, listing);
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! The sick situations of the JSON era, each planted alone.
+
+use std::fs;
+use std::io::Write as _;
+
+use serde_json::json;
+use sexton_openclaw::finding::Code;
+
+use crate::folder::{NOW, SESSIONS, Sick};
+
+const JOB: &str = "1e0faea8-493d-4ba7-96eb-5c51b3d0e63f";
+
+fn plain() -> Sick {
+    Sick::copy("2026.5.6-plain")
+}
+
+fn reset() -> Sick {
+    Sick::copy("2026.5.6-reset")
+}
+
+#[test]
+fn run_rows_beyond_their_retention_are_found_and_younger_ones_are_not() {
+    let sick = plain();
+    sick.add_runs(30, 25);
+    assert_eq!(sick.found(), [(Code::RunOverdue, 30)]);
+    let sick = plain();
+    sick.add_runs(30, 23);
+    assert_eq!(sick.found(), [(Code::TranscriptMissing, 30)]);
+}
+
+#[test]
+fn a_run_row_from_the_future_never_expires_and_is_found_by_its_start() {
+    let sick = plain();
+    sick.add_runs(1, 30);
+    let key = format!("agent:main:cron:{JOB}:run:00000000-0000-4000-8000-000000000000");
+    sick.edit_rows(|rows| {
+        rows[&key]["sessionStartedAt"] = rows[&key]["updatedAt"].clone();
+        rows[&key]["updatedAt"] = json!(4_102_444_800_000_i64);
+    });
+    assert_eq!(sick.found(), [(Code::RunOverdue, 1)]);
+    assert!(sick.evidence(Code::RunOverdue).contains("future"));
+}
+
+#[test]
+fn retention_that_is_switched_off_makes_nothing_overdue() {
+    let sick = plain();
+    sick.add_runs(3, 48);
+    sick.edit("openclaw.json", |config| config["cron"]["sessionRetention"] = json!(false));
+    assert_eq!(sick.found(), [(Code::TranscriptMissing, 3)]);
+}
+
+#[test]
+fn an_index_that_is_empty_cut_off_or_doubled_is_one_finding() {
+    let index = format!("{SESSIONS}/sessions.json");
+    let whole = fs::read(plain().path(&index)).unwrap();
+    let doubled = [&whole[..], &whole[..]].concat();
+    for (bytes, word) in [
+        (&b""[..], "empty"),
+        (&whole[..whole.len() / 2], "middle"),
+        (&b"[]"[..], "no object"),
+        (&doubled[..], "second"),
+    ] {
+        let sick = plain();
+        fs::write(sick.path(&index), bytes).unwrap();
+        let found = sick.found();
+        assert_eq!(found[0], (Code::IndexUnreadable, 1), "{word}: {found:?}");
+        assert!(
+            found
+                .iter()
+                .all(|(code, _)| matches!(code, Code::IndexUnreadable | Code::RecordUnreadable)),
+            "{found:?}"
+        );
+        let evidence = sick.evidence(Code::IndexUnreadable);
+        assert!(evidence.contains(word) && evidence.contains("11 transcripts"), "{evidence}");
+    }
+}
+
+#[test]
+fn a_row_that_runs_although_the_run_log_says_that_it_ended_is_a_zombie() {
+    let sick = plain();
+    sick.set_first("status", json!("running"));
+    assert_eq!(sick.found(), [(Code::Zombie, 1)]);
+    assert!(sick.evidence(Code::Zombie).contains("run log says that it ended done"));
+}
+
+#[test]
+fn a_row_that_runs_while_its_lock_belongs_to_a_dead_process_is_a_zombie() {
+    let sick = reset();
+    let key = sick.set_first("status", json!("running"));
+    let lock = sick.session_file(&format!("{}.jsonl.lock", sick.session_of(&key)));
+    fs::write(&lock, json!({"pid": dead_pid(), "createdAt": NOW}).to_string()).unwrap();
+    assert_eq!(sick.found(), [(Code::Zombie, 1), (Code::StaleLock, 1)]);
+    assert!(sick.evidence(Code::Zombie).contains("which is dead"));
+}
+
+/// Time alone is no proof: neither for a young row nor under a living gateway.
+#[test]
+fn a_row_that_may_still_run_is_left_alone() {
+    let sick = reset();
+    let key = sick.set_first("status", json!("running"));
+    assert_eq!(sick.found(), []);
+    let lock = sick.session_file(&format!("{}.jsonl.lock", sick.session_of(&key)));
+    fs::write(&lock, json!({"pid": std::process::id(), "createdAt": NOW}).to_string()).unwrap();
+    assert_eq!(sick.found_at("2026-11-21T12:00:00Z"), []);
+}
+
+#[test]
+fn a_row_that_was_silent_for_longer_than_any_run_may_take_is_a_zombie_where_nobody_owns_the_folder()
+{
+    let sick = reset();
+    let key = sick.set_first("status", json!("running"));
+    let later = sick.newest().as_millisecond() + 2 * 3_600_000;
+    sick.edit_rows(|rows| {
+        for (other, row) in rows {
+            if *other != key {
+                row["updatedAt"] = json!(later);
+            }
+        }
+    });
+    assert_eq!(sick.found_at("2026-11-21T12:00:00Z"), [(Code::Zombie, 1)]);
+}
+
+#[test]
+fn transcripts_of_a_jobs_earlier_runs_are_history_and_others_are_orphans() {
+    let sick = plain();
+    let key = sick.first_key();
+    let old = sick.session_file(&format!("{}.jsonl", sick.session_of(&key)));
+    let id = "11111111-2222-4333-8444-555555555555";
+    let text = fs::read_to_string(&old).unwrap().replace(&sick.session_of(&key), id);
+    fs::write(sick.session_file(&format!("{id}.jsonl")), &text).unwrap();
+    assert_eq!(sick.found(), []);
+    assert_eq!(sick.report_at(NOW).transcripts.history, 1);
+    fs::write(sick.session_file(&format!("{id}.jsonl")), text.replace("[cron:", "[")).unwrap();
+    assert_eq!(sick.found(), [(Code::TranscriptOrphaned, 1)]);
+}
+
+#[test]
+fn base_rows_of_deleted_jobs_are_found_once_they_were_silent_for_a_day() {
+    let sick = plain();
+    let newest = sick.newest().as_millisecond();
+    sick.edit_rows(|rows| {
+        let mut n = 0;
+        for (key, row) in rows {
+            if !key.ends_with(JOB) {
+                n += 1;
+                row["updatedAt"] = json!(newest - if n <= 4 { 25 } else { 0 } * 3_600_000);
+            }
+        }
+    });
+    let found = sick.found();
+    assert!(found.contains(&(Code::JobRowOrphaned, 4)), "{found:?}");
+}
+
+#[test]
+fn rows_whose_transcript_is_gone_are_found() {
+    let sick = plain();
+    let key = sick.first_key();
+    fs::remove_file(sick.session_file(&format!("{}.jsonl", sick.session_of(&key)))).unwrap();
+    sick.edit_rows(|rows| {
+        let at = rows[&key]["updatedAt"].as_i64().unwrap();
+        rows[&key]["updatedAt"] = json!(at - 2 * 3_600_000);
+    });
+    assert_eq!(sick.found(), [(Code::TranscriptMissing, 1)]);
+}
+
+#[test]
+fn pointers_to_another_home_and_to_another_rows_session_are_found() {
+    let sick = plain();
+    let key = sick.first_key();
+    let file = format!("/mnt/old/{}.jsonl", sick.session_of(&key));
+    sick.set_first("sessionFile", json!(file));
+    assert_eq!(sick.found(), [(Code::PointerWrong, 1)]);
+
+    let sick = reset();
+    sick.edit_rows(|rows| {
+        let shared = rows["agent:main:bench1"].clone();
+        rows.insert("agent:main:other".to_owned(), shared);
+    });
+    assert_eq!(sick.found(), [(Code::PointerWrong, 2)]);
+}
+
+#[test]
+fn a_row_with_a_huge_field_names_it() {
+    let sick = plain();
+    sick.set_first("skillsSnapshot", json!({"prompt": "x".repeat(100_000)}));
+    assert_eq!(sick.found(), [(Code::RowOversized, 1)]);
+    assert!(sick.evidence(Code::RowOversized).contains("skillsSnapshot"));
+}
+
+#[test]
+fn stale_temporaries_and_locks_are_found_and_fresh_ones_are_not() {
+    let sick = plain();
+    let temp = sick.session_file("sessions.json.4711.0b0e1a52-7f0f-4e3a-9d7e-0a1b2c3d4e5f.tmp");
+    fs::write(&temp, "{").unwrap();
+    assert_eq!(sick.found(), []);
+    sick.age(&temp);
+    assert_eq!(sick.found(), [(Code::StaleTemp, 1)]);
+    let lock = sick.session_file("5dd63c93-9d84-491a-af1d-7ee776aa05b5.jsonl.lock");
+    fs::write(&lock, json!({"pid": dead_pid(), "createdAt": NOW}).to_string()).unwrap();
+    assert_eq!(sick.found(), [(Code::StaleTemp, 1), (Code::StaleLock, 1)]);
+}
+
+#[test]
+fn lines_that_cannot_be_read_are_found_by_their_number() {
+    let sick = plain();
+    let path = sick.session_file("5dd63c93-9d84-491a-af1d-7ee776aa05b5.jsonl");
+    let text = fs::read_to_string(&path).unwrap().replacen('\n', "\nundefined\n", 2);
+    fs::write(&path, format!("{text}{{\"type\":\"mess")).unwrap();
+    assert_eq!(sick.found(), [(Code::LinesDamaged, 1)]);
+    assert!(sick.evidence(Code::LinesDamaged).contains("3 of"));
+}
+
+#[test]
+fn a_header_of_another_session_is_a_disagreement() {
+    let sick = plain();
+    let path = sick.session_file("5dd63c93-9d84-491a-af1d-7ee776aa05b5.jsonl");
+    let text = fs::read_to_string(&path).unwrap();
+    let (header, rest) = text.split_once('\n').unwrap();
+    let header = header.replace("5dd63c93", "ffffffff");
+    fs::write(&path, format!("{header}\n{rest}")).unwrap();
+    assert_eq!(sick.found(), [(Code::IndexDisagrees, 1)]);
+}
+
+#[test]
+fn an_index_that_lost_an_update_disagrees_with_its_transcript() {
+    let sick = plain();
+    let key = sick.first_key();
+    sick.edit_rows(|rows| {
+        let at = rows[&key]["updatedAt"].as_i64().unwrap();
+        rows[&key]["updatedAt"] = json!(at - 3_600_000);
+    });
+    assert_eq!(sick.found(), [(Code::IndexDisagrees, 1)]);
+}
+
+#[test]
+fn tools_without_their_other_half_are_found() {
+    let sick = plain();
+    let path = sick.session_file("5dd63c93-9d84-491a-af1d-7ee776aa05b5.jsonl");
+    let call = json!({"type": "message", "id": "aa", "parentId": "da429fcd", "timestamp": "2026-11-20T18:05:45.000Z",
+        "message": {"role": "assistant", "content": [{"type": "toolCall", "id": "call_1", "name": "exec", "arguments": {}}]}});
+    let result = json!({"type": "message", "id": "bb", "parentId": "aa", "timestamp": "2026-11-20T18:05:45.001Z",
+        "message": {"role": "toolResult", "toolCallId": "call_2", "toolName": "exec", "content": [{"type": "text", "text": "x"}]}});
+    let mut file = fs::File::options().append(true).open(&path).unwrap();
+    writeln!(file, "{result}\n{call}").unwrap();
+    assert_eq!(sick.found(), [(Code::ToolUnpaired, 2)]);
+}
+
+#[test]
+fn linked_files_are_found() {
+    let sick = plain();
+    let path = sick.session_file("5dd63c93-9d84-491a-af1d-7ee776aa05b5.jsonl");
+    fs::hard_link(&path, sick.path("copy-of-a-backup")).unwrap();
+    assert_eq!(sick.found(), [(Code::FileLinked, 1)]);
+}
+
+#[test]
+fn duplicated_jobs_jobs_that_never_fire_and_overdue_ones_are_found() {
+    let sick = plain();
+    sick.edit("cron/jobs.json", |file| {
+        let jobs = file["jobs"].as_array_mut().unwrap();
+        let mut copy = jobs[0].clone();
+        copy["id"] = json!("22222222-0000-4000-8000-000000000000");
+        let mut never = jobs[0].clone();
+        never["id"] = json!("33333333-0000-4000-8000-000000000000");
+        never["name"] = json!("never");
+        never["schedule"] = json!({"kind": "cron", "expr": "0 0 31 2 *"});
+        let mut late = jobs[0].clone();
+        late["id"] = json!("44444444-0000-4000-8000-000000000000");
+        late["name"] = json!("late");
+        late["state"] = json!({"nextRunAtMs": 1_795_190_000_000_i64});
+        jobs.extend([copy, never, late]);
+    });
+    assert_eq!(
+        sick.found(),
+        [(Code::JobDuplicated, 1), (Code::JobNeverFires, 1), (Code::JobOverdue, 1)]
+    );
+}
+
+#[test]
+fn a_one_shot_that_a_restart_cut_off_needs_a_person() {
+    let sick = plain();
+    sick.edit("cron/jobs.json", |file| {
+        let mut job = file["jobs"][0].clone();
+        job["id"] = json!("55555555-0000-4000-8000-000000000000");
+        job["name"] = json!("once");
+        job["enabled"] = json!(false);
+        job["schedule"] = json!({"kind": "at", "at": "2026-11-20T18:00:00Z"});
+        job["state"] = json!({"lastError": "cron: job interrupted by gateway restart", "lastRunStatus": "error"});
+        file["jobs"].as_array_mut().unwrap().push(job);
+    });
+    assert_eq!(sick.found(), [(Code::OneShotInterrupted, 1)]);
+}
+
+#[test]
+fn records_that_cannot_be_read_are_named_and_the_others_are_read() {
+    let sick = plain();
+    sick.edit_rows(|rows| {
+        rows.insert("agent:main:odd".to_owned(), json!(17));
+    });
+    sick.edit("cron/jobs.json", |file| {
+        file["jobs"].as_array_mut().unwrap().push(json!({"name": "without an id"}));
+    });
+    assert_eq!(sick.found(), [(Code::RecordUnreadable, 2)]);
+    assert_eq!(sick.report_at(NOW).jobs.unwrap().total, 1);
+}
+
+/// All at once: each is found, and none hides another.
+#[test]
+fn sicknesses_do_not_hide_each_other() {
+    let sick = plain();
+    sick.add_runs(5, 30);
+    sick.set_first("status", json!("running"));
+    let lock = sick.session_file("897926f0-fb7b-4fa3-a541-2b4de939c996.jsonl.lock");
+    fs::write(&lock, json!({"pid": dead_pid()}).to_string()).unwrap();
+    let path = sick.session_file("5dd63c93-9d84-491a-af1d-7ee776aa05b5.jsonl");
+    fs::hard_link(&path, sick.path("copy-of-a-backup")).unwrap();
+    assert_eq!(
+        sick.found(),
+        [(Code::Zombie, 1), (Code::RunOverdue, 5), (Code::StaleLock, 1), (Code::FileLinked, 1)]
+    );
+}
+
+/// The id of a process that is over.
+fn dead_pid() -> u32 {
+    let mut child = std::process::Command::new("true").spawn().unwrap();
+    let pid = child.id();
+    child.wait().unwrap();
+    pid
+}

@@ -1,0 +1,201 @@
+//! The sick situations of the SQLite era, and of folders that are half migrated.
+
+use std::fs;
+
+use rusqlite::{Connection, params};
+use sexton_openclaw::finding::Code;
+
+use crate::folder::Sick;
+
+const AGENT: &str = "agents/main/agent/openclaw-agent.sqlite";
+const STATE: &str = "state/openclaw.sqlite";
+const JOB: &str = "06556bc8-5dc4-4d2c-b101-9ea521072eb9";
+const NEVER_PID: u32 = 4_000_000;
+
+fn sick() -> Sick {
+    Sick::copy("2026.9.6-plain")
+}
+
+/// Changes a database, and leaves no log behind.
+fn sql(sick: &Sick, database: &str, statements: &str) {
+    let connection = Connection::open(sick.path(database)).unwrap();
+    connection.execute_batch(statements).unwrap();
+    connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+}
+
+/// A node of a run with its window, as 2026.9.6 writes them at the start of a run.
+fn add_run(sick: &Sick, n: u32, status: &str, at: i64) -> String {
+    let id = format!("00000000-0000-4000-8000-{n:012}");
+    let key = format!("agent:main:cron:{JOB}:run:{id}");
+    let connection = Connection::open(sick.path(AGENT)).unwrap();
+    let entry =
+        serde_json::json!({"sessionId": id, "updatedAt": at, "status": status, "startedAt": at});
+    connection
+        .execute(
+            "INSERT INTO session_nodes (session_key, current_session_id, entry_json, updated_at, status, created_via)
+             VALUES (?1, ?2, ?3, ?4, ?5, 'cron')",
+            params![key, id, entry.to_string(), at, status],
+        )
+        .unwrap();
+    connection
+        .execute(
+            "INSERT INTO session_windows (session_id, session_key, reason, created_at, updated_at, started_at, status)
+             VALUES (?1, ?2, 'initial', ?3, ?3, ?3, ?4)",
+            params![id, key, at, status],
+        )
+        .unwrap();
+    let header = serde_json::json!({"type": "session", "version": 4, "id": id, "timestamp": "2026-11-20T18:05:57.043Z"});
+    connection
+        .execute(
+            "INSERT INTO transcript_events (session_id, seq, event_json, created_at) VALUES (?1, 0, ?2, ?3)",
+            params![id, header.to_string(), at],
+        )
+        .unwrap();
+    connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+    id
+}
+
+/// The newest time in the healthy folder's databases, or a little before.
+const LAST: i64 = 1_795_198_700_000;
+
+/// A SIGKILL in the middle of eight runs of 2026.9.6 leaves eight nodes and windows `running` through
+/// every restart, while the tasks say `failed`.
+#[test]
+fn eight_runs_that_a_kill_left_running_are_eight_zombies() {
+    let sick = sick();
+    for n in 0..8 {
+        let id = add_run(&sick, n, "running", 1_795_198_290_000);
+        sql(&sick, STATE, &format!(
+            "INSERT INTO task_runs (task_id, runtime, source_id, owner_key, scope_kind, child_session_key, task, status,
+               delivery_status, notify_policy, created_at, started_at, ended_at)
+             VALUES ('task-{n}', 'cron', '{JOB}', '', 'system', 'agent:main:cron:{JOB}:run:{id}', 't1', 'failed',
+               'not_applicable', 'silent', 1795198290000, 1795198290000, 1795198304600)"
+        ));
+    }
+    assert_eq!(sick.found(), [(Code::Zombie, 8)]);
+    assert!(sick.evidence(Code::Zombie).contains("task says that it ended failed"));
+}
+
+#[test]
+fn a_run_whose_receipt_belongs_to_a_dead_process_is_a_zombie() {
+    let sick = sick();
+    add_run(&sick, 1, "running", LAST);
+    sql(&sick, STATE, &format!(
+        "INSERT INTO cron_run_receipts (receipt_id, store_key, job_id, config_revision, agent_id, status, owner_pid, started_at_ms)
+         VALUES ('r1', 's', '{JOB}', 'c', 'main', 'running', {NEVER_PID}, {LAST})"
+    ));
+    assert_eq!(sick.found(), [(Code::Zombie, 1)]);
+    assert!(sick.evidence(Code::Zombie).contains("receipt r1"));
+}
+
+#[test]
+fn a_run_before_the_last_boot_of_a_folder_that_nobody_owns_is_a_zombie() {
+    let sick = sick();
+    add_run(&sick, 1, "running", 1_795_198_290_000);
+    assert_eq!(sick.found(), [(Code::Zombie, 1)]);
+    assert!(sick.evidence(Code::Zombie).contains("started anew"));
+}
+
+#[test]
+fn a_young_run_without_other_evidence_is_left_alone() {
+    let sick = sick();
+    add_run(&sick, 1, "running", 1_795_198_720_000);
+    assert_eq!(sick.found(), []);
+}
+
+#[test]
+fn nodes_of_runs_beyond_their_retention_are_found() {
+    let sick = sick();
+    for n in 0..5 {
+        add_run(&sick, n, "done", LAST - 25 * 3_600_000);
+    }
+    add_run(&sick, 9, "done", LAST - 3_600_000);
+    assert_eq!(sick.found(), [(Code::RunOverdue, 5)]);
+}
+
+#[test]
+fn tasks_that_contradict_the_history_are_found() {
+    let sick = sick();
+    sql(
+        &sick,
+        STATE,
+        "UPDATE task_runs SET status = 'lost', ended_at = NULL WHERE rowid IN (SELECT rowid FROM task_runs LIMIT 2)",
+    );
+    assert_eq!(sick.found(), [(Code::TaskContradicted, 2)]);
+}
+
+#[test]
+fn a_database_of_an_unknown_version_is_named_and_left_alone() {
+    let sick = sick();
+    sql(&sick, AGENT, "PRAGMA user_version = 99");
+    let found = sick.found();
+    assert!(found.contains(&(Code::DatabaseUnreadable, 1)), "{found:?}");
+    assert!(sick.evidence(Code::DatabaseUnreadable).contains("99"));
+}
+
+#[test]
+fn a_damaged_database_is_named_and_the_other_one_is_read() {
+    let sick = sick();
+    let mut bytes = fs::read(sick.path(AGENT)).unwrap();
+    for page in 3..60 {
+        bytes[page * 4096..page * 4096 + 512].fill(0);
+    }
+    fs::write(sick.path(AGENT), bytes).unwrap();
+    let found = sick.found();
+    assert!(found.contains(&(Code::DatabaseUnreadable, 1)), "{found:?}");
+    assert_eq!(sick.report_at(crate::folder::NOW).jobs.unwrap().total, 4);
+    fs::write(sick.path(AGENT), "").unwrap();
+    assert!(sick.report_at(crate::folder::NOW).jobs.is_some());
+    fs::write(sick.path(AGENT), "no database at all, but a text that somebody saved here").unwrap();
+    assert!(sick.found().contains(&(Code::DatabaseUnreadable, 1)));
+}
+
+/// What was committed to the log alone is read, and the log stays as it is.
+#[test]
+fn a_log_beside_the_database_is_read_and_not_touched() {
+    let sick = sick();
+    let connection = Connection::open(sick.path(AGENT)).unwrap();
+    connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 0").unwrap();
+    connection
+        .execute_batch("UPDATE session_nodes SET status = 'running'; UPDATE session_windows SET status = 'running'")
+        .unwrap();
+    let before = fs::read(sick.path(&format!("{AGENT}-wal"))).unwrap();
+    assert!(!before.is_empty());
+    assert_eq!(sick.found(), [(Code::Zombie, 1)]);
+    assert_eq!(fs::read(sick.path(&format!("{AGENT}-wal"))).unwrap(), before);
+}
+
+#[test]
+fn old_files_with_text_that_the_database_has_not_are_found_and_others_are_not() {
+    let sick = sick();
+    let node: String = Connection::open(sick.path(AGENT))
+        .unwrap()
+        .query_row("SELECT current_session_id FROM session_nodes", [], |row| row.get(0))
+        .unwrap();
+    let line = |at: &str, text: &str| {
+        serde_json::json!({"type": "message", "id": "aa", "parentId": null, "timestamp": at,
+            "message": {"role": "user", "content": text}})
+    };
+    let header = |id: &str| serde_json::json!({"type": "session", "version": 3, "id": id, "timestamp": "2026-11-20T10:00:00Z"});
+    let write = |id: &str, at: &str| {
+        let text = format!("{}\n{}\n", header(id), line(at, "[cron:x y] hello"));
+        fs::write(sick.session_file(&format!("{id}.jsonl")), text).unwrap();
+    };
+    write(&node, "2026-11-20T10:00:01Z");
+    assert_eq!(sick.found(), []);
+    write(&node, "2026-11-20T18:09:00Z");
+    assert_eq!(sick.found(), [(Code::HalfMigrated, 1)]);
+    write("99999999-0000-4000-8000-000000000000", "2026-11-20T10:00:01Z");
+    assert_eq!(sick.found(), [(Code::HalfMigrated, 2)]);
+}
+
+#[test]
+fn migrated_job_files_beside_an_empty_table_are_found() {
+    let sick = sick();
+    sql(&sick, STATE, "DELETE FROM cron_jobs");
+    fs::create_dir_all(sick.path("cron")).unwrap();
+    let jobs = fs::read(Sick::copy("2026.5.6-plain").path("cron/jobs.json")).unwrap();
+    fs::write(sick.path("cron/jobs.json.migrated"), jobs).unwrap();
+    let found = sick.found();
+    assert!(found.contains(&(Code::JobsNotMigrated, 1)), "{found:?}");
+}

@@ -1,0 +1,22 @@
+//! `openclaw`: for people who come from there.
+
+mod inspect;
+
+use sexton_domain::schedule::Zone;
+
+use crate::args::openclaw::Command;
+use crate::failure::{Exit, Failure};
+use crate::output::Output;
+
+/// Runs a command of `openclaw`. None of them asks the daemon.
+pub fn main(command: Command, output: Output) -> Result<Exit, Failure> {
+    match command {
+        Command::Inspect(args) => inspect::main(&args, output),
+    }
+}
+
+/// The zone of the machine: OpenClaw takes it for cron expressions that name none.
+fn zone() -> Zone {
+    let system = jiff::tz::TimeZone::system();
+    system.iana_name().and_then(|name| name.parse().ok()).unwrap_or(Zone::UTC)
+}

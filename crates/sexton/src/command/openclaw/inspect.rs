@@ -1,0 +1,217 @@
+//! `openclaw inspect`: what is wrong with a state folder, on one screen.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::path::Path;
+
+use sexton_openclaw::finding::{Cure, Finding, Item, Subject};
+use sexton_openclaw::folder::{Era, FolderError};
+use sexton_openclaw::inspect::{AgentCount, Options, Report};
+
+use crate::args::openclaw::Inspect;
+use crate::clock::now;
+use crate::failure::{Exit, Failure};
+use crate::output::{Output, bytes, count};
+
+/// Cases of each finding that are shown unless all are asked for.
+const EXAMPLES: usize = 3;
+
+/// Runs `openclaw inspect`.
+pub fn main(args: &Inspect, output: Output) -> Result<Exit, Failure> {
+    let reports = args.paths.iter().map(|path| look(path));
+    let reports = reports.collect::<Result<Vec<Report>, Failure>>()?;
+    let sick = reports.iter().any(|report| report.total() > 0);
+    if output.json {
+        match reports.as_slice() {
+            [report] => output.document(report)?,
+            reports => output.document(&reports)?,
+        }
+    } else {
+        for report in &reports {
+            show(report, args.all, output)?;
+        }
+    }
+    Ok(if sick { Exit::No } else { Exit::Ok })
+}
+
+/// Looks at a folder, with the names of large files on a terminal while they are read.
+pub fn look(path: &Path) -> Result<Report, Failure> {
+    let mut progress = Progress::new();
+    let options = Options {
+        now: now(),
+        zone: super::zone(),
+        scratch: std::env::temp_dir(),
+        progress: &mut |path, size| progress.reading(path, size),
+    };
+    let report = sexton_openclaw::inspect::inspect(path, options);
+    progress.done();
+    report.map_err(|error| {
+        let exit = match error {
+            FolderError::Open { .. } => Exit::NotFound,
+            FolderError::Foreign { .. } => Exit::Usage,
+        };
+        Failure::chain(exit, &error)
+    })
+}
+
+/// A line on a terminal that says what is being read.
+struct Progress {
+    on: bool,
+    read: u64,
+}
+
+impl Progress {
+    fn new() -> Self {
+        Self { on: std::io::stderr().is_terminal(), read: 0 }
+    }
+
+    fn reading(&mut self, path: &Path, size: u64) {
+        /// Smaller steps would be a flicker.
+        const STEP: u64 = 8 << 20;
+        let before = self.read / STEP;
+        self.read += size;
+        if self.on && (size > STEP || self.read / STEP != before) {
+            let mut stderr = std::io::stderr().lock();
+            let _ = write!(stderr, "\r\u{1b}[Kreading {} ({})", path.display(), bytes(self.read));
+            let _ = stderr.flush();
+        }
+    }
+
+    fn done(&self) {
+        if self.on {
+            let _ = write!(std::io::stderr().lock(), "\r\u{1b}[K");
+        }
+    }
+}
+
+fn show(report: &Report, all: bool, output: Output) -> Result<(), Failure> {
+    output.line(output.bold(&report.folder.display().to_string()))?;
+    output.fields(&[
+        ("era", era(report.era).to_owned()),
+        ("version", report.version.clone().unwrap_or_default()),
+        ("gateway", gateway(report)),
+        ("jobs", jobs(report)),
+        ("transcripts", transcripts(report)),
+        ("read", bytes(report.bytes_read)),
+    ])?;
+    for path in &report.best_effort {
+        output
+            .note(format_args!("{} was being written to: read as well as it went", path.display()));
+    }
+    for remark in &report.remarks {
+        output.note(remark);
+    }
+    output.line("")?;
+    let rows = report.agents.iter().flat_map(agent_rows).collect();
+    output.table(&["agent", "kind", "sessions", "by status"], rows, "no sessions")?;
+    output.line("")?;
+    for finding in &report.findings {
+        show_finding(finding, all, output)?;
+    }
+    output.line(summary(report, output))
+}
+
+fn era(era: Era) -> &'static str {
+    match era {
+        Era::Json => "JSON files (until 2026.7.1)",
+        Era::Sqlite => "SQLite (since 2026.7.2)",
+        Era::Both => "SQLite, with an index of the JSON era beside it",
+        Era::Empty => "none: nothing was ever stored here",
+    }
+}
+
+fn gateway(report: &Report) -> String {
+    match report.gateway_pid {
+        Some(pid) => format!("running, process {pid}"),
+        None => format!("not running; the last sign of life is of {}", report.as_of),
+    }
+}
+
+fn jobs(report: &Report) -> String {
+    report.jobs.as_ref().map_or_else(
+        || "none that could be read".to_owned(),
+        |jobs| format!("{}, {} enabled", jobs.total, jobs.enabled),
+    )
+}
+
+fn transcripts(report: &Report) -> String {
+    let piles = report.transcripts;
+    format!(
+        "{} current, {} history, {} of nothing known; {}, {}",
+        piles.current,
+        piles.history,
+        piles.orphans,
+        count(piles.archives, "archive"),
+        count(piles.side_files, "side file")
+    )
+}
+
+fn agent_rows(agent: &AgentCount) -> Vec<Vec<String>> {
+    let row = |(kind, statuses): (
+        &sexton_domain::key::SessionKind,
+        &std::collections::BTreeMap<_, u64>,
+    )| {
+        let total: u64 = statuses.values().sum();
+        let words: Vec<String> =
+            statuses.iter().map(|(status, count)| format!("{count} {status}")).collect();
+        vec![agent.id.clone(), kind.to_string(), total.to_string(), words.join(", ")]
+    };
+    agent.kinds.iter().map(row).collect()
+}
+
+fn show_finding(finding: &Finding, all: bool, output: Output) -> Result<(), Failure> {
+    let size: u64 = finding.items.iter().filter_map(|item| item.bytes).sum();
+    let size = if size > 0 { format!(", {}", bytes(size)) } else { String::new() };
+    let title = format!("{}: {}{size}", finding.code.title(), finding.items.len());
+    output.line(format_args!(
+        "{}  {}",
+        output.alarming(&title),
+        output.dim(finding.code.as_str())
+    ))?;
+    let shown = if all { finding.items.len() } else { EXAMPLES };
+    for item in finding.items.iter().take(shown) {
+        output.line(format_args!("    {}", subject(&item.subject)))?;
+        output.line(format_args!("      {}", output.dim(&item.evidence)))?;
+    }
+    if finding.items.len() > shown {
+        output.line(format_args!("    … and {} more", finding.items.len() - shown))?;
+    }
+    output.line(format_args!("    {}", cure(&finding.items)))?;
+    output.line("")
+}
+
+/// What a finding is about, in one line.
+pub fn subject(subject: &Subject) -> String {
+    match subject {
+        Subject::Row { key, .. } => key.clone(),
+        Subject::DbRow { table, id, .. } => format!("{table} {id}"),
+        Subject::File(path) => path.display().to_string(),
+        Subject::Part { path, place } => {
+            format!("{} {}", path.display(), crate::output::word(place))
+        }
+        Subject::Job { id, .. } => format!("job {id}"),
+    }
+}
+
+/// How many of the items heal takes care of, and what is left to a person.
+fn cure(items: &[Item]) -> String {
+    let healed = items.iter().filter(|item| matches!(item.cure, Cure::Steps(_))).count();
+    let person = items.iter().find_map(|item| match &item.cure {
+        Cure::Person(help) => Some(help.as_str()),
+        Cure::Steps(_) => None,
+    });
+    match (healed, person) {
+        (0, Some(help)) => format!("-> {help}"),
+        (healed, Some(help)) => format!("-> heal takes care of {healed}; else: {help}"),
+        (_, None) => "-> heal takes care of it".to_owned(),
+    }
+}
+
+fn summary(report: &Report, output: Output) -> String {
+    if report.findings.is_empty() {
+        return "nothing is wrong".to_owned();
+    }
+    let total = report.total() as u64;
+    let text =
+        format!("{} in {}", count(total, "case"), count(report.findings.len() as u64, "finding"));
+    format!("{}; to heal: sexton openclaw heal {}", output.bold(&text), report.folder.display())
+}
