@@ -1,3 +1,8 @@
 //! Brings a state folder over: their records as ours.
 
+pub mod account;
+pub mod entries;
+pub mod ids;
 pub mod jobs;
+pub mod runs;
+pub mod sessions;
