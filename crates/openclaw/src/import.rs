@@ -2,7 +2,9 @@
 
 pub mod account;
 pub mod entries;
+pub mod gather;
 pub mod ids;
 pub mod jobs;
 pub mod runs;
 pub mod sessions;
+pub mod text;

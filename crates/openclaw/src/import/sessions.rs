@@ -37,17 +37,6 @@ pub enum End {
     Aside(Reason),
 }
 
-/// The run that an isolated session is of.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OfRun {
-    /// The run.
-    pub run: RunId,
-    /// Its job, where that was imported.
-    pub job: Option<JobId>,
-    /// That job's key.
-    pub job_key: Option<JobKey>,
-}
-
 /// A generation as their files and rows tell of it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Told {
@@ -66,7 +55,9 @@ pub struct Told {
     /// What it took.
     pub usage: Option<Tokens>,
     /// The run that it is of.
-    pub of_run: Option<OfRun>,
+    pub run: Option<RunId>,
+    /// The job that it is of, where that was imported.
+    pub job: Option<(JobId, JobKey)>,
     /// The file it was read from.
     pub source: String,
     /// Where in it.
@@ -88,9 +79,9 @@ pub fn session(told: Told, now: Timestamp) -> Session {
         place: told.place,
         data: told.data,
     };
-    let of_run = told.of_run.filter(|_| kind == SessionKind::Run);
-    let (run, job, job_key) =
-        of_run.map_or((None, None, None), |of_run| (Some(of_run.run), of_run.job, of_run.job_key));
+    let run = told.run.filter(|_| kind == SessionKind::Run);
+    let of_job = matches!(kind, SessionKind::Run | SessionKind::Job);
+    let (job, job_key) = told.job.filter(|_| of_job).unzip();
     Session {
         id: ids::id(began_at, &["session", told.agent.as_str(), &told.id]),
         key: told.key,
@@ -196,7 +187,8 @@ mod tests {
             began_at: Some(at(began_at)),
             ended_at: Some(at("12:00")),
             usage: None,
-            of_run: None,
+            run: None,
+            job: None,
             source: "agents/main/sessions/sessions.json".to_owned(),
             place: format!("key {key}"),
             data: Value::Null,
