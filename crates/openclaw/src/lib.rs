@@ -12,3 +12,4 @@ pub mod import;
 pub mod inspect;
 pub mod model;
 pub mod read;
+pub mod schedule;

@@ -16,3 +16,6 @@ pub mod sessions;
 pub mod snapshot;
 pub mod state_db;
 pub mod transcript;
+
+#[cfg(test)]
+mod fuzz;

@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::model::{Dropped, Place, RunEntry, RunStatus, Tally, Usage};
 use crate::read::field::{count, millis, text};
 use crate::read::lines::{Line, lines};
+use crate::read::raw::lossy;
 
 /// Hands on each finished run with the number of its line. Every other line that is not blank is
 /// dropped with its reason.
@@ -34,7 +35,7 @@ pub fn runs(input: impl BufRead, each: &mut dyn FnMut(u64, RunEntry)) -> io::Res
 }
 
 fn finished(line: &[u8]) -> Result<RunEntry, String> {
-    let text = String::from_utf8_lossy(line);
+    let text = lossy(line);
     let raw: Value = serde_json::from_str(&text).map_err(|error| error.to_string())?;
     match raw.get("action").map(|action| action.as_str()) {
         Some(Some("finished")) => entry(&raw, None),

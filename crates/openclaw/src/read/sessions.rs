@@ -77,6 +77,10 @@ pub struct Index {
 ///
 /// If reading from `input` fails.
 pub fn rows(input: impl Read, each: &mut dyn FnMut(Row<'_>)) -> io::Result<Index> {
+    rows_by(CHUNK, input, each)
+}
+
+fn rows_by(chunk: usize, input: impl Read, each: &mut dyn FnMut(Row<'_>)) -> io::Result<Index> {
     let index = Index {
         tally: Tally::default(),
         skipped: Vec::new(),
@@ -84,7 +88,7 @@ pub fn rows(input: impl Read, each: &mut dyn FnMut(Row<'_>)) -> io::Result<Index
         is_json: true,
     };
     let mut reader = Reader {
-        window: Window::new(input),
+        window: Window::new(input, chunk),
         at: 0,
         objects: 0,
         before_key: Vec::new(),
@@ -180,7 +184,7 @@ impl<R: Read> Reader<'_, R> {
                 return Ok(Some(byte));
             }
             self.at += 1;
-            if self.at >= CHUNK {
+            if self.at >= self.window.chunk {
                 self.forget(self.at);
             }
         }
@@ -201,22 +205,25 @@ impl<R: Read> Reader<'_, R> {
         self.objects += 1;
         if self.objects == 1 {
             self.window.reach(self.at, 2 * LOOK)?;
-            let bytes = &self.window.bytes[self.at + 1..];
-            let quote = skip_white(bytes, 0).filter(|quote| bytes[*quote] == b'"');
-            let line =
-                quote.and_then(|quote| bytes[..quote].iter().rposition(|byte| *byte == b'\n'));
-            if let (Some(line), Some(quote)) = (line, quote)
-                && quote - line < LOOK
-            {
-                self.before_key = bytes[line..=quote].to_vec();
+            let bytes = &self.window.bytes;
+            if let Some(quote) = skip_white(bytes, self.at + 1).filter(|at| bytes[*at] == b'"') {
+                self.learn(quote);
             }
         }
         self.pass(Expected::KeyOrEnd)
     }
 
+    /// Learns from the key whose quote is at `quote` what stands before keys.
+    fn learn(&mut self, quote: usize) {
+        let bytes = &self.window.bytes[..=quote];
+        let white = bytes[..quote].iter().rev().take(LOOK - 1).take_while(|byte| is_white(**byte));
+        let line = white.enumerate().find(|(_, byte)| **byte == b'\n').map(|(back, _)| back + 1);
+        self.before_key = line.map_or(Vec::new(), |back| bytes[quote - back..].to_vec());
+    }
+
     /// A key and its value.
     fn member(&mut self) -> io::Result<Step> {
-        if self.at >= CHUNK {
+        if self.at >= self.window.chunk {
             self.forget(self.at);
         }
         self.window.reach(self.at, KEY_MOST + LOOK)?;
@@ -266,10 +273,9 @@ impl<R: Read> Reader<'_, R> {
             match nest.scan(&window.bytes, &self.before_key, window.ended) {
                 Pause::End(end) if too_large => return Ok(End::TooLarge(end)),
                 Pause::End(end) => return Ok(End::Closed(end)),
-                Pause::Suspect { quote, certain } => {
+                Pause::Suspect { quote, least } => {
                     window.reach(quote, KEY_MOST + LOOK)?;
-                    let looks = looks(&window.bytes, quote);
-                    if looks >= Looks::Row || certain && looks == Looks::Member {
+                    if looks(&window.bytes, quote) >= least {
                         return Ok(End::Broken(quote));
                     }
                 }
@@ -368,7 +374,7 @@ impl<R: Read> Reader<'_, R> {
         let mut zeros = true;
         let mut at = self.at;
         let next = loop {
-            self.window.reach(at, CHUNK)?;
+            self.window.reach(at, self.window.chunk + KEY_MOST + LOOK)?;
             let len = self.window.bytes.len();
             let until = if self.window.ended { len } else { len - KEY_MOST - LOOK };
             if let Some(next) = self.find(at, until) {
@@ -393,7 +399,10 @@ impl<R: Read> Reader<'_, R> {
         self.index.skipped.push(skipped);
         self.at = until;
         Ok(match next {
-            Some(_) => {
+            Some(next) => {
+                if looks(&self.window.bytes, next) >= Looks::Row {
+                    self.learn(next);
+                }
                 self.objects = self.objects.max(1) + u64::from(ending == Ending::Trailing);
                 Step::On(Expected::Key)
             }
@@ -423,6 +432,8 @@ impl<R: Read> Reader<'_, R> {
         let least = match self.before_key.as_slice() {
             [] => Looks::Row,
             line if before.ends_with(line) => Looks::Member,
+            // As they write it: the first key may not have been that of a row.
+            _ if before.ends_with(b"\n  \"") => Looks::Row,
             _ => Looks::Surely,
         };
         looks >= least && !before.ends_with(b"\\\"")

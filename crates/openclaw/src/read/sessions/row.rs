@@ -2,7 +2,7 @@
 
 use crate::model::{Pointer, SessionRow, Status, Usage};
 use crate::read::field::Lossy;
-use crate::read::raw::{self, members};
+use crate::read::raw::{self, lossy, members};
 
 /// Reads the value of a row. Bytes that are no UTF-8 count as replacement characters, as for OpenClaw;
 /// of a repeated field the last one counts. The row's `range` is left empty.
@@ -11,7 +11,7 @@ use crate::read::raw::{self, members};
 ///
 /// Why the row is none: it is no JSON, or no object.
 pub fn row(key: &str, raw: &[u8]) -> Result<SessionRow, String> {
-    let text = String::from_utf8_lossy(raw);
+    let text = lossy(raw);
     let mut row = empty(key);
     let mut rest = Rest::default();
     members(&text, &mut |name, value| {
@@ -127,7 +127,7 @@ fn text(value: &str) -> Option<Box<str>> {
 
 /// The text of a key as it stands in a file, with its quotes.
 pub(super) fn key(quoted: &[u8]) -> Result<String, String> {
-    let text = String::from_utf8_lossy(quoted);
+    let text = lossy(quoted);
     let key: Lossy = serde_json::from_str(&text).map_err(|error| error.to_string())?;
     Ok(key.0)
 }

@@ -28,8 +28,8 @@ pub enum Pause {
     Suspect {
         /// Where the quote is.
         quote: usize,
-        /// Whether a healthy value cannot have this here, whatever the key is.
-        certain: bool,
+        /// How much it must look like a row for that.
+        least: Looks,
     },
 }
 
@@ -48,7 +48,7 @@ impl Nest {
             let pause = if self.string {
                 self.in_string(bytes, before_key, limit)
             } else {
-                self.outside(bytes, before_key)
+                self.outside(bytes, before_key, limit)
             };
             if let Some(pause) = pause {
                 return pause;
@@ -70,22 +70,25 @@ impl Nest {
                 self.string = false;
                 return (self.depth == 0).then_some(Pause::End(self.at));
             }
-            _ => return suspect(bytes, at, before_key, true),
+            _ => return suspect(bytes, at, before_key, Looks::Member),
         }
         None
     }
 
-    fn outside(&mut self, bytes: &[u8], before_key: &[u8]) -> Option<Pause> {
-        let at = self.at;
-        self.at += 1;
+    fn outside(&mut self, bytes: &[u8], before_key: &[u8], limit: usize) -> Option<Pause> {
+        let skipped = bytes[self.at..limit].iter().position(|byte| SIGNS[usize::from(*byte)]);
+        let Some(skipped) = skipped else {
+            self.at = limit;
+            return None;
+        };
+        let at = self.at + skipped;
+        self.at = at + 1;
         match bytes[at] {
             b'"' => {
                 self.string = true;
-                if self.depth == 1
-                    && bytes[at + 1..].starts_with(b"agent:")
-                    && follows_sign(bytes, at)
-                {
-                    return Some(Pause::Suspect { quote: at, certain: false });
+                if bytes[at + 1..].starts_with(b"agent:") && follows_sign(bytes, at) {
+                    let least = if self.depth == 1 { Looks::Row } else { Looks::Surely };
+                    return Some(Pause::Suspect { quote: at, least });
                 }
             }
             b'{' | b'[' => self.depth += 1,
@@ -93,16 +96,27 @@ impl Nest {
                 self.depth -= 1;
                 return (self.depth == 0).then_some(Pause::End(self.at));
             }
-            b'\n' => return suspect(bytes, at, before_key, false),
-            _ => {}
+            _ => return suspect(bytes, at, before_key, Looks::Row),
         }
         None
     }
 }
 
-fn suspect(bytes: &[u8], at: usize, before_key: &[u8], certain: bool) -> Option<Pause> {
+/// The bytes outside of texts at which something happens.
+const SIGNS: [bool; 256] = {
+    let mut signs = [false; 256];
+    let all = b"\"{}[]\n";
+    let mut index = 0;
+    while index < all.len() {
+        signs[all[index] as usize] = true;
+        index += 1;
+    }
+    signs
+};
+
+fn suspect(bytes: &[u8], at: usize, before_key: &[u8], least: Looks) -> Option<Pause> {
     (!before_key.is_empty() && bytes[at..].starts_with(before_key))
-        .then(|| Pause::Suspect { quote: at + before_key.len() - 1, certain })
+        .then(|| Pause::Suspect { quote: at + before_key.len() - 1, least })
 }
 
 /// Whether what is before `at` is where a key can follow.
@@ -196,13 +210,34 @@ mod tests {
     }
 
     #[test]
+    fn the_key_of_the_next_row_is_seen_wherever_a_piece_ends() {
+        let cases = [
+            (format!("{{\n    \"a\": \"x\n  }},\n  \"agent:b\": {{{}", "x".repeat(200)), 21),
+            (format!("{{\"a\":1,\"agent:b\":{{{}", "x".repeat(200)), 7),
+        ];
+        for (text, expected) in cases {
+            for cut in 0..text.len() {
+                let mut nest = Nest::default();
+                let mut pause = nest.scan(&text.as_bytes()[..cut], b"\n  \"", false);
+                if pause == Pause::More {
+                    pause = nest.scan(text.as_bytes(), b"\n  \"", true);
+                }
+                let Pause::Suspect { quote, .. } = pause else { panic!("{cut}: {pause:?}") };
+                assert_eq!(quote, expected, "{cut}");
+            }
+        }
+    }
+
+    #[test]
     fn the_key_of_the_next_row_stops_a_value_that_lost_its_end() {
         let lost_quote = "{\n    \"a\": \"x\n  },\n  \"agent:b\": {";
-        assert_eq!(end(lost_quote), Pause::Suspect { quote: 21, certain: true });
+        assert_eq!(end(lost_quote), Pause::Suspect { quote: 21, least: Looks::Member });
         let lost_brace = "{\n    \"a\": 1\n  ,\n  \"k\": {";
-        assert_eq!(end(lost_brace), Pause::Suspect { quote: 19, certain: false });
+        assert_eq!(end(lost_brace), Pause::Suspect { quote: 19, least: Looks::Row });
         let no_lines = r#"{"a":1,"agent:b":{"#;
-        assert_eq!(end(no_lines), Pause::Suspect { quote: 7, certain: false });
+        assert_eq!(end(no_lines), Pause::Suspect { quote: 7, least: Looks::Row });
+        let deeper = r#"{"a":{"agent:b":{"#;
+        assert_eq!(end(deeper), Pause::Suspect { quote: 6, least: Looks::Surely });
         assert_eq!(end(r#"{"spawnedBy":"agent:b"}"#), Pause::End(23));
     }
 

@@ -98,18 +98,10 @@ fn a_row_that_lost_its_end_does_not_take_the_next_one_with_it() {
     let flat = healthy.to_string();
     let damages = [("\"x\"", "\"x"), ("\"p\"", "p\""), ("}", ""), ("\"p\"}", "\"p\"")];
     for text in [&pretty, &flat] {
-        for (from, to) in damages {
+        for (from, to) in damages.iter().filter(|(from, _)| text.contains(from)) {
             let (keys, index) = keys(text.replacen(from, to, 1).as_bytes());
-            assert_eq!(
-                keys,
-                if text.contains(from) {
-                    &["agent:b", "main"][..]
-                } else {
-                    &["agent:a", "agent:b", "main"]
-                },
-                "{from} {text}"
-            );
-            assert_eq!(index.is_json, !text.contains(from));
+            assert_eq!(keys, ["agent:b", "main"], "{from} {text}");
+            assert!(!index.is_json);
         }
     }
 }

@@ -2,12 +2,14 @@
 
 use std::io::{self, Read};
 
-/// How much is read at a time.
+/// How much is read at a time, outside of tests.
 pub const CHUNK: usize = 256 * 1024;
 
 /// A window on what `input` gives. Positions are relative to its front.
 pub struct Window<R> {
     input: R,
+    /// How much is read at a time.
+    pub chunk: usize,
     /// What is held.
     pub bytes: Vec<u8>,
     /// Where in the file the front is.
@@ -17,8 +19,8 @@ pub struct Window<R> {
 }
 
 impl<R: Read> Window<R> {
-    pub fn new(input: R) -> Self {
-        Self { input, bytes: Vec::with_capacity(2 * CHUNK), start: 0, ended: false }
+    pub fn new(input: R, chunk: usize) -> Self {
+        Self { input, chunk, bytes: Vec::with_capacity(2 * chunk), start: 0, ended: false }
     }
 
     /// Holds one more chunk; `false` if there is none.
@@ -26,8 +28,8 @@ impl<R: Read> Window<R> {
         if self.ended {
             return Ok(false);
         }
-        let count = self.input.by_ref().take(CHUNK as u64).read_to_end(&mut self.bytes)?;
-        self.ended = count < CHUNK;
+        let count = self.input.by_ref().take(self.chunk as u64).read_to_end(&mut self.bytes)?;
+        self.ended = count < self.chunk;
         Ok(count > 0)
     }
 

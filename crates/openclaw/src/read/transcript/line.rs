@@ -46,7 +46,7 @@ pub struct Line<'a> {
 ///
 /// Why it is no event: it is no JSON, or no object.
 pub fn line(bytes: &[u8]) -> Result<Line<'_>, String> {
-    let text = String::from_utf8_lossy(bytes.trim_ascii());
+    let text = raw::lossy(bytes.trim_ascii());
     let mut line = Line::default();
     members(&text, &mut |name, value| match name {
         "type" => line.kind = raw::text(value).unwrap_or_default(),
