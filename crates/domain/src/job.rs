@@ -20,6 +20,8 @@ pub const AUTO_DISABLE_AFTER: u32 = 10;
 pub const FAILING_STREAK: u32 = 2;
 /// The longest prompt, in bytes.
 pub const MAX_PROMPT_BYTES: usize = 1024 * 1024;
+/// An offset is shorter than a day.
+pub const OFFSET_LIMIT: Duration = Duration::from_secs(86_400);
 /// How often a failure that asks for it is retried where the job names no number.
 pub const DEFAULT_TEMPORARY_RETRIES: u32 = 3;
 
@@ -130,6 +132,9 @@ pub struct Spec {
     pub schedule: Schedule,
     /// Delays each slot by a fixed part of this, different from job to job. Zero is none.
     pub jitter: Duration,
+    /// Delays each slot by this, beside the jitter; shorter than [`OFFSET_LIMIT`].
+    #[serde(default)]
+    pub offset: Duration,
     /// What the agent is told, at most [`MAX_PROMPT_BYTES`].
     pub prompt: String,
     /// Where it works.
@@ -273,15 +278,20 @@ impl Job {
                 || self.counters.replaced_streak >= crate::plan::slots::MAX_REPLACED)
     }
 
-    /// By how much each of its slots is delayed.
+    /// The part of its delay that is drawn from its id.
     pub fn jitter(&self) -> Duration {
         schedule::jitter(self.id.uuid(), self.spec.jitter)
     }
 
-    /// When the scheduler has to look at it: its next slot plus its jitter, while it is active.
+    /// By how much each of its slots is delayed: its offset and its jitter.
+    pub fn delay(&self) -> Duration {
+        self.spec.offset.saturating_add(self.jitter())
+    }
+
+    /// When the scheduler has to look at it: its next slot plus its delay, while it is active.
     pub fn due_at(&self) -> Option<Timestamp> {
         let slot = self.next_slot.filter(|_| self.is_active())?;
-        Some(self.jitter().after(slot))
+        Some(self.delay().after(slot))
     }
 
     /// The first slot after both `now` and every slot that is already accounted for: it never
@@ -292,9 +302,9 @@ impl Job {
     }
 
     /// The first slot of a job that is added, rescheduled or resumed: the first that is not accounted
-    /// for and, with its jitter, still to come. A one-shot may be as late as a time that is read.
+    /// for and, with its delay, still to come. A one-shot may be as late as a time that is read.
     pub fn first_slot(&self, now: Timestamp) -> Option<Timestamp> {
         let grace = if self.spec.schedule.is_once() { when::GRACE } else { Duration::ZERO };
-        self.slot_after(self.jitter().saturating_add(grace).before(now))
+        self.slot_after(self.delay().saturating_add(grace).before(now))
     }
 }

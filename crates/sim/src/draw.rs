@@ -216,6 +216,7 @@ impl Nature {
             name: None,
             schedule: self.schedule(die, now),
             jitter: jitter(key),
+            offset: Duration::ZERO,
             prompt: format!("work {}", die.below(1000)),
             target: match die.below(10) {
                 0 => Target::Main,

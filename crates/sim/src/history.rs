@@ -45,10 +45,10 @@ impl History {
             let done = match event.fact.kind {
                 kind if is_about_job(kind) => {
                     let stored = ledger.stored_at(event.seq).unwrap_or_default();
-                    walk.turn(event, job.jitter(), stored)
+                    walk.turn(event, job.delay(), stored)
                 }
                 _ => match (subject.run, Accounted::by(event)) {
-                    (Some(run), Some(slots)) => walk.account(run, &slots, job.jitter()),
+                    (Some(run), Some(slots)) => walk.account(run, &slots, job.delay()),
                     _ => Ok(()),
                 },
             };
@@ -62,7 +62,7 @@ impl History {
         for (id, walk) in &self.walks {
             let Some(job) = ledger.jobs.get(id) else { continue };
             if walk.since < look.since
-                && let Some(slot) = walk.due(job.jitter(), look.wall)
+                && let Some(slot) = walk.due(job.delay(), look.wall)
             {
                 let (key, last) = (&job.key, walk.last);
                 let how = format!(
@@ -132,14 +132,14 @@ impl Walk {
 
     /// The first slot that is due by a time of the wall clock and not accounted for.
     ///
-    /// A slot is due its jitter after its instant. Whatever happens to the job at that very millisecond comes
+    /// A slot is due its delay after its instant. Whatever happens to the job at that very millisecond comes
     /// after it.
-    fn due(&self, jitter: Duration, wall: Timestamp) -> Option<Timestamp> {
+    fn due(&self, delay: Duration, wall: Timestamp) -> Option<Timestamp> {
         let schedule = self.schedule.as_ref().filter(|_| self.active())?;
-        next(schedule, self.after).filter(|slot| jitter.after(*slot) <= wall)
+        next(schedule, self.after).filter(|slot| delay.after(*slot) <= wall)
     }
 
-    fn account(&mut self, run: RunId, slots: &Accounted, jitter: Duration) -> Result<(), String> {
+    fn account(&mut self, run: RunId, slots: &Accounted, delay: Duration) -> Result<(), String> {
         let Accounted { from, to, new, all, at } = *slots;
         let Some(schedule) = self.schedule.clone().filter(|_| self.active()) else {
             return Err(format!("{run} accounts for slots from {from} to {to} off schedule"));
@@ -175,7 +175,7 @@ impl Walk {
                 "{run} accounts for {new} slots more up to {to}, they end with {last}"
             ));
         }
-        match jitter.after(to) <= at {
+        match delay.after(to) <= at {
             true => Ok(()),
             false => Err(format!("{run} accounts at {at} for slot {to}, which is not due")),
         }
@@ -183,8 +183,8 @@ impl Walk {
 
     /// Something happens to the job. One that begins, is resumed or gets another schedule starts with the first
     /// slot that is due after that and was not accounted for; a one-shot may be a little late.
-    fn turn(&mut self, event: &Event, jitter: Duration, stored: Span) -> Result<(), String> {
-        let (at, data, due) = (event.fact.at, &event.fact.data, self.due(jitter, event.fact.at));
+    fn turn(&mut self, event: &Event, delay: Duration, stored: Span) -> Result<(), String> {
+        let (at, data, due) = (event.fact.at, &event.fact.data, self.due(delay, event.fact.at));
         let was_active = self.active();
         self.enabled = data.get("enabled").and_then(Value::as_bool).unwrap_or(false);
         self.suspended = data.get("suspension").is_some_and(|suspension| !suspension.is_null());
@@ -209,7 +209,7 @@ impl Walk {
             let once = matches!(self.schedule, Some(Schedule::At { .. }));
             let grace = if once { when::GRACE } else { Duration::ZERO };
             let last = self.last.unwrap_or(Timestamp::MIN);
-            self.after = last.max(jitter.saturating_add(grace).before(at));
+            self.after = last.max(delay.saturating_add(grace).before(at));
         }
         if rescheduled || self.active() != was_active {
             self.since = stored;

@@ -301,6 +301,7 @@ fn job(plan: &Plan, n: u32, began: Timestamp) -> (String, Spec) {
             anchor: apart.saturating_mul(u64::from(n)).after(began),
         },
         jitter: Duration::ZERO,
+        offset: Duration::ZERO,
         prompt: "see to it".to_owned(),
         target: Target::Isolated,
         timeout: None,

@@ -370,7 +370,9 @@ fn respec(existing: Existing<'_>, key: &JobKey, spec: Spec, moment: &mut Moment)
         return decision;
     }
     let mut job = Job { key: key.clone(), ..before.clone() };
-    let rescheduled = before.spec.schedule != spec.schedule || before.spec.jitter != spec.jitter;
+    let timing = |spec: &Spec| (spec.jitter, spec.offset);
+    let rescheduled =
+        before.spec.schedule != spec.schedule || timing(&before.spec) != timing(&spec);
     let switched_on = spec.enabled && !before.spec.enabled;
     if before.spec.enabled && !spec.enabled {
         decision.merge(ending::halt(&mut job, active, Reason::JobDisabled, moment));

@@ -45,7 +45,7 @@ pub struct Snapshot<'a> {
 pub fn account(snapshot: Snapshot<'_>, moment: &mut Moment) -> Decision {
     let job = snapshot.job;
     let Some(from) = due_from(job, moment.now) else { return Decision::default() };
-    let through = job.jitter().before(moment.now);
+    let through = job.delay().before(moment.now);
     let mut due = job.spec.schedule.slots(window(from, through, MAX_CATCH_UP));
     let next = if due.more.is_some() {
         // These are not the newest of all: the next decision begins with them.
@@ -63,7 +63,7 @@ pub fn account(snapshot: Snapshot<'_>, moment: &mut Moment) -> Decision {
 /// Accounts for every due slot of a job that is about to leave its schedule: they are missed.
 pub(super) fn forgo(job: &mut Job, reason: Reason, moment: &mut Moment) -> Decision {
     let mut decision = Decision::default();
-    let through = job.jitter().before(moment.now);
+    let through = job.delay().before(moment.now);
     while let Some(from) = due_from(job, moment.now) {
         let due = job.spec.schedule.slots(window(from, through, 0));
         let passed = due.older.map(|range| Passed { range, outcome: Outcome::Missed, reason });
@@ -150,12 +150,12 @@ impl<'a> Books<'a> {
 
     /// Decides about slots that may run: the job's rest first, then the overlap policy.
     fn run(&mut self, slots: &[Timestamp], moment: &mut Moment) {
-        let jitter = self.job.jitter();
+        let delay = self.job.delay();
         let rested = self.job.backoff_until.unwrap_or(Timestamp::MIN);
-        let resting = slots.partition_point(|&slot| jitter.after(slot) < rested);
+        let resting = slots.partition_point(|&slot| delay.after(slot) < rested);
         let (resting, slots) = slots.split_at(resting);
         self.pass(Passed::new(None, resting, Outcome::Skipped, Reason::Backoff), moment);
-        let late = |slot| Duration::between(jitter.after(slot), moment.now) > ON_TIME;
+        let late = |slot| Duration::between(delay.after(slot), moment.now) > ON_TIME;
         match *slots {
             [] => {}
             [slot] if !late(slot) => self.fire(slot, Cause::Schedule, moment),

@@ -331,6 +331,7 @@ fn spec(agent: &str) -> Spec {
         agent: agent.parse().unwrap(),
         schedule: Schedule::At { at: "2100-01-01T00:00:00Z".parse().unwrap() },
         jitter: duration::Duration::default(),
+        offset: duration::Duration::default(),
         prompt: "do it".to_owned(),
         target: Default::default(),
         timeout: None,

@@ -70,6 +70,7 @@ pub fn job(key: &str, at: Timestamp, retention: Retention) -> Job {
             agent: "main".parse().unwrap(),
             schedule: Schedule::At { at: "2100-01-01T00:00:00Z".parse().unwrap() },
             jitter: Duration::ZERO,
+            offset: Duration::ZERO,
             prompt: "do it".to_owned(),
             target: Default::default(),
             timeout: None,

@@ -1,11 +1,115 @@
-//! Their jobs, as far as they can be told from each other and fire at all.
+//! Their jobs as ours, and which of them are one job twice or fire no more.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use sexton_domain::schedule::{CronExpr, Schedule as Ours, Zone};
+use sexton_domain::duration::Duration;
+use sexton_domain::job::{MAX_PROMPT_BYTES, Misfire, OnInterrupt, Overlap, Retention, Spec};
+use sexton_domain::name::{AgentName, JobKey};
+use sexton_domain::origin::Origin;
+use sexton_domain::retry::Backoff;
+use sexton_domain::schedule::Zone;
 
 use crate::model::{JobRecord, Schedule};
+use crate::schedule::{Note, Translated, Untranslatable, next, translate};
+
+mod draft;
+mod key;
+
+pub use draft::MAX_JOB_ORIGIN_BYTES;
+
+use draft::Draft;
+
+/// What an import of jobs has to know beside the job.
+#[derive(Debug, Clone, Copy)]
+pub struct Context<'a> {
+    /// The file the job was read from, relative to the state folder.
+    pub source: &'a str,
+    /// The zone of the machine that it ran on.
+    pub host_zone: &'a Zone,
+    /// Who works where a job names nobody.
+    pub default_agent: &'a AgentName,
+    /// Keys that other jobs have.
+    pub taken: &'a BTreeSet<JobKey>,
+    /// Whether jobs that are enabled there are enabled here.
+    pub enable: bool,
+}
+
+/// A job of theirs as ours.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Imported {
+    /// Its key: made of its name, else of its id.
+    pub key: JobKey,
+    /// What it does.
+    pub spec: Spec,
+    /// Where it came from, with what there is no field for.
+    pub origin: Origin,
+    /// When it is due, there and here.
+    pub translated: Translated,
+    /// What a person should know.
+    pub notes: Vec<Note>,
+}
+
+/// A job that cannot be one of ours.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// Its schedule is none of ours.
+    #[error("job {id}: {source}")]
+    Schedule {
+        /// Its id.
+        id: String,
+        /// Why.
+        source: Box<Untranslatable>,
+    },
+    /// What it tells its agent is too long.
+    #[error("job {id}: a prompt of {len} bytes, at most {MAX_PROMPT_BYTES} are allowed")]
+    Prompt {
+        /// Its id.
+        id: String,
+        /// How long it is.
+        len: usize,
+    },
+}
+
+/// A job of theirs as ours. It is enabled only if the caller wants that, it is enabled there, and nothing
+/// about it needs a person first.
+///
+/// # Errors
+/// Where it cannot be a job of ours at all.
+pub fn job(record: &JobRecord, context: &Context<'_>) -> Result<Imported, Refused> {
+    let id = || record.id.clone();
+    let translated = translate(record, context.host_zone)
+        .map_err(|source| Refused::Schedule { id: id(), source: Box::new(source) })?;
+    let mut draft = Draft::new(record, context);
+    draft.notes.extend(translated.notes.iter().cloned());
+    let prompt = draft.prompt();
+    if prompt.len() > MAX_PROMPT_BYTES {
+        return Err(Refused::Prompt { id: id(), len: prompt.len() });
+    }
+    let agent = draft.agent();
+    let spec = Spec {
+        name: draft.name(),
+        schedule: translated.schedule.clone(),
+        jitter: Duration::ZERO,
+        offset: translated.offset,
+        prompt,
+        target: draft.target(&agent),
+        timeout: draft.timeout(),
+        idle_timeout: None,
+        overlap: Overlap::default(),
+        misfire: Misfire::default(),
+        retries: None,
+        backoff: Backoff::default(),
+        on_interrupt: OnInterrupt::default(),
+        retention: Retention::default(),
+        enabled: draft.enabled(),
+        agent,
+    };
+    draft.note_what_is_kept();
+    let origin = draft.origin();
+    let key = key::unique(record, context.taken);
+    Ok(Imported { key, spec, origin, translated, notes: draft.notes })
+}
 
 /// Jobs of one name, schedule and payload, by their places; the oldest of each group first.
 pub fn duplicates(jobs: &[JobRecord]) -> Vec<Vec<usize>> {
@@ -32,22 +136,19 @@ pub fn duplicates(jobs: &[JobRecord]) -> Vec<Vec<usize>> {
 
 /// Why a job names no time after an instant; none if it names one or has no times.
 pub fn never_fires(job: &JobRecord, zone: &Zone, now: Timestamp) -> Option<String> {
-    match job.schedule.as_ref() {
-        Err(reason) => Some(format!("its schedule cannot be read: {reason}")),
-        Ok(Schedule::Every { .. } | Schedule::Other(_) | Schedule::At(_)) => None,
-        Ok(Schedule::Cron { expr, tz, .. }) => {
-            let zone = match tz.as_deref().map(str::parse::<Zone>) {
-                None => zone.clone(),
-                Some(Ok(zone)) => zone,
-                Some(Err(error)) => return Some(error.to_string()),
-            };
-            match expr.parse::<CronExpr>() {
-                Err(error) => Some(sexton_domain::errors::causes(&error)),
-                Ok(expr) => {
-                    let next = Ours::Cron { expr: expr.clone(), tz: zone }.next(now);
-                    next.is_none().then(|| format!("{expr} names no time after {now}"))
-                }
-            }
+    let schedule = match job.schedule.as_ref() {
+        Err(reason) => return Some(format!("its schedule cannot be read: {reason}")),
+        Ok(Schedule::Other(_)) => return None,
+        Ok(schedule) => schedule,
+    };
+    match (next(schedule, &job.id, job.created_at, None, zone, now), schedule) {
+        (Err(reason), _) => Some(reason),
+        (Ok(None), Schedule::Cron { expr, .. }) => {
+            Some(format!("{expr} names no time after {now}"))
         }
+        (Ok(_), _) => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -34,7 +34,7 @@ pub struct Job {
     pub suspension: Option<Suspension>,
     /// The next slot that is not accounted for.
     pub next_slot: Option<Timestamp>,
-    /// When that slot starts: with jitter, and only while the job is active.
+    /// When that slot starts: with offset and jitter, and only while the job is active.
     pub next_at: Option<Timestamp>,
     /// The newest slot that is accounted for.
     pub last_slot: Option<Timestamp>,
@@ -118,9 +118,9 @@ pub struct JobPreview {
 pub struct Slot {
     /// The instant that identifies it.
     pub slot: Timestamp,
-    /// When its run starts: the slot with the job's jitter.
+    /// When its run starts: the slot with the job's offset and jitter.
     pub at: Timestamp,
-    /// Local time, changes of clock, jitter; only with `explain`.
+    /// Local time, changes of clock, offset, jitter; only with `explain`.
     #[serde(default)]
     pub notes: Vec<String>,
 }

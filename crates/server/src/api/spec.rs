@@ -42,6 +42,9 @@ pub struct JobSpec {
     /// Delays each slot by a fixed part of this, different from job to job; none by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jitter: Option<Setting>,
+    /// Delays each slot by this, beside the jitter; shorter than a day, none by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub offset: Option<Setting>,
     /// What the agent is told, at most 1 MiB; empty by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prompt: Option<String>,

@@ -138,7 +138,7 @@ pub struct NextSlot {
     pub job_key: JobKey,
     /// The instant that identifies the slot.
     pub slot: Timestamp,
-    /// When it starts, with jitter.
+    /// When it starts, with offset and jitter.
     pub at: Timestamp,
 }
 

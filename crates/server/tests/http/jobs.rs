@@ -15,7 +15,7 @@ use crate::world::World;
 fn nightly() -> Value {
     json!({
         "key": "nightly", "name": "At night", "agent": "echo", "cron": "0 3 * * *",
-        "tz": "Europe/Berlin", "jitter": "10m", "prompt": "tidy up", "session": "isolated",
+        "tz": "Europe/Berlin", "jitter": "10m", "offset": "7m", "prompt": "tidy up", "session": "isolated",
         "timeout": "2h", "idle_timeout": "10m", "overlap": "queue", "misfire": { "within": "2h" },
         "retries": 2, "backoff": ["30s", "5m"], "on_interrupt": "retry", "retain": "on_failure",
         "keep_last": 3, "keep_last_failures": 5, "max_sessions": 100, "enabled": true,
@@ -75,6 +75,9 @@ async fn a_dry_run_shows_the_job_with_its_slots_and_stores_nothing() {
     assert_eq!((preview.placed, preview.next.len()), (Placed::Added, 5));
     assert!(preview.next[0].notes.iter().any(|note| note.contains("Europe/Berlin")));
     assert!(preview.next[0].notes.iter().any(|note| note.contains("jitter of less than 10m")));
+    assert!(preview.next[0].notes.iter().any(|note| note == "7m later by offset"));
+    let delay = preview.next[0].at.duration_since(preview.next[0].slot);
+    assert_eq!(delay, jiff::SignedDuration::from_mins(7));
     world.get("/v1/jobs/nightly").await.problem(Code::NotFound);
     world.post("/v1/jobs", &body).await.is::<Job>(201);
     let preview: JobPreview = world.post(dry, &body).await.is(200);

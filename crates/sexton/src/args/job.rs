@@ -50,7 +50,7 @@ pub enum Command {
         /// How many slots
         #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
         count: u32,
-        /// Also show zone, jitter and what changes of clock do
+        /// Also show zone, offset, jitter and what changes of clock do
         #[arg(long)]
         explain: bool,
     },
@@ -115,6 +115,9 @@ pub struct Options {
     /// Delay each slot by a fixed part of this, different from job to job
     #[arg(long, value_name = "DURATION")]
     pub jitter: Option<String>,
+    /// Delay each slot by this
+    #[arg(long, value_name = "DURATION")]
+    pub offset: Option<String>,
     /// What the agent is told
     #[arg(long, value_name = "TEXT|@FILE|-", allow_hyphen_values = true)]
     pub prompt: Option<String>,
@@ -168,6 +171,7 @@ impl Options {
             cron: self.cron,
             tz: self.tz,
             jitter: setting(self.jitter),
+            offset: setting(self.offset),
             prompt: self.prompt.map(|prompt| prompt::of_argument(&prompt)).transpose()?,
             session: self.session,
             timeout: setting(self.timeout),

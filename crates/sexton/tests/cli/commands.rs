@@ -189,9 +189,19 @@ fn an_edit_changes_what_is_named_and_nothing_else() {
 fn slots_are_explained() {
     let place = Place::new(CONFIG);
     let _daemon = place.serve();
-    place.ok(&add(&["--cron", "30 2 * * *", "--tz", "Europe/Berlin", "--jitter", "5m"]));
+    place.ok(&add(&[
+        "--cron",
+        "30 2 * * *",
+        "--tz",
+        "Europe/Berlin",
+        "--jitter",
+        "5m",
+        "--offset",
+        "1m",
+    ]));
     let said = place.ok(&["job", "next", "daily", "--count", "3", "--explain"]);
     assert!(said.contains("Europe/Berlin") && said.contains("by jitter"), "{said}");
+    assert!(said.contains("1m later by offset"), "{said}");
     let slots = place.json(&["job", "next", "daily", "--count", "3"]);
     assert_eq!(slots["items"].as_array().unwrap().len(), 3);
 }

@@ -359,6 +359,7 @@ fn spec() -> Spec {
         agent: agent("main"),
         schedule: Schedule::Every { every: Duration::from_secs(900), anchor: at(0) },
         jitter: Duration::ZERO,
+        offset: Duration::ZERO,
         prompt: "say something".to_owned(),
         target: job::Target::Isolated,
         timeout: Some(Duration::from_secs(60)),

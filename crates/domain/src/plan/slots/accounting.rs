@@ -52,18 +52,22 @@ fn specs() -> impl Strategy<Value = Spec> {
         proptest::sample::select(misfires.to_vec()),
         proptest::option::of(0_u32..3),
         prop_oneof![Just("0s"), Just("0s"), Just("10m")],
+        prop_oneof![Just("0s"), Just("0s"), Just("4m7s"), Just("3h")],
         any::<bool>(),
         proptest::bool::weighted(0.9),
     )
-        .prop_map(|(schedule, overlap, misfire, retries, jitter, retry, enabled)| Spec {
-            overlap,
-            misfire,
-            retries,
-            jitter: span(jitter),
-            backoff: "20s,2m,10m".parse().unwrap(),
-            on_interrupt: if retry { OnInterrupt::Retry } else { OnInterrupt::Fail },
-            enabled,
-            ..spec(schedule)
+        .prop_map(|(schedule, overlap, misfire, retries, jitter, offset, retry, enabled)| {
+            Spec {
+                overlap,
+                misfire,
+                retries,
+                jitter: span(jitter),
+                offset: span(offset),
+                backoff: "20s,2m,10m".parse().unwrap(),
+                on_interrupt: if retry { OnInterrupt::Retry } else { OnInterrupt::Fail },
+                enabled,
+                ..spec(schedule)
+            }
         })
 }
 
@@ -98,7 +102,7 @@ struct Life {
 #[derive(Debug, Clone)]
 struct Period {
     schedule: Schedule,
-    jitter: Duration,
+    delay: Duration,
     first: Option<Timestamp>,
     through: Timestamp,
 }
@@ -119,7 +123,7 @@ impl Life {
         let job = self.record();
         self.period = job.is_active().then(|| Period {
             schedule: job.spec.schedule.clone(),
-            jitter: job.jitter(),
+            delay: job.delay(),
             first: job.next_slot,
             through: Timestamp::MIN,
         });
@@ -128,7 +132,7 @@ impl Life {
     /// Slots have come due until now.
     fn look(&mut self) {
         if let Some(period) = &mut self.period {
-            period.through = period.through.max(period.jitter.before(self.world.now));
+            period.through = period.through.max(period.delay.before(self.world.now));
         }
     }
 
@@ -156,7 +160,7 @@ impl Life {
         if !edit && let (Some(old), Some(new)) = (before.next_slot, after.next_slot) {
             assert!(new >= old, "the next slot moved back");
         }
-        let timing = |job: &Job| (job.is_active(), job.spec.schedule.clone(), job.spec.jitter);
+        let timing = |job: &Job| (job.is_active(), job.spec.schedule.clone(), job.delay());
         if timing(&before) != timing(&after) {
             self.look();
             self.close_period();

@@ -200,6 +200,25 @@ fn jitter_delays_each_slot_by_the_same_part_and_the_slot_keeps_its_time() {
     assert_eq!(world.jobs[&job].next_slot, Some(time("12:00")));
 }
 
+#[test]
+fn an_offset_delays_each_slot_by_itself_and_comes_on_top_of_the_jitter() {
+    let hourly = Spec { offset: span("4m7s"), ..spec(cron("0 * * * *")) };
+    let both = Spec { jitter: span("30m"), ..hourly.clone() };
+    let (mut world, job) = World::with("11:04", hourly);
+    let due = span("4m7s").after(time("11:00"));
+    assert_eq!(world.jobs[&job].next_slot, Some(time("11:00")));
+    assert_eq!(world.jobs[&job].due_at(), Some(due));
+    world.now = Duration::from_millis(1).before(due);
+    assert!(!world.account(job));
+    world.now = due;
+    assert!(world.account(job));
+    assert_eq!(world.history(job), ["11:00 queued"]);
+    let (world, job) = World::with("10:30", both);
+    let record = &world.jobs[&job];
+    assert_eq!(record.delay(), span("4m7s").saturating_add(record.jitter()));
+    assert!(record.delay() > span("4m7s"));
+}
+
 /// OpenClaw b2.22: a job that is added between a slot and its delayed start gets that start.
 #[test]
 fn the_first_slot_is_the_first_whose_delayed_start_is_still_to_come() {

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use sexton_domain::duration::{Duration, Keep};
 use sexton_domain::errors::causes;
 use sexton_domain::job::{
-    MAX_PROMPT_BYTES, Misfire, OnInterrupt, Overlap, Retain, Retention, Spec, Target,
+    MAX_PROMPT_BYTES, Misfire, OFFSET_LIMIT, OnInterrupt, Overlap, Retain, Retention, Spec, Target,
 };
 use sexton_domain::key::{SessionKey, SessionKind};
 use sexton_domain::retry::Backoff;
@@ -56,6 +56,7 @@ impl JobSpec {
             agent,
             schedule: self.schedule(context)?,
             jitter: self.jitter()?,
+            offset: self.offset()?,
             target: self.target()?,
             timeout: self.timeout()?,
             idle_timeout: self.idle_timeout()?,
@@ -118,6 +119,23 @@ impl JobSpec {
             None | Some(Setting::Switch(false)) => Ok(Duration::ZERO),
             Some(jitter) => parse("jitter", &jitter.to_string()),
         }
+    }
+
+    fn offset(&self) -> Result<Duration, FieldError> {
+        let given = match &self.offset {
+            None | Some(Setting::Switch(false)) => return Ok(Duration::ZERO),
+            Some(offset) => offset.to_string(),
+        };
+        let offset: Duration = parse("offset", &given)?;
+        if offset >= OFFSET_LIMIT {
+            return Err(refused(
+                "offset",
+                &given,
+                "it must be shorter than a day",
+                "for a later slot, change the schedule",
+            ));
+        }
+        Ok(offset)
     }
 
     fn target(&self) -> Result<Target, FieldError> {

@@ -14,6 +14,7 @@ impl From<&Spec> for JobSpec {
             name: spec.name.clone(),
             agent: Some(spec.agent.to_string()),
             jitter: Some(spec.jitter).filter(|jitter| !jitter.is_zero()).map(text),
+            offset: Some(spec.offset).filter(|offset| !offset.is_zero()).map(text),
             prompt: Some(spec.prompt.clone()),
             session: Some(target(&spec.target)),
             timeout: spec.timeout.map(text),

@@ -24,10 +24,10 @@ pub(super) async fn next(
     let job = find(&handle, &id.0).await?;
     let count = query.number(&COUNT, 1..=100)?.unwrap_or(DEFAULT_COUNT);
     let explain = query.flag(&EXPLAIN)?.unwrap_or(false);
-    let jitter = job.jitter();
+    let (delay, jitter) = (job.delay(), job.jitter());
     let items = instants(&job, handle.now()).take(count as usize).map(|slot| Slot {
         slot,
-        at: jitter.after(slot),
+        at: delay.after(slot),
         notes: if explain { notes(&job, slot, jitter) } else { Vec::new() },
     });
     let items: Vec<Slot> = items.collect();
@@ -38,13 +38,14 @@ pub(super) async fn next(
 /// What a preview shows.
 pub(super) fn upcoming(job: &Job, placed: Placed, now: Timestamp) -> Vec<Slot> {
     let new = placed == Placed::Added;
-    let jitter = if new { Duration::ZERO } else { job.jitter() };
+    let (delay, jitter) =
+        if new { (job.spec.offset, Duration::ZERO) } else { (job.delay(), job.jitter()) };
     let slot = |slot| {
         let mut notes = notes(job, slot, jitter);
         if new && !job.spec.jitter.is_zero() {
             notes.push(format!("plus a jitter of less than {}, once it is added", job.spec.jitter));
         }
-        Slot { slot, at: jitter.after(slot), notes }
+        Slot { slot, at: delay.after(slot), notes }
     };
     instants(job, now).take(DEFAULT_COUNT as usize).map(slot).collect()
 }
@@ -60,6 +61,9 @@ fn instants(job: &Job, now: Timestamp) -> impl Iterator<Item = Timestamp> {
 
 fn notes(job: &Job, slot: Timestamp, jitter: Duration) -> Vec<String> {
     let mut notes = job.spec.schedule.explain(slot);
+    if !job.spec.offset.is_zero() {
+        notes.push(format!("{} later by offset", job.spec.offset));
+    }
     if !jitter.is_zero() {
         notes.push(format!("{jitter} later by jitter"));
     }

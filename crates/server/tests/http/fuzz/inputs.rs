@@ -44,7 +44,7 @@ fn operation(method: &str, path: &str, described: &Value) -> Operation {
 fn body(method: &str, path: &str) -> Value {
     let job = json!({
         "key": "odd", "agent": "echo", "cron": "0 7 * * MON-FRI", "tz": "Europe/Berlin", "prompt": "hi",
-        "name": "An odd one", "jitter": "30s", "session": "isolated", "timeout": "10m", "idle_timeout": "1m",
+        "name": "An odd one", "jitter": "30s", "offset": "7s", "session": "isolated", "timeout": "10m", "idle_timeout": "1m",
         "overlap": "queue", "misfire": { "within": "2h" }, "retries": 2, "backoff": ["30s", "5m"],
         "on_interrupt": "fail", "retain": "7d", "keep_last": 3, "keep_last_failures": 5,
         "max_sessions": 10, "enabled": false,
