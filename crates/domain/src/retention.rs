@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::duration::{Duration, Keep};
 use crate::job::{Retain, Retention};
 use crate::key::SessionKind;
-use crate::session::{EndReason, Session, State};
+use crate::session::{EndReason, Session};
 
 mod lines;
 
@@ -156,7 +156,8 @@ impl Rule {
 /// Judges one session by the policies that hold now.
 ///
 /// A deletion by hand and the cap (`max_sessions`) go before the floors (`keep_last`,
-/// `keep_last_failures`), and those before age. A pin goes before everything.
+/// `keep_last_failures`), and those before age. A pin goes before everything. The age of what was imported
+/// counts from the import.
 pub fn verdict(
     session: &Session,
     kinds: &Policies,
@@ -164,7 +165,7 @@ pub fn verdict(
     rank: Rank,
     now: Timestamp,
 ) -> Verdict {
-    let State::Ended { at, reason } = session.state else {
+    let (Some(at), Some(reason)) = (session.aged_from(), session.end_reason()) else {
         return Verdict::Kept(Rule::Open, None);
     };
     if session.pinned {
@@ -188,8 +189,8 @@ pub fn verdict(
     }
 }
 
-fn by_age(keep: Keep, ended_at: Timestamp) -> (Rule, Option<Timestamp>) {
-    match keep.until(ended_at) {
+fn by_age(keep: Keep, from: Timestamp) -> (Rule, Option<Timestamp>) {
+    match keep.until(from) {
         None => (Rule::Forever, None),
         until => (Rule::Age, until),
     }

@@ -11,6 +11,7 @@ use crate::key::SessionKey;
 use crate::listed::listed;
 use crate::name::{AgentName, JobKey};
 use crate::node::{Owner, ProcessId};
+use crate::origin::Origin;
 use crate::usage::Tokens;
 
 /// The longest answer a run's record keeps, in bytes; the transcript has all of it.
@@ -330,6 +331,12 @@ pub struct Run {
     pub stderr: Option<String>,
     /// What it took, as far as the agent reported it.
     pub usage: Option<Tokens>,
+    /// Where it came from, if it was brought in from another system.
+    #[serde(default)]
+    pub origin: Option<Box<Origin>>,
+    /// When it was brought in.
+    #[serde(default)]
+    pub imported_at: Option<Timestamp>,
     /// For compare-and-swap.
     pub version: Version,
 }
@@ -369,6 +376,8 @@ impl Run {
             output: None,
             stderr: None,
             usage: None,
+            origin: None,
+            imported_at: None,
             version: Version::NEW,
         }
     }
@@ -415,6 +424,11 @@ impl Run {
             State::Ended { at, .. } => Some(at),
             _ => None,
         }
+    }
+
+    /// From when its age counts: its end, or when it was brought in after that.
+    pub fn aged_from(&self) -> Option<Timestamp> {
+        self.ended_at().map(|at| self.imported_at.map_or(at, |imported| imported.max(at)))
     }
 }
 

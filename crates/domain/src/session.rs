@@ -9,6 +9,7 @@ use crate::key::{SessionKey, SessionKind};
 use crate::listed::listed;
 use crate::name::{AgentName, JobKey};
 use crate::node::Owner;
+use crate::origin::Origin;
 use crate::usage::Tokens;
 
 listed! {
@@ -214,6 +215,12 @@ pub struct Session {
     /// What its runs took, as far as their agents reported it.
     #[serde(default)]
     pub usage: Option<Tokens>,
+    /// Where it came from, if it was brought in from another system.
+    #[serde(default)]
+    pub origin: Option<Box<Origin>>,
+    /// When it was brought in.
+    #[serde(default)]
+    pub imported_at: Option<Timestamp>,
     /// For compare-and-swap.
     pub version: Version,
 }
@@ -230,6 +237,11 @@ impl Session {
             State::Open => None,
             State::Ended { at, .. } => Some(at),
         }
+    }
+
+    /// From when its age counts: its end, or when it was brought in after that.
+    pub fn aged_from(&self) -> Option<Timestamp> {
+        self.ended_at().map(|at| self.imported_at.map_or(at, |imported| imported.max(at)))
     }
 
     /// When the reaper looks at it next: an index, never a verdict.

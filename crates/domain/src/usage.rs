@@ -93,6 +93,16 @@ pub struct Usage {
     pub model: String,
     /// What it took.
     pub tokens: Tokens,
+    /// When it was brought in from another system; it is kept as if it had been reported then.
+    #[serde(default)]
+    pub imported_at: Option<Timestamp>,
+}
+
+impl Usage {
+    /// From when its age counts.
+    pub fn aged_from(&self) -> Timestamp {
+        self.imported_at.map_or(self.at, |imported| imported.max(self.at))
+    }
 }
 
 /// The sum of a UTC day for one job, agent and model. Kept for ever.

@@ -65,7 +65,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Init { dir } => command::init::main(dir, output),
         Command::Config(command) => command::config::main(command, &globals, output),
         Command::Bench(bench) => command::bench::main(bench, output),
-        Command::Openclaw(command) => command::openclaw::main(command, output),
+        Command::Openclaw(command) => command::openclaw::main(command, &globals, output),
         Command::Serve(serve) => {
             let runtime = runtime(tokio::runtime::Builder::new_multi_thread())?;
             let ended = runtime.block_on(serve::main(serve, &globals));

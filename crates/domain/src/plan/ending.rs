@@ -142,6 +142,7 @@ fn reported(run: &Run, spent: Spent, moment: &Moment) -> Usage {
         session: run.session,
         model: spent.model,
         tokens: spent.tokens,
+        imported_at: None,
     }
 }
 

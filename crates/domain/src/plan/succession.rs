@@ -130,6 +130,8 @@ fn opened(
         closing: None,
         discard: None,
         usage: None,
+        origin: None,
+        imported_at: None,
         version: Version::NEW,
     }
 }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::key::SessionKey;
 use crate::plan::fixtures::{owner, span, time};
-use crate::session::OpenReason;
+use crate::session::{OpenReason, State};
 
 /// An isolated run's session that ended at 10:00.
 fn session(reason: EndReason) -> Session {
@@ -30,6 +30,8 @@ fn session(reason: EndReason) -> Session {
         closing: None,
         discard: None,
         usage: None,
+        origin: None,
+        imported_at: None,
         version: crate::change::Version::NEW,
     }
 }
@@ -123,6 +125,24 @@ fn each_kind_expires_by_its_own_policy_counted_from_the_end() {
         assert_eq!(at(before), Verdict::Kept(Rule::Age, Some(end)), "{kind:?}");
         assert_eq!(at(end), Verdict::Expired(Rule::Age), "{kind:?}");
     }
+}
+
+/// P6: history that is brought over is as young as its import, also where it is older than any policy.
+#[test]
+fn the_age_of_an_imported_session_counts_from_the_import() {
+    let imported_at = Some(time("12:00"));
+    let imported = Session { imported_at, ..session(EndReason::Failed) };
+    let at = |session: &Session, now| judge(session, Retention::default(), Rank::default(), now);
+    let end = span("24h").after(time("12:00"));
+    assert_eq!(
+        at(&imported, span("24h").after(time("10:00"))),
+        Verdict::Kept(Rule::Age, Some(end))
+    );
+    assert_eq!(at(&imported, end), Verdict::Expired(Rule::Age));
+    // A clock that was set back between the end and the import makes nothing older than it is.
+    let early = Session { imported_at: Some(time("09:00")), ..imported };
+    let end = span("24h").after(time("10:00"));
+    assert_eq!(at(&early, time("10:00")), Verdict::Kept(Rule::Age, Some(end)));
 }
 
 /// P6: a sweep never touches what is alive or what a person has pinned.

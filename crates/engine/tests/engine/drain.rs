@@ -47,6 +47,8 @@ fn idle(owner: Owner) -> impl Iterator<Item = Session> {
         closing: None,
         discard: None,
         usage: Default::default(),
+        origin: None,
+        imported_at: None,
         version: Version::NEW,
     })
 }

@@ -53,6 +53,8 @@ pub fn ended(kind: SessionKind, at: Timestamp) -> Session {
         closing: None,
         discard: None,
         usage: Default::default(),
+        origin: None,
+        imported_at: None,
         version: Default::default(),
     }
 }
@@ -130,6 +132,8 @@ pub fn run(at: Timestamp) -> Run {
         output: None,
         stderr: None,
         usage: None,
+        origin: None,
+        imported_at: None,
         version: Default::default(),
     }
 }

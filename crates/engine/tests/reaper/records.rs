@@ -91,6 +91,7 @@ fn usage(at: Timestamp) -> Usage {
         session: None,
         model: "model".to_owned(),
         tokens: Tokens { input: 7, ..Tokens::default() },
+        imported_at: None,
     }
 }
 

@@ -54,6 +54,8 @@ pub fn session(number: u64) -> anyhow::Result<Session> {
         closing: None,
         discard: None,
         usage: None,
+        origin: None,
+        imported_at: None,
         version: Version::NEW,
     })
 }

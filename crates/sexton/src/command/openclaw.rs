@@ -1,17 +1,20 @@
 //! `openclaw`: for people who come from there.
 
+mod import;
 mod inspect;
 
 use sexton_domain::schedule::Zone;
 
+use crate::args::Globals;
 use crate::args::openclaw::Command;
 use crate::failure::{Exit, Failure};
 use crate::output::Output;
 
 /// Runs a command of `openclaw`. None of them asks the daemon.
-pub fn main(command: Command, output: Output) -> Result<Exit, Failure> {
+pub fn main(command: Command, globals: &Globals, output: Output) -> Result<Exit, Failure> {
     match command {
         Command::Inspect(args) => inspect::main(&args, output),
+        Command::Import(args) => import::main(&args, globals, output),
     }
 }
 

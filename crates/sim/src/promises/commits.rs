@@ -144,6 +144,8 @@ mod tests {
             closing: None,
             discard: None,
             usage: None,
+            origin: None,
+            imported_at: None,
             version: Version::NEW,
         }
     }

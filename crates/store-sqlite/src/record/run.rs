@@ -54,7 +54,7 @@ impl Row for Run {
             codec::time(rests_until),
             self.owner().map_or(Value::Null, |owner| codec::number(owner.epoch.number())),
             codec::time(self.started_at),
-            codec::time(self.ended_at()),
+            codec::time(self.aged_from()),
         ]
     }
 

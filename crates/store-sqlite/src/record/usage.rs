@@ -27,7 +27,8 @@ const ADD: &str = "
 pub(crate) fn put(db: &Connection, usage: &Usage) -> Result<(), Fail> {
     let body = codec::body(usage)?;
     let key = codec::id(usage.id.uuid());
-    let inserted = db.prepare_cached(INSERT)?.execute(params![key, codec::time(usage.at), body])?;
+    let inserted =
+        db.prepare_cached(INSERT)?.execute(params![key, codec::time(usage.aged_from()), body])?;
     if inserted == 0 {
         return Ok(());
     }

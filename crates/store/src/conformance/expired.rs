@@ -73,13 +73,14 @@ pub async fn jobs_expire_by_removal_without_sessions_and_by_being_done(world: Wo
     finds(&world, Expired::DoneJobs(at(9)), ids(&[&done])).await;
 }
 
-/// 90 days after their end.
+/// 90 days after their end, or after their import.
 pub async fn runs_expire_by_their_end(world: World) {
     let ended = |seconds| Run {
         state: State::Ended { at: at(seconds), outcome: Outcome::Ok, reason: Reason::Exit },
         ..world.make.run("agent:main:main")
     };
-    let runs = [ended(9), ended(7), ended(10), world.make.run("agent:main:main")];
+    let imported = Run { imported_at: Some(at(11)), ..ended(1) };
+    let runs = [ended(9), ended(7), ended(10), world.make.run("agent:main:main"), imported];
     world.store(runs.iter().cloned().map(Change::from).collect()).await;
     let expected = [&runs[1], &runs[0]].map(|run| RecordId::Run(run.id)).into();
     finds(&world, Expired::Runs(at(10)), expected).await;

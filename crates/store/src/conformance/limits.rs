@@ -1,14 +1,16 @@
 //! Limits: what is allowed comes back as it was, what is too large is refused by name.
 
 use jiff::Timestamp;
-use serde_json::json;
+use serde_json::{Value, json};
 use sexton_domain::change::{Change, RecordId};
 use sexton_domain::entry::MAX_ENTRY_BYTES;
 use sexton_domain::job::MAX_PROMPT_BYTES;
 use sexton_domain::key::SessionKey;
 use sexton_domain::name::{AgentName, JobKey};
+use sexton_domain::origin::{MAX_ORIGIN_BYTES, Origin};
 use sexton_domain::run::{MAX_OUTPUT_BYTES, MAX_STDERR_BYTES, Run, State};
-use sexton_domain::session::{self, EndReason, Hold, HoldReason, Session};
+use sexton_domain::session::{self, Discard, EndReason, Hold, HoldReason, Session};
+use sexton_domain::usage::Tokens;
 
 use super::World;
 use super::make::append;
@@ -85,6 +87,14 @@ pub async fn texts_up_to_the_limits_are_stored(mut world: World) {
 
 /// The largest one there can be.
 fn largest(session: Session) -> Session {
+    let origin = Origin {
+        system: "s".to_owned(),
+        id: "i".to_owned(),
+        source: "\u{1}".repeat(MAX_ORIGIN_BYTES),
+        place: "p".to_owned(),
+        data: Value::Null,
+    };
+    let origin = origin.within(MAX_ORIGIN_BYTES);
     Session {
         key: "\"".repeat(SessionKey::MAX_BYTES).parse().expect("it is a key"),
         agent: "a".repeat(AgentName::MAX_BYTES).parse().expect("it is an agent"),
@@ -95,6 +105,18 @@ fn largest(session: Session) -> Session {
         expires_at: Some(Timestamp::MAX),
         hold: Some(Hold { reason: HoldReason::DeliveryPending, until: Timestamp::MAX }),
         state: session::State::Ended { at: Timestamp::MIN, reason: EndReason::Compaction },
+        next: Some(session.id),
+        active_at: Some(Timestamp::MIN),
+        closing: Some(EndReason::Compaction),
+        discard: Some(Discard::Archive),
+        usage: Some(Tokens {
+            input: u64::MAX,
+            output: u64::MAX,
+            cached: u64::MAX,
+            cost_micro_usd: u64::MAX,
+        }),
+        origin: Some(Box::new(origin)),
+        imported_at: Some(Timestamp::MIN),
         ..session
     }
 }

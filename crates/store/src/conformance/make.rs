@@ -162,6 +162,8 @@ impl Make {
             output: None,
             stderr: None,
             usage: None,
+            origin: None,
+            imported_at: None,
             version: Version::NEW,
         }
     }
@@ -210,6 +212,8 @@ impl Make {
             closing: None,
             discard: None,
             usage: None,
+            origin: None,
+            imported_at: None,
             version: Version::NEW,
         }
     }
@@ -258,6 +262,7 @@ impl Make {
             session: None,
             model: "some/model-1".to_owned(),
             tokens,
+            imported_at: None,
         }
     }
 

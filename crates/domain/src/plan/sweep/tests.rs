@@ -35,6 +35,8 @@ fn session(kind: SessionKind, reason: EndReason) -> Session {
         closing: None,
         discard: None,
         usage: Default::default(),
+        origin: None,
+        imported_at: None,
         version: crate::change::Version(3),
     }
 }

@@ -54,17 +54,19 @@ pub fn look(path: &Path) -> Result<Report, Failure> {
 }
 
 /// A line on a terminal that says what is being read.
-struct Progress {
+pub struct Progress {
     on: bool,
     read: u64,
 }
 
 impl Progress {
-    fn new() -> Self {
+    /// Off unless stderr is a terminal.
+    pub fn new() -> Self {
         Self { on: std::io::stderr().is_terminal(), read: 0 }
     }
 
-    fn reading(&mut self, path: &Path, size: u64) {
+    /// A file of this size is about to be read.
+    pub fn reading(&mut self, path: &Path, size: u64) {
         /// Smaller steps would be a flicker.
         const STEP: u64 = 8 << 20;
         let before = self.read / STEP;
@@ -76,7 +78,8 @@ impl Progress {
         }
     }
 
-    fn done(&self) {
+    /// Takes the line away.
+    pub fn done(&self) {
         if self.on {
             let _ = write!(std::io::stderr().lock(), "\r\u{1b}[K");
         }

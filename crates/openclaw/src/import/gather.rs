@@ -1,0 +1,265 @@
+//! Reads a state folder for an import: which sessions and runs there are, and where their records stand.
+//! Transcripts are looked through once for their times and sums, and read again when they are stored.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use sexton_domain::id::{JobId, RunId, SessionId};
+use sexton_domain::key::{SessionKey, SessionKind};
+use sexton_domain::name::{AgentName, JobKey};
+use sexton_domain::run::Run;
+use sexton_domain::session::Session;
+
+use super::account::Source;
+use super::runs::{Past, Place as RunPlace};
+use super::sessions;
+use super::text::{Text, Texts};
+use crate::folder::{Folder, FolderError};
+use crate::read::config::agent_id;
+
+mod database;
+mod files;
+mod history;
+
+/// How an import is done.
+pub struct Options<'a> {
+    /// Now.
+    pub now: Timestamp,
+    /// Where copies of databases are made.
+    pub scratch: PathBuf,
+    /// Agents that are called otherwise here: theirs to ours.
+    pub agents: BTreeMap<String, AgentName>,
+    /// The jobs that were imported, by their ids.
+    pub jobs: BTreeMap<String, (JobId, JobKey)>,
+    /// Told before a file is read, with its size.
+    pub progress: &'a mut dyn FnMut(&Path, u64),
+}
+
+/// What was found.
+#[derive(Debug, Default)]
+pub struct Gathered {
+    /// The account of each source. Records that are quarantined already are counted.
+    pub sources: Vec<Source>,
+    /// The sessions, those of one key in the order of time. One may be told of more than once.
+    pub generations: Vec<Generation>,
+    /// The runs, each with the sources of its records.
+    pub runs: Vec<(Run, Vec<usize>)>,
+    /// Files that are not imported: copies, locks, what belongs to a transcript.
+    pub left_out: Vec<String>,
+    /// What is to be said about the reading.
+    pub remarks: Vec<String>,
+    /// Where the transcripts are read from.
+    pub texts: Texts,
+}
+
+/// A session with where its records are.
+#[derive(Debug)]
+pub struct Generation {
+    /// The session, without entries yet.
+    pub session: Session,
+    /// The sources of its rows.
+    pub rows: Vec<usize>,
+    /// Its transcript, if there is one.
+    pub text: Option<Text>,
+}
+
+/// A session of theirs before it is ours.
+#[derive(Debug)]
+struct Draft {
+    told: sessions::Told,
+    rows: Vec<usize>,
+    text: Option<Text>,
+}
+
+/// The reading of a folder.
+struct Gather<'a, 'b> {
+    options: &'a mut Options<'b>,
+    folder: Folder,
+    found: Gathered,
+    pasts: BTreeMap<RunId, (Past, Vec<usize>)>,
+    /// The run of each session of theirs.
+    run_of: HashMap<String, RunId>,
+    drafts: Vec<Draft>,
+    /// The sessions of theirs that are told of, by agent.
+    known: HashSet<(AgentName, String)>,
+}
+
+/// Reads a folder.
+///
+/// # Errors
+///
+/// [`FolderError`] if it is none. What cannot be read within it is quarantined or remarked upon.
+pub fn gather(path: &Path, mut options: Options<'_>) -> Result<Gathered, FolderError> {
+    let folder = Folder::open(path)?;
+    let texts = Texts::new(folder.root.clone());
+    let found = Gathered { texts, remarks: folder.remarks.clone(), ..Gathered::default() };
+    let mut gather = Gather {
+        options: &mut options,
+        folder,
+        found,
+        pasts: BTreeMap::new(),
+        run_of: HashMap::new(),
+        drafts: Vec::new(),
+        known: HashSet::new(),
+    };
+    gather.history();
+    for index in 0..gather.folder.agents.len() {
+        gather.database(index);
+        gather.files(index);
+    }
+    Ok(gather.finish())
+}
+
+impl Gather<'_, '_> {
+    /// A source, to be counted into.
+    fn source(&mut self, source: Source) -> usize {
+        self.found.sources.push(source);
+        self.found.sources.len() - 1
+    }
+
+    /// Where a file of the folder is.
+    fn at(&self, path: &Path) -> PathBuf {
+        self.folder.root.join(path)
+    }
+
+    /// A file that is about to be read; a remark where it cannot be.
+    fn opened(&mut self, path: &Path) -> Option<File> {
+        let real = self.at(path);
+        let opened = File::open(&real).and_then(|file| Ok((file.metadata()?.len(), file)));
+        match opened {
+            Ok((size, file)) => {
+                (self.options.progress)(path, size);
+                Some(file)
+            }
+            Err(error) => {
+                self.remark(path, &error);
+                None
+            }
+        }
+    }
+
+    fn remark(&mut self, path: &Path, error: &dyn std::error::Error) {
+        let error = sexton_domain::errors::causes(error);
+        self.found.remarks.push(format!("{}: {error}", path.display()));
+    }
+
+    /// Our name of an agent of theirs.
+    fn agent(&self, theirs: &str) -> AgentName {
+        let id = agent_id(theirs);
+        let ours = self.options.agents.get(&id).cloned();
+        // What their rule for ids leaves is a name of ours.
+        ours.or_else(|| id.parse().ok()).unwrap_or_else(main_agent)
+    }
+
+    /// A key of theirs with our name of its agent.
+    fn key(&self, theirs: &str) -> Result<SessionKey, String> {
+        let key = SessionKey::parse(theirs).map_err(|error| error.to_string())?;
+        let Some(agent) = key.agent() else { return Ok(key) };
+        let Some(ours) = self.options.agents.get(agent) else { return Ok(key) };
+        let rest = key.as_str().splitn(3, ':').nth(2).unwrap_or_default();
+        SessionKey::parse(&format!("agent:{ours}:{rest}")).map_err(|error| error.to_string())
+    }
+
+    /// The key and the agent of a session: that of its run where it has one, else that of its row, else
+    /// one that is made for it.
+    fn address(&self, row: Option<&str>, agent: &str, session: &str) -> Address {
+        let run = self.run_of.get(session).copied();
+        let of_run = run
+            .and_then(|run| self.pasts.get(&run)?.0.session_key.clone())
+            .and_then(|key| self.key(&key).ok())
+            .filter(|key| key.kind() == SessionKind::Run);
+        let agent = self.agent(agent);
+        let made = || {
+            let made = format!("agent:{agent}:imported:{session}");
+            SessionKey::parse(&made).unwrap_or_else(|_| SessionKey::main(&agent))
+        };
+        let key = of_run.or_else(|| self.key(row?).ok()).unwrap_or_else(made);
+        let agent = key.agent().and_then(|agent| agent.parse().ok()).unwrap_or(agent);
+        let job = job_of(&key).and_then(|job| self.options.jobs.get(job).cloned());
+        Address { key, agent, run, job }
+    }
+
+    /// A session of theirs is told of.
+    fn draft(&mut self, told: sessions::Told, rows: Vec<usize>, text: Option<Text>) {
+        self.known.insert((told.agent.clone(), told.id.clone()));
+        self.drafts.push(Draft { told, rows, text });
+    }
+
+    fn finish(mut self) -> Gathered {
+        let now = self.options.now;
+        let drafts = std::mem::take(&mut self.drafts);
+        let mut seen: HashSet<SessionId> = HashSet::new();
+        let mut session_of: HashMap<(AgentName, String), SessionId> = HashMap::new();
+        let (mut first, mut again) = (Vec::new(), Vec::new());
+        for Draft { told, rows, text } in drafts {
+            let theirs = (told.agent.clone(), told.id.clone());
+            let session = sessions::session(told, now);
+            session_of.entry(theirs).or_insert(session.id);
+            let pile = if seen.insert(session.id) { &mut first } else { &mut again };
+            pile.push(Generation { session, rows, text });
+        }
+        sessions::link(first.iter_mut().map(|generation| &mut generation.session));
+        first.sort_by_key(|generation| generation.session.id);
+        first.append(&mut again);
+        let pasts = std::mem::take(&mut self.pasts);
+        let runs = pasts.into_values().map(|(past, sources)| {
+            let place = self.place(&past, &session_of);
+            (past.run(place, now), sources)
+        });
+        self.found.runs = runs.collect();
+        self.found.generations = first;
+        self.found
+    }
+
+    /// Whose a run is.
+    fn place(&self, past: &Past, sessions: &HashMap<(AgentName, String), SessionId>) -> RunPlace {
+        let job = past.job.as_deref().and_then(|job| self.options.jobs.get(job).cloned());
+        let key = past.session_key.as_deref().and_then(|key| self.key(key).ok());
+        let agent = key.as_ref().and_then(|key| key.agent()?.parse().ok());
+        let agent: AgentName = agent.unwrap_or_else(|| self.agent("main"));
+        let job_key = match (&job, &past.job) {
+            (Some((_, key)), _) => Some(key.clone()),
+            (None, Some(theirs)) => theirs.parse().ok(),
+            (None, None) => None,
+        };
+        let key = key.unwrap_or_else(|| match &job_key {
+            Some(job) => SessionKey::for_job(&agent, job),
+            None => SessionKey::main(&agent),
+        });
+        let session = past.session.clone().map(|session| (agent.clone(), session));
+        let session = session.and_then(|session| sessions.get(&session).copied());
+        RunPlace { agent, key, job: job.map(|(id, _)| id), job_key, session }
+    }
+}
+
+/// Where a session is at home.
+struct Address {
+    key: SessionKey,
+    agent: AgentName,
+    run: Option<RunId>,
+    job: Option<(JobId, JobKey)>,
+}
+
+/// The job in a key of theirs.
+fn job_of(key: &SessionKey) -> Option<&str> {
+    let mut parts = key.as_str().splitn(3, ':').nth(2)?.split(':');
+    (parts.next() == Some("cron")).then(|| parts.next()).flatten()
+}
+
+fn main_agent() -> AgentName {
+    SessionKey::parse("agent:main:main")
+        .ok()
+        .and_then(|key| key.agent()?.parse().ok())
+        .expect("main is a name of an agent")
+}
+
+/// Reads a whole file that is not a transcript, with its account.
+fn whole(file: File, path: &Path) -> io::Result<(Vec<u8>, Source)> {
+    let mut reader = super::text::Hashing::new(file);
+    let mut bytes = Vec::new();
+    io::Read::read_to_end(&mut reader, &mut bytes)?;
+    Ok((bytes, reader.source(path)))
+}

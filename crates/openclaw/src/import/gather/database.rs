@@ -1,0 +1,197 @@
+//! Sessions of the SQLite era: nodes, windows, events and archives.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::Gather;
+use super::files::{evidence, used};
+use crate::import::account::{self, Source};
+use crate::import::sessions::{End, Told};
+use crate::import::text::{From, Glance, Text};
+use crate::model::{DbArchive, Place, Status, Window};
+use crate::read::agent_db::{AgentDb, Node};
+use crate::read::names::Reason;
+use crate::read::transcript::{Survey, summary};
+
+/// What one session of theirs is in the tables.
+#[derive(Default)]
+struct Known {
+    window: Option<Window>,
+    node: Option<Node>,
+    glance: Option<Glance>,
+    rows: Vec<usize>,
+}
+
+impl Gather<'_, '_> {
+    /// The sessions of an agent that are in its database.
+    pub(super) fn database(&mut self, agent: usize) {
+        let Some(path) = self.folder.agents[agent].database.clone() else { return };
+        let Some((snapshot, source)) = self.snapshot(&path) else { return };
+        let database = match AgentDb::open(&snapshot) {
+            Ok(database) => database,
+            Err(error) => return self.remark(&path, &error),
+        };
+        let agent = self.folder.agents[agent].id.clone();
+        let mut known: BTreeMap<String, Known> = BTreeMap::new();
+        self.rows(&database, &source, &mut known);
+        let mut surveys: BTreeMap<String, Survey> = BTreeMap::new();
+        database.events(&mut |event| {
+            let survey = surveys.entry(event.session_id).or_default();
+            if let Ok(json) = event.json {
+                survey.push(u64::try_from(event.seq).unwrap_or(0) + 1, json.as_bytes());
+            }
+        });
+        for (session, survey) in surveys {
+            known.entry(session).or_default().glance = Some(Glance::of_survey(survey));
+        }
+        let mut archives = Vec::new();
+        let read = database.archives(&mut |archive| archives.push(archive));
+        let archived = self.table(&source, "session_transcript_archives", read);
+        let texts = self.source(table_of(&source, "session_transcript_archives.archive_blob"));
+        let events = self.source(table_of(&source, "transcript_events"));
+        let number = self.found.texts.add(database);
+        self.found.texts.keep(snapshot);
+        for (session, known) in known {
+            self.window(
+                &agent,
+                &source.path,
+                session,
+                known,
+                Events { database: number, source: events },
+            );
+        }
+        for archive in archives {
+            self.db_archive(
+                &agent,
+                &source.path,
+                archive,
+                Blob { database: number, row: archived, text: texts },
+            );
+        }
+    }
+
+    /// Nodes and windows, by their sessions.
+    fn rows(&mut self, database: &AgentDb, source: &Source, known: &mut BTreeMap<String, Known>) {
+        let (mut nodes, mut windows) = (Vec::new(), Vec::new());
+        let read = database.windows(&mut |window| windows.push(window));
+        let at = self.table(source, "session_windows", read);
+        for window in windows {
+            if let Err(reason) = self.key(&window.key) {
+                self.found.sources[at]
+                    .quarantine(Place::Row(window.session_id.to_string()), reason);
+                continue;
+            }
+            let known = known.entry(window.session_id.to_string()).or_default();
+            known.rows.push(at);
+            known.window = Some(window);
+        }
+        let read = database.nodes(&mut |node| nodes.push(node));
+        let at = self.table(source, "session_nodes", read);
+        for node in nodes {
+            if let Err(reason) = self.key(&node.row.key) {
+                self.found.sources[at].quarantine(Place::Row(node.row.key.to_string()), reason);
+                continue;
+            }
+            let known = known.entry(node.session_id.clone()).or_default();
+            known.rows.push(at);
+            known.node = Some(node);
+        }
+    }
+
+    fn window(&mut self, agent: &str, path: &str, session: String, known: Known, events: Events) {
+        let Known { window, node, glance, rows } = known;
+        let node_row = node.as_ref().map(|node| &node.row);
+        let key = window.as_ref().map(|window| &*window.key).or(node_row.map(|row| &*row.key));
+        let address = self.address(key, agent, &session);
+        let said = |of: fn(&Window) -> Option<jiff::Timestamp>| window.as_ref().and_then(of);
+        let status = window.as_ref().and_then(|window| window.status);
+        let began_at = glance.as_ref().and_then(|glance| glance.began_at);
+        let last_at = glance.as_ref().and_then(|glance| glance.last_at);
+        let told = Told {
+            agent: address.agent,
+            key: address.key,
+            end: end(node.as_ref(), status),
+            began_at: began_at
+                .or(said(|window| window.created_at))
+                .or(node_row.and_then(|row| row.session_started_at)),
+            ended_at: said(|window| window.ended_at)
+                .or(node_row.and_then(|row| row.ended_at))
+                .or(last_at)
+                .or(said(|window| window.updated_at)),
+            usage: glance.as_ref().and_then(used),
+            run: address.run,
+            job: address.job,
+            source: path.to_owned(),
+            place: account::place(&Place::Row(session.clone())),
+            data: json!({
+                "window_status": status,
+                "reason": window.as_ref().and_then(|window| window.reason.clone()),
+                "node": node_row.map_or(Value::Null, evidence),
+            }),
+            id: session.clone(),
+        };
+        let Events { database, source } = events;
+        let text = glance.map(|_| Text { source, from: From::Events { database, session } });
+        self.draft(told, rows, text);
+    }
+
+    fn db_archive(&mut self, agent: &str, path: &str, archive: DbArchive, blob: Blob) {
+        let bytes = self.found.texts.database(blob.database).archive_bytes(&archive);
+        let row = Place::Row(format!("{}, {}", archive.session_id, archive.generation));
+        let looked = bytes.map_err(|error| error.to_string()).and_then(|bytes| {
+            summary(bytes.as_slice(), archive.encoding).map_err(|error| error.to_string())
+        });
+        let glance = match looked {
+            Ok(summary) => Glance::of(&summary),
+            Err(reason) => return self.found.sources[blob.row].quarantine(row, reason),
+        };
+        let id = glance.id.clone().unwrap_or_else(|| archive.name.to_string());
+        let address = self.address(Some(&archive.key), agent, &id);
+        let reason = if &*archive.reason == "reset" { Reason::Reset } else { Reason::Deleted };
+        let told = Told {
+            agent: address.agent,
+            key: address.key,
+            id,
+            end: End::Aside(reason),
+            began_at: glance.began_at,
+            ended_at: archive.created_at.or(glance.last_at),
+            usage: used(&glance),
+            run: address.run,
+            job: address.job,
+            source: path.to_owned(),
+            place: account::place(&row),
+            data: json!({ "archive": archive.name, "reason": archive.reason }),
+        };
+        let from = From::Archive { database: blob.database, archive };
+        self.draft(told, vec![blob.row], Some(Text { source: blob.text, from }));
+    }
+}
+
+/// Where the events of a database are.
+#[derive(Clone, Copy)]
+struct Events {
+    database: usize,
+    source: usize,
+}
+
+/// Where the archives of a database are counted.
+#[derive(Clone, Copy)]
+struct Blob {
+    database: usize,
+    row: usize,
+    text: usize,
+}
+
+fn table_of(source: &Source, name: &str) -> Source {
+    Source { path: format!("{}#{name}", source.path), ..source.clone() }
+}
+
+/// What ended a window: the node is there where the window is the current one of its key.
+fn end(node: Option<&Node>, window: Option<Status>) -> End {
+    match node {
+        Some(node) if node.row.archived_at.is_some() => End::PutAway(node.row.status.or(window)),
+        Some(node) => End::Current(node.row.status.or(window)),
+        None => End::Followed(window),
+    }
+}

@@ -1,0 +1,253 @@
+//! Sessions of the JSON era: rows of the index, transcripts and archives, told from the files' names.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use super::{Gather, whole};
+use crate::import::account;
+use crate::import::entries::tokens;
+use crate::import::sessions::{End, Told};
+use crate::import::text::{self, From, Glance, Text};
+use crate::model::{Encoding, Place, Pointer, SessionRow};
+use crate::read::names::{self, FileKind, Reason};
+use crate::read::sessions::rows;
+
+/// The rows of the index that name one transcript, with the source they are counted in. A job's base row
+/// and the row of its last run name the same one.
+struct Indexed {
+    row: SessionRow,
+    count: usize,
+    source: usize,
+    path: String,
+}
+
+/// A transcript of the folder.
+struct Found {
+    path: PathBuf,
+    /// The file whose row it is of: its own name, or that of the transcript it was.
+    name: String,
+    session: String,
+    encoding: Encoding,
+    aside: Option<(Reason, Option<jiff::Timestamp>)>,
+}
+
+impl Gather<'_, '_> {
+    /// The sessions of an agent that are in files.
+    pub(super) fn files(&mut self, agent: usize) {
+        let agent_id = self.folder.agents[agent].id.clone();
+        let mut index = self.index(agent);
+        let Some(folder) = self.folder.agents[agent].sessions.clone() else { return };
+        let mut used = HashSet::new();
+        for found in self.transcripts(&folder) {
+            let row = index.get(&found.name);
+            if found.aside.is_none() {
+                used.insert(found.name.clone());
+            }
+            self.transcript(&agent_id, found, row);
+        }
+        index.retain(|name, _| !used.contains(name));
+        for indexed in index.into_values() {
+            self.bare_row(&agent_id, indexed);
+        }
+    }
+
+    /// The rows of an agent's index, by the names of their transcripts.
+    fn index(&mut self, agent: usize) -> BTreeMap<String, Indexed> {
+        let mut index = BTreeMap::new();
+        let Some(path) = self.folder.agents[agent].index.clone() else { return index };
+        let Some(file) = self.opened(&path) else { return index };
+        let (bytes, mut source) = match whole(file, &path) {
+            Ok(read) => read,
+            Err(error) => {
+                self.remark(&path, &error);
+                return index;
+            }
+        };
+        let mut found: BTreeMap<Box<str>, SessionRow> = BTreeMap::new();
+        let read = rows(bytes.as_slice(), &mut |row| {
+            if let Some(before) = found.insert(row.row.key.clone(), row.row) {
+                let place = Place::Byte(before.range.start);
+                source.quarantine(place, format!("key {} stands there again", before.key));
+            }
+        });
+        match read {
+            Ok(read) => source.quarantine_all(read.tally.dropped),
+            Err(error) => self.remark(&path, &error),
+        }
+        let name = source.path.clone();
+        let at = self.source(source);
+        for row in found.into_values() {
+            match self.key(&row.key) {
+                Ok(_) => {
+                    let (count, path) = (1, name.clone());
+                    let indexed = Indexed { row, count, source: at, path };
+                    let named = file_of(&indexed.row);
+                    index
+                        .entry(named)
+                        .and_modify(|known: &mut Indexed| known.join(&indexed))
+                        .or_insert(indexed);
+                }
+                Err(reason) => {
+                    let place = Place::Key(row.key.to_string());
+                    self.found.sources[at].quarantine(place, reason);
+                }
+            }
+        }
+        index
+    }
+
+    /// The transcripts of a folder: current ones first, then those that were put aside, by name.
+    fn transcripts(&mut self, folder: &Path) -> Vec<Found> {
+        let entries = match std::fs::read_dir(self.at(folder)) {
+            Ok(entries) => entries,
+            Err(error) => {
+                self.remark(folder, &error);
+                return Vec::new();
+            }
+        };
+        let mut names: Vec<String> = entries
+            .flatten()
+            .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()))
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        let mut found = Vec::new();
+        for name in names {
+            let path = folder.join(&name);
+            match names::kind(&name) {
+                FileKind::Index => {}
+                FileKind::Transcript { session_id, .. } => found.push(Found {
+                    path,
+                    name,
+                    session: session_id,
+                    encoding: Encoding::Plain,
+                    aside: None,
+                }),
+                FileKind::Archive { session_id, reason, at, encoding, .. } => {
+                    let end = name.find(".jsonl.").map_or(name.len(), |end| end + ".jsonl".len());
+                    found.push(Found {
+                        path,
+                        name: name[..end].to_owned(),
+                        session: session_id,
+                        encoding,
+                        aside: Some((reason, at)),
+                    });
+                }
+                _ => self.found.left_out.push(path.display().to_string()),
+            }
+        }
+        found.sort_by_key(|found| found.aside.is_some());
+        found
+    }
+
+    fn transcript(&mut self, agent: &str, found: Found, indexed: Option<&Indexed>) {
+        let Some(file) = self.opened(&found.path) else { return };
+        let (glance, source) = match text::look(file, &found.path, found.encoding) {
+            Ok(looked) => looked,
+            Err(error) => return self.remark(&found.path, &error),
+        };
+        let path = source.path.clone();
+        let text =
+            Text { source: self.source(source), from: From::File(found.path, found.encoding) };
+        let copy = matches!(found.aside, Some((Reason::Bak, _)));
+        // A copy has the header of what it is a copy of.
+        let id = glance.id.clone().filter(|_| !copy);
+        let id = id.unwrap_or_else(|| match found.aside {
+            None => found.session.clone(),
+            Some(_) => path.clone(),
+        });
+        let current = indexed.filter(|_| found.aside.is_none());
+        let row = indexed.map(|indexed| &indexed.row);
+        let of = current.and_then(|current| current.row.session_id.as_deref());
+        let address = self.address(row.map(|row| &*row.key), agent, of.unwrap_or(&id));
+        let end = match (&found.aside, current) {
+            (Some((reason, _)), _) => End::Aside(*reason),
+            (None, Some(current)) => End::Current(current.row.status),
+            (None, None) => End::Followed(None),
+        };
+        let put_aside = found.aside.and_then(|(_, at)| at);
+        let row = current.map(|current| &current.row);
+        let told = Told {
+            agent: address.agent,
+            key: address.key,
+            id,
+            end,
+            began_at: glance.began_at.or_else(|| row.and_then(began)),
+            ended_at: put_aside
+                .or_else(|| row?.ended_at)
+                .or(glance.last_at)
+                .or_else(|| row?.updated_at),
+            usage: used(&glance),
+            run: address.run,
+            job: address.job,
+            source: path,
+            place: String::new(),
+            data: row.map_or(serde_json::Value::Null, evidence),
+        };
+        let rows = current.map(|current| vec![current.source; current.count]).unwrap_or_default();
+        self.draft(told, rows, Some(text));
+    }
+
+    /// A row whose transcript is not there.
+    fn bare_row(&mut self, agent: &str, indexed: Indexed) {
+        let Indexed { row, count, source, path } = indexed;
+        let id = row.session_id.as_deref().unwrap_or(&row.key).to_owned();
+        let address = self.address(Some(&row.key), agent, &id);
+        let told = Told {
+            agent: address.agent,
+            key: address.key,
+            id,
+            end: End::Current(row.status),
+            began_at: began(&row),
+            ended_at: row.ended_at.or(row.updated_at),
+            usage: row.usage.map(tokens),
+            run: address.run,
+            job: address.job,
+            source: path,
+            place: account::place(&Place::Key(row.key.to_string())),
+            data: evidence(&row),
+        };
+        self.draft(told, vec![source; count], None);
+    }
+}
+
+impl Indexed {
+    /// Another row of the same transcript. That of the current session says more than one that was left
+    /// behind.
+    fn join(&mut self, other: &Self) {
+        if other.row.updated_at > self.row.updated_at {
+            self.row = other.row.clone();
+        }
+        self.count += 1;
+    }
+}
+
+/// The name of a row's transcript.
+fn file_of(row: &SessionRow) -> String {
+    let named = match &row.pointer {
+        Pointer::Named(path) => Path::new(&**path).file_name(),
+        Pointer::Derived => None,
+    };
+    let derived = || format!("{}.jsonl", row.session_id.as_deref().unwrap_or(&row.key));
+    named.map_or_else(derived, |name| name.to_string_lossy().into_owned())
+}
+
+fn began(row: &SessionRow) -> Option<jiff::Timestamp> {
+    row.session_started_at.or(row.started_at)
+}
+
+pub(super) fn used(glance: &Glance) -> Option<sexton_domain::usage::Tokens> {
+    let used = tokens(glance.usage);
+    (used != Default::default()).then_some(used)
+}
+
+/// What a row says about the end of its session.
+pub(super) fn evidence(row: &SessionRow) -> serde_json::Value {
+    json!({
+        "key": row.key, "status": row.status, "label": row.label, "updated_at": row.updated_at,
+        "started_at": row.started_at, "ended_at": row.ended_at,
+        "aborted_last_run": row.aborted_last_run, "parent": row.parent,
+    })
+}

@@ -1,0 +1,117 @@
+//! Run history: run logs, tasks and receipts.
+
+use std::path::Path;
+
+use super::Gather;
+use crate::import::account::{Source, place};
+use crate::import::runs::Past;
+use crate::import::text::Hashing;
+use crate::model::{Place, Tally};
+use crate::read::runs;
+use crate::read::snapshot::{Quality, Snapshot};
+use crate::read::state_db::StateDb;
+
+impl Gather<'_, '_> {
+    /// Every record of a run. Tasks come first: they say most.
+    pub(super) fn history(&mut self) {
+        let (state, tasks) =
+            (self.folder.state_database.clone(), self.folder.task_database.clone());
+        for (path, open) in [
+            (state, StateDb::open as fn(&Snapshot) -> _),
+            (tasks, StateDb::open_tasks as fn(&Snapshot) -> _),
+        ] {
+            let Some(path) = path else { continue };
+            let Some((snapshot, source)) = self.snapshot(&path) else { continue };
+            match open(&snapshot) {
+                Ok(database) => self.state(&database, &source),
+                Err(error) => self.remark(&path, &error),
+            }
+        }
+        for path in self.folder.run_logs.clone() {
+            self.run_log(&path);
+        }
+    }
+
+    /// A copy of a database, and the account of a table in it.
+    pub(super) fn snapshot(&mut self, path: &Path) -> Option<(Snapshot, Source)> {
+        self.opened(path)?;
+        let copied = Snapshot::take(&self.at(path), &self.options.scratch).and_then(|snapshot| {
+            let mut reader = Hashing::new(std::fs::File::open(snapshot.path())?);
+            std::io::copy(&mut reader, &mut std::io::sink())?;
+            Ok((snapshot, reader.source(path)))
+        });
+        match copied {
+            Ok((snapshot, source)) => {
+                let best_effort = snapshot.quality == Quality::BestEffort;
+                Some((snapshot, Source { best_effort, ..source }))
+            }
+            Err(error) => {
+                self.remark(path, &error);
+                None
+            }
+        }
+    }
+
+    fn state(&mut self, database: &StateDb, source: &Source) {
+        let (mut tasks, mut receipts) = (Vec::new(), Vec::new());
+        let read = database.tasks(&mut |task| tasks.push(task));
+        let at = self.table(source, "task_runs", read);
+        for task in tasks {
+            let row = Place::Row(task.id.clone());
+            let past = Past::of_task(task, &source.path, place(&row));
+            self.past(past, row, at);
+        }
+        let read = database.receipts(&mut |receipt| receipts.push(receipt));
+        let at = self.table(source, "cron_run_receipts", read);
+        for receipt in receipts {
+            let row = Place::Row(receipt.id.clone());
+            let past = Past::of_receipt(receipt, &source.path, place(&row));
+            self.past(past, row, at);
+        }
+    }
+
+    /// The account of a table.
+    pub(super) fn table(&mut self, of: &Source, name: &str, read: Tally) -> usize {
+        let mut source = Source { path: format!("{}#{name}", of.path), ..of.clone() };
+        source.quarantine_all(read.dropped);
+        self.source(source)
+    }
+
+    fn run_log(&mut self, path: &Path) {
+        let Some(file) = self.opened(path) else { return };
+        let mut reader = Hashing::new(file);
+        let mut entries = Vec::new();
+        let read = runs::runs(std::io::BufReader::new(&mut reader), &mut |line, entry| {
+            entries.push((line, entry));
+        });
+        let tally = match read {
+            Ok(tally) => tally,
+            Err(error) => return self.remark(path, &error),
+        };
+        let mut source = reader.source(path);
+        source.quarantine_all(tally.dropped);
+        let name = source.path.clone();
+        let at = self.source(source);
+        for (number, entry) in entries {
+            let line = Place::Line(number);
+            let past = Past::of_entry(entry, &name, place(&line));
+            self.past(past, line, at);
+        }
+    }
+
+    fn past(&mut self, past: Result<Past, String>, place: Place, source: usize) {
+        let past = match past {
+            Ok(past) => past,
+            Err(reason) => return self.found.sources[source].quarantine(place, reason),
+        };
+        let id = past.run_id();
+        let (known, sources) = self.pasts.entry(id).or_insert_with(|| (past.clone(), Vec::new()));
+        if !sources.is_empty() {
+            known.complete(past);
+        }
+        sources.push(source);
+        if let Some(session) = &known.session {
+            self.run_of.insert(session.clone(), id);
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! Where transcripts are, and how they are read: from files, plain and compressed, and from databases.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use sha2::{Digest as _, Sha256};
+
+use super::account::Source;
+use crate::hex::hex;
+use crate::model::{DbArchive, Dropped, Encoding, Place};
+use crate::read::agent_db::AgentDb;
+use crate::read::snapshot::Snapshot;
+use crate::read::transcript::{self, Line, Summary, Survey};
+
+const BUFFER: usize = 128 * 1024;
+
+/// A transcript.
+#[derive(Debug, Clone)]
+pub struct Text {
+    /// The source that its lines are counted in.
+    pub source: usize,
+    /// Where it is.
+    pub from: From,
+}
+
+impl Text {
+    /// Where its line of this number is.
+    pub fn place(&self, number: u64) -> Place {
+        match &self.from {
+            From::File(..) => Place::Line(number),
+            From::Events { session, .. } => {
+                Place::Row(format!("{session}, {}", number.saturating_sub(1)))
+            }
+            From::Archive { archive, .. } => {
+                Place::Row(format!("{}, {}, line {number}", archive.session_id, archive.generation))
+            }
+        }
+    }
+}
+
+/// Where a transcript is.
+#[derive(Debug, Clone)]
+pub enum From {
+    /// In a file of the folder.
+    File(PathBuf, Encoding),
+    /// In the events of a database.
+    Events {
+        /// Which of them.
+        database: usize,
+        /// The session of theirs.
+        session: String,
+    },
+    /// In an archive of a database.
+    Archive {
+        /// Which of them.
+        database: usize,
+        /// The archive.
+        archive: DbArchive,
+    },
+}
+
+/// Reads transcripts.
+#[derive(Debug, Default)]
+pub struct Texts {
+    root: PathBuf,
+    databases: Vec<AgentDb>,
+    /// The copies that the databases are.
+    snapshots: Vec<Snapshot>,
+}
+
+/// What a look through a transcript says.
+#[derive(Debug, Clone, Default)]
+pub struct Glance {
+    /// The session that its header names.
+    pub id: Option<String>,
+    /// The time of its header, else of its first line.
+    pub began_at: Option<Timestamp>,
+    /// The time of its last line.
+    pub last_at: Option<Timestamp>,
+    /// What its messages took.
+    pub usage: crate::model::Usage,
+}
+
+/// Receives each line, or why it is none.
+pub type Each<'a> = &'a mut dyn FnMut(u64, Result<&Line<'_>, String>);
+
+impl Texts {
+    pub(super) fn new(root: PathBuf) -> Self {
+        Self { root, ..Self::default() }
+    }
+
+    /// A database to read from; its number.
+    pub(super) fn add(&mut self, database: AgentDb) -> usize {
+        self.databases.push(database);
+        self.databases.len() - 1
+    }
+
+    /// A copy that is read from until the end.
+    pub(super) fn keep(&mut self, snapshot: Snapshot) {
+        self.snapshots.push(snapshot);
+    }
+
+    pub(super) fn database(&self, index: usize) -> &AgentDb {
+        &self.databases[index]
+    }
+
+    /// Hands on every line of a transcript that is not blank, with its number from 1. Returns what could
+    /// not be read beyond single lines.
+    ///
+    /// # Errors
+    ///
+    /// If reading fails.
+    pub fn read(&self, text: &Text, each: Each<'_>) -> io::Result<Option<Dropped>> {
+        match &text.from {
+            From::File(path, encoding) => lines(File::open(self.root.join(path))?, *encoding, each),
+            From::Events { database, session } => {
+                let tally = self.databases[*database].events_of(session, &mut |event| {
+                    let number = u64::try_from(event.seq).unwrap_or(0) + 1;
+                    match event.json {
+                        Err(reason) => each(number, Err(reason)),
+                        Ok(json) => match transcript::line(json.as_bytes()) {
+                            Ok(line) => each(number, Ok(&line)),
+                            Err(reason) => each(number, Err(reason)),
+                        },
+                    }
+                });
+                for dropped in tally.dropped {
+                    each(
+                        0,
+                        Err(format!(
+                            "{}: {}",
+                            super::account::place(&dropped.place),
+                            dropped.reason
+                        )),
+                    );
+                }
+                Ok(None)
+            }
+            From::Archive { database, archive } => {
+                let bytes = self.databases[*database].archive_bytes(archive);
+                let bytes = bytes.map_err(io::Error::other)?;
+                lines(bytes.as_slice(), archive.encoding, each)
+            }
+        }
+    }
+}
+
+fn lines(input: impl Read, encoding: Encoding, each: Each<'_>) -> io::Result<Option<Dropped>> {
+    let mut count = 0;
+    let mut read = |input: &mut dyn Read| {
+        transcript::read(BufReader::with_capacity(BUFFER, input), &mut |number, line| {
+            count = number;
+            each(number, line.as_ref().map_err(Clone::clone));
+        })
+    };
+    let mut input = input;
+    let done = match encoding {
+        Encoding::Plain => read(&mut input),
+        Encoding::Zstd => {
+            zstd::stream::read::Decoder::new(input).and_then(|mut decoder| read(&mut decoder))
+        }
+    };
+    match done {
+        Ok(_) => Ok(None),
+        Err(error) if encoding == Encoding::Zstd && error.raw_os_error().is_none() => {
+            let reason = format!("the compressed bytes are damaged from here on: {error}");
+            Ok(Some(Dropped { place: Place::Line(count + 1), reason }))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+impl Glance {
+    pub(super) fn of(summary: &Summary) -> Self {
+        let header = summary.header.as_ref();
+        Self {
+            id: header.and_then(|header| header.id.clone()),
+            began_at: header.and_then(|header| header.at).or(summary.first_at),
+            last_at: summary.last_at,
+            usage: summary.usage,
+        }
+    }
+
+    pub(super) fn of_survey(survey: Survey) -> Self {
+        Self::of(&survey.finish())
+    }
+}
+
+/// Looks through a file: what it holds, and its account.
+pub(super) fn look(file: File, path: &Path, encoding: Encoding) -> io::Result<(Glance, Source)> {
+    let before = state(&file)?;
+    let kept = file.try_clone()?;
+    let mut reader = Hashing::new(file);
+    let summary = transcript::summary(&mut reader, encoding)?;
+    // What lies behind a compressed frame counts for the hash.
+    io::copy(&mut reader, &mut io::sink())?;
+    let best_effort = state(&kept)? != before;
+    Ok((Glance::of(&summary), Source { best_effort, ..reader.source(path) }))
+}
+
+/// Size and time of a file.
+fn state(file: &File) -> io::Result<(u64, Timestamp)> {
+    let meta = file.metadata()?;
+    Ok((meta.len(), crate::folder::modified(&meta)))
+}
+
+/// Counts and hashes what is read.
+pub(super) struct Hashing<R> {
+    inner: R,
+    bytes: u64,
+    hash: Sha256,
+}
+
+impl<R: Read> Hashing<R> {
+    pub(super) fn new(inner: R) -> Self {
+        Self { inner, bytes: 0, hash: Sha256::new() }
+    }
+
+    /// The account of what was read, without records yet.
+    pub(super) fn source(self, path: &Path) -> Source {
+        Source {
+            path: path.display().to_string(),
+            bytes: self.bytes,
+            sha256: hex(&self.hash.finalize()),
+            ..Source::default()
+        }
+    }
+}
+
+impl<R: Read> Read for Hashing<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.hash.update(&buffer[..count]);
+        self.bytes += count as u64;
+        Ok(count)
+    }
+}

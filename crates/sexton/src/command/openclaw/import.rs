@@ -1,0 +1,223 @@
+//! `openclaw import`: a state folder into the store, with a receipt of every record.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use serde::Serialize;
+use sexton_domain::name::AgentName;
+use sexton_openclaw::folder::FolderError;
+use sexton_openclaw::import::account::Source;
+use sexton_openclaw::import::gather::{Gathered, Options, gather};
+use sexton_store::Store;
+use sexton_store_sqlite::Access;
+
+use crate::args::Globals;
+use crate::args::openclaw::Import;
+use crate::atomic::{self, Care, Durability, Existing};
+use crate::clock::now;
+use crate::config::{Config, Surroundings};
+use crate::failure::{Exit, Failure};
+use crate::output::{Output, bytes, count};
+use crate::place::{self, DataDir};
+use crate::store::{self, Machine, Opening};
+
+mod keeper;
+
+use keeper::{Keeper, Kept};
+
+/// What an import came to.
+#[derive(Debug, Serialize)]
+struct Receipt {
+    /// The folder.
+    folder: PathBuf,
+    /// When it began.
+    at: Timestamp,
+    /// Nothing was stored.
+    dry_run: bool,
+    /// What was stored.
+    kept: Kept,
+    /// What became of the records of each source.
+    sources: Vec<Source>,
+    /// Files that are not imported: copies, locks, what belongs to a transcript.
+    left_out: Vec<String>,
+    /// What is to be said about the reading.
+    remarks: Vec<String>,
+}
+
+/// Runs `openclaw import`.
+pub fn main(args: &Import, globals: &Globals, output: Output) -> Result<Exit, Failure> {
+    let dir = DataDir::find(globals)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(Exit::Unavailable, format!("failed to start: {error}")))?;
+    let inside = runtime.enter();
+    // Before anything is read: a store that a daemon holds is refused at once.
+    let store = open(&dir, globals, args.dry_run)?;
+    let at = now();
+    let found = read(&args.path, agents(&args.agents)?, at)?;
+    let Gathered { sources, generations, runs, left_out, remarks, texts } = found;
+    let mut keeper = Keeper::new(store.as_ref().filter(|_| !args.dry_run), store.as_ref(), sources);
+    for (run, records) in runs {
+        keeper.run(run, &records)?;
+    }
+    for generation in generations {
+        keeper.session(generation, &texts)?;
+    }
+    let (sources, kept) = keeper.finish()?;
+    drop(inside);
+    let folder = args.path.clone();
+    let receipt = Receipt { folder, at, dry_run: args.dry_run, kept, sources, left_out, remarks };
+    let written = (!args.dry_run).then(|| write(&receipt, args, &dir)).transpose()?;
+    if output.json {
+        output.document(&receipt)?;
+    } else {
+        show(&receipt, written.as_deref(), output)?;
+    }
+    let whole = receipt.sources.iter().all(|source| source.quarantined.is_empty());
+    Ok(if whole { Exit::Ok } else { Exit::No })
+}
+
+/// The store: to write, or for a dry run to look, if there is one.
+fn open(dir: &DataDir, globals: &Globals, dry_run: bool) -> Result<Option<Store>, Failure> {
+    let machine = Machine::new()?;
+    let around = Surroundings { data_dir: dir.path(), now: now() };
+    let config = Config::load(place::config_file(globals)?.as_deref(), around)?;
+    let access = if dry_run { Access::ReadOnly } else { Access::ReadWrite };
+    if dry_run && !config.database.exists() {
+        return Ok(None);
+    }
+    atomic::make_private_dir(dir.path())?;
+    let durability = config.file.store.durability;
+    store::open(Opening { path: &config.database, durability, access }, &machine).map(Some)
+}
+
+/// `THEIRS=OURS`.
+fn agents(asked: &[String]) -> Result<BTreeMap<String, AgentName>, Failure> {
+    let one = |text: &String| {
+        let (theirs, ours) = text.split_once('=').ok_or_else(|| {
+            Failure::new(Exit::Usage, format!("read {text:?} as a renamed agent: it has no '='"))
+                .hint("write THEIRS=OURS, for example --agent main=helper")
+        })?;
+        let ours = ours.parse().map_err(|error| Failure::chain(Exit::Usage, &error))?;
+        Ok((sexton_openclaw::read::config::agent_id(theirs), ours))
+    };
+    asked.iter().map(one).collect()
+}
+
+/// Reads the folder, with the names of large files on a terminal while they are read.
+fn read(
+    path: &Path,
+    agents: BTreeMap<String, AgentName>,
+    at: Timestamp,
+) -> Result<Gathered, Failure> {
+    let mut progress = super::inspect::Progress::new();
+    let options = Options {
+        now: at,
+        scratch: std::env::temp_dir(),
+        agents,
+        jobs: BTreeMap::new(),
+        progress: &mut |path, size| progress.reading(path, size),
+    };
+    let found = gather(path, options);
+    progress.done();
+    found.map_err(|error| {
+        let exit = match error {
+            FolderError::Open { .. } => Exit::NotFound,
+            FolderError::Foreign { .. } => Exit::Usage,
+        };
+        Failure::chain(exit, &error)
+    })
+}
+
+/// Writes the receipt beside the store, or where it was asked for.
+fn write(receipt: &Receipt, args: &Import, dir: &DataDir) -> Result<PathBuf, Failure> {
+    let path = match &args.receipt {
+        Some(path) => path.clone(),
+        None => {
+            let folder = dir.path().join("imports");
+            atomic::make_private_dir(&folder)?;
+            folder.join(format!("{}.json", receipt.at.strftime("%Y-%m-%dT%H-%M-%S%.3fZ")))
+        }
+    };
+    let text =
+        serde_json::to_string_pretty(receipt).map_err(|error| Failure::chain(Exit::Bug, &error))?;
+    let care = Care { existing: Existing::Replace, durability: Durability::Full };
+    atomic::write(&path, format!("{text}\n").as_bytes(), care)?;
+    Ok(path)
+}
+
+fn show(receipt: &Receipt, written: Option<&Path>, output: Output) -> Result<(), Failure> {
+    let live = receipt.sources.iter().filter(|source| source.best_effort);
+    for source in live {
+        output.note(format_args!("{} was being written to: read as well as it went", source.path));
+    }
+    for remark in &receipt.remarks {
+        output.note(remark);
+    }
+    let groups = groups(&receipt.sources);
+    let rows = groups.iter().map(|(name, group)| group.row(name)).collect();
+    let header = ["source", "size", "read", "imported", "already present", "quarantined"];
+    output.table(&header, rows, "nothing to import")?;
+    for source in &receipt.sources {
+        for dropped in &source.quarantined {
+            let place = sexton_openclaw::import::account::place(&dropped.place);
+            output.line(format_args!("  {} {place}: {}", source.path, dropped.reason))?;
+        }
+    }
+    let Kept { sessions, runs, entries, reports } = receipt.kept;
+    let what = [
+        count(sessions, "session"),
+        count(entries, "entry"),
+        count(runs, "run"),
+        count(reports, "usage report"),
+    ];
+    let verb = if receipt.dry_run { "would be imported" } else { "imported" };
+    output.line(format_args!("{}: {}", output.bold(verb), what.join(", ")))?;
+    match written {
+        Some(path) => output.line(format_args!("receipt: {}", path.display())),
+        None => Ok(()),
+    }
+}
+
+/// Sources of one kind.
+#[derive(Debug, Default)]
+struct Group {
+    files: u64,
+    bytes: u64,
+    read: u64,
+    imported: u64,
+    present: u64,
+    quarantined: u64,
+}
+
+/// Transcripts and run logs count together: there can be thousands.
+fn groups(sources: &[Source]) -> BTreeMap<String, Group> {
+    let mut groups: BTreeMap<String, Group> = BTreeMap::new();
+    for source in sources {
+        let name = Path::new(&source.path);
+        let many = source.path.contains(".jsonl");
+        let folder = name.parent().map(|folder| format!("{}/*.jsonl", folder.display()));
+        let name = folder.filter(|_| many).unwrap_or_else(|| source.path.clone());
+        let group = groups.entry(name).or_default();
+        group.files += 1;
+        group.bytes += source.bytes;
+        group.read += source.read;
+        group.imported += source.imported;
+        group.present += source.already_present;
+        group.quarantined += source.quarantined.len() as u64;
+    }
+    groups
+}
+
+impl Group {
+    fn row(&self, name: &str) -> Vec<String> {
+        let name =
+            if self.files > 1 { format!("{name} ({})", self.files) } else { name.to_owned() };
+        let numbers = [self.read, self.imported, self.present, self.quarantined];
+        let numbers = numbers.iter().map(ToString::to_string);
+        [name, bytes(self.bytes)].into_iter().chain(numbers).collect()
+    }
+}

@@ -1,0 +1,287 @@
+//! Stores what was gathered: in batches of bounded size, each durable before it counts, several of them
+//! on their way at once. What is in the store already is not stored again, so that an import that was cut
+//! off goes on where it was.
+
+use std::collections::{HashMap, VecDeque};
+
+use serde::Serialize;
+use sexton_domain::change::{Change, Restore};
+use sexton_domain::entry::Entry;
+use sexton_domain::id::SessionId;
+use sexton_domain::run::Run;
+use sexton_domain::session::Session;
+use sexton_openclaw::import::account::{Became, Source};
+use sexton_openclaw::import::entries::{entries, usage};
+use sexton_openclaw::import::gather::Generation;
+use sexton_openclaw::import::text::{Text, Texts};
+use sexton_openclaw::read::transcript::Line;
+
+use sexton_store::{CommitError, Error, Store, Ticket};
+use tokio::runtime::Handle;
+
+use crate::failure::{Exit, Failure};
+
+/// So many bytes of entries, or a little more, are stored at once.
+const BATCH_BYTES: usize = 1024 * 1024;
+/// And so many changes and entries.
+const BATCH_ITEMS: usize = 2000;
+/// So many batches are on their way at once.
+const ON_THEIR_WAY: usize = 4;
+
+/// What was stored.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub struct Kept {
+    /// Sessions.
+    pub sessions: u64,
+    /// Runs.
+    pub runs: u64,
+    /// Entries of transcripts.
+    pub entries: u64,
+    /// Usage reports.
+    pub reports: u64,
+}
+
+/// Stores what it is given.
+pub struct Keeper<'a> {
+    /// What is written to; none for a dry run.
+    writes: Option<&'a Store>,
+    /// What is looked into; none where there is no store yet.
+    reads: Option<&'a Store>,
+    runtime: Handle,
+    sources: Vec<Source>,
+    kept: Kept,
+    /// How many entries the sessions of this import have.
+    have: HashMap<SessionId, u64>,
+    batch: Batch,
+    tickets: VecDeque<Ticket>,
+    failed: Option<Failure>,
+}
+
+#[derive(Default)]
+struct Batch {
+    changes: Vec<Change>,
+    /// Entries of the session that is being stored.
+    entries: Vec<Entry>,
+    items: usize,
+    bytes: usize,
+}
+
+/// What the store has of a session.
+enum Stored {
+    /// Nothing.
+    Nothing,
+    /// The session, with so many entries.
+    Session(Option<Box<Session>>, u64),
+    /// It was there, and is archived.
+    Archived,
+}
+
+impl<'a> Keeper<'a> {
+    /// Before the first record.
+    pub fn new(writes: Option<&'a Store>, reads: Option<&'a Store>, sources: Vec<Source>) -> Self {
+        Self {
+            writes,
+            reads,
+            runtime: Handle::current(),
+            sources,
+            kept: Kept::default(),
+            have: HashMap::new(),
+            batch: Batch::default(),
+            tickets: VecDeque::new(),
+            failed: None,
+        }
+    }
+
+    /// Stores a run, unless it is there. Its first record counts as imported: the others tell of the same.
+    pub fn run(&mut self, run: Run, records: &[usize]) -> Result<(), Failure> {
+        let stored = match self.reads {
+            Some(store) => self.runtime.block_on(store.run(run.id)).map_err(unread)?,
+            None => None,
+        };
+        let mut became = if stored.is_some() { Became::Present } else { Became::Imported };
+        for record in records {
+            self.sources[*record].count(became);
+            became = Became::Present;
+        }
+        if stored.is_none() {
+            self.kept.runs += 1;
+            let bytes = run.output.as_ref().map_or(0, String::len);
+            self.batch.push(run.into(), bytes);
+            self.flush_if_full()?;
+        }
+        Ok(())
+    }
+
+    /// Stores a session with its transcript, as far as it is not there.
+    pub fn session(&mut self, generation: Generation, texts: &Texts) -> Result<(), Failure> {
+        let Generation { session, rows, text } = generation;
+        let stored = self.stored(session.id)?;
+        let became = match stored {
+            Stored::Nothing => Became::Imported,
+            _ => Became::Present,
+        };
+        for row in rows {
+            self.sources[row].count(became);
+        }
+        let have = match &stored {
+            Stored::Nothing => {
+                self.kept.sessions += 1;
+                self.batch.push(session.clone().into(), 0);
+                0
+            }
+            Stored::Session(_, have) => *have,
+            Stored::Archived => u64::MAX,
+        };
+        let last = match text {
+            Some(text) => self.transcript(&session, &text, have, texts)?,
+            None => 0,
+        };
+        self.have.insert(session.id, last.max(have));
+        if let (Stored::Session(Some(before), _), true) = (stored, last > have)
+            && before.usage != session.usage
+        {
+            let grown = Session { usage: session.usage, ..*before };
+            self.batch.push(grown.into(), 0);
+        }
+        self.flush_if_full()
+    }
+
+    fn stored(&self, id: SessionId) -> Result<Stored, Failure> {
+        if let Some(have) = self.have.get(&id) {
+            return Ok(Stored::Session(None, *have));
+        }
+        let Some(store) = self.reads else { return Ok(Stored::Nothing) };
+        if let Some(session) = self.runtime.block_on(store.session(id)).map_err(unread)? {
+            let have = session.entry_count;
+            return Ok(Stored::Session(Some(Box::new(session)), have));
+        }
+        let archive = self.runtime.block_on(store.archive(id)).map_err(unread)?;
+        Ok(if archive.is_some() { Stored::Archived } else { Stored::Nothing })
+    }
+
+    /// Stores the lines of a transcript behind the entries that are there. Returns the number of the last
+    /// entry.
+    fn transcript(
+        &mut self,
+        session: &Session,
+        text: &Text,
+        have: u64,
+        texts: &Texts,
+    ) -> Result<u64, Failure> {
+        let (mut last, mut at) = (0, session.opened_at);
+        let read = texts.read(text, &mut |number, line| match line {
+            _ if self.failed.is_some() => {}
+            Err(reason) => self.sources[text.source].quarantine(text.place(number), reason),
+            Ok(line) => {
+                let entries = entries(line, last, at);
+                at = line.at.unwrap_or(at);
+                last += entries.len() as u64;
+                let became = if last > have { Became::Imported } else { Became::Present };
+                self.sources[text.source].count(became);
+                if became == Became::Imported {
+                    let new = entries.into_iter().filter(|entry| entry.seq > have);
+                    self.line(session, line, number, new.collect());
+                }
+            }
+        });
+        if let Some(failed) = self.failed.take() {
+            return Err(failed);
+        }
+        match read {
+            Ok(None) => {}
+            Ok(Some(cut)) => self.sources[text.source].quarantine(cut.place, cut.reason),
+            Err(error) => {
+                let place = sexton_openclaw::model::Place::Whole;
+                self.sources[text.source].quarantine(place, error.to_string());
+            }
+        }
+        self.batch.close(session.id);
+        Ok(last)
+    }
+
+    fn line(&mut self, session: &Session, line: &Line<'_>, number: u64, entries: Vec<Entry>) {
+        self.kept.entries += entries.len() as u64;
+        self.batch.take(entries);
+        let at = line.at.unwrap_or(session.opened_at);
+        if let Some(report) = usage(line, number, session, at) {
+            self.kept.reports += 1;
+            self.batch.push(report.into(), 0);
+        }
+        if self.batch.is_full() {
+            self.batch.close(session.id);
+            self.failed = self.flush().err();
+        }
+    }
+
+    fn flush_if_full(&mut self) -> Result<(), Failure> {
+        if self.batch.is_full() { self.flush() } else { Ok(()) }
+    }
+
+    /// Gives the batch to the store.
+    fn flush(&mut self) -> Result<(), Failure> {
+        let batch = std::mem::take(&mut self.batch);
+        let Some(store) = self.writes.filter(|_| !batch.changes.is_empty()) else { return Ok(()) };
+        self.tickets.push_back(store.commit(batch.changes));
+        while self.tickets.len() >= ON_THEIR_WAY {
+            self.answer()?;
+        }
+        Ok(())
+    }
+
+    fn answer(&mut self) -> Result<(), Failure> {
+        match self.tickets.pop_front().map(|ticket| self.runtime.block_on(ticket)) {
+            None | Some(Ok(_)) => Ok(()),
+            Some(Err(error)) => Err(not_stored(&error)),
+        }
+    }
+
+    /// Stores what is left, and gives the account.
+    pub fn finish(mut self) -> Result<(Vec<Source>, Kept), Failure> {
+        self.flush()?;
+        while !self.tickets.is_empty() {
+            self.answer()?;
+        }
+        let wrong = self.sources.iter().find(|source| !source.adds_up());
+        match wrong {
+            Some(source) => {
+                Err(Failure::new(Exit::Bug, format!("{} does not add up", source.path)))
+            }
+            None => Ok((self.sources, self.kept)),
+        }
+    }
+}
+
+impl Batch {
+    fn push(&mut self, change: Change, bytes: usize) {
+        self.items += 1;
+        self.bytes += bytes;
+        self.changes.push(change);
+    }
+
+    fn take(&mut self, entries: Vec<Entry>) {
+        self.items += entries.len();
+        self.bytes += entries.iter().map(|entry| entry.content.len()).sum::<usize>();
+        self.entries.extend(entries);
+    }
+
+    /// The entries so far are those of this session.
+    fn close(&mut self, session: SessionId) {
+        let entries = std::mem::take(&mut self.entries);
+        if !entries.is_empty() {
+            self.changes.push(Change::Restore(Restore { session, entries }));
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.items >= BATCH_ITEMS || self.bytes >= BATCH_BYTES
+    }
+}
+
+fn unread(error: Error) -> Failure {
+    Failure::chain(Exit::Unavailable, &error)
+}
+
+fn not_stored(error: &CommitError) -> Failure {
+    Failure::chain(Exit::Unavailable, error)
+        .hint("what was stored stays; import again to go on from there")
+}
