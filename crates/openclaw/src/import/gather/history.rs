@@ -54,6 +54,7 @@ impl Gather<'_, '_> {
     }
 
     fn state(&mut self, database: &StateDb, source: &Source) {
+        self.job_table(database, source);
         let (mut tasks, mut receipts) = (Vec::new(), Vec::new());
         let read = database.tasks(&mut |task| tasks.push(task));
         let at = self.table(source, "task_runs", read);
