@@ -8,7 +8,11 @@ use std::time::{Duration, SystemTime};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use sexton_domain::schedule::Zone;
-use sexton_openclaw::finding::Code;
+use sexton_openclaw::finding::{Code, Cure};
+use sexton_openclaw::folder::HEAL_FOLDER;
+use sexton_openclaw::heal;
+use sexton_openclaw::heal::plan::Plan;
+use sexton_openclaw::heal::undo::Which;
 use sexton_openclaw::inspect::{Options, Report, inspect};
 
 /// The healthy ones.
@@ -17,6 +21,9 @@ pub const HEALTHY: &[&str] = &["2026.5.6-plain", "2026.5.6-reset", "2026.9.6-pla
 pub const SESSIONS: &str = "agents/main/sessions";
 /// Shortly after the JSON folders were written.
 pub const NOW: &str = "2026-11-20T19:10:00Z";
+
+/// Every file with its mode, its time and its bytes.
+pub type Listing = BTreeMap<PathBuf, (u32, SystemTime, Vec<u8>)>;
 
 /// A folder that is made sick.
 pub struct Sick {
@@ -63,6 +70,31 @@ impl Sick {
         let report = self.report_at(now);
         let found = report.findings.iter().map(|finding| (finding.code, finding.items.len()));
         found.collect()
+    }
+
+    /// This is found and nothing else; healing leaves what needs a person; and undoing it leaves every
+    /// byte, mode and time as it was.
+    pub fn is(&self, expected: &[(Code, usize)]) {
+        self.is_at(NOW, expected);
+    }
+
+    /// The same at another time.
+    pub fn is_at(&self, now: &str, expected: &[(Code, usize)]) {
+        assert_eq!(self.found_at(now), expected);
+        let before = self.listing();
+        let report = self.report_at(now);
+        let plan = Plan::of(&report.findings, &report.folder, now.parse().unwrap(), &[]);
+        let outcome = heal::apply(&plan, &self.root(), "20261120T191000000Z", &mut |_| {}).unwrap();
+        assert_eq!(outcome.left_out, []);
+        assert_eq!(self.found_at(now), for_a_person(&report), "after healing");
+        if outcome.backup.is_some() {
+            heal::undo::undo(&self.root(), Which::Latest, &mut |_| {}).unwrap();
+        }
+        let after = self.listing();
+        let ours = self.root().join(HEAL_FOLDER);
+        let after = after.into_iter().filter(|(path, _)| !path.starts_with(&ours)).collect();
+        same(&before, &after);
+        let _ = fs::remove_dir_all(ours);
     }
 
     /// The same shortly after the folder was written.
@@ -144,10 +176,30 @@ impl Sick {
     }
 
     /// Every file with its bytes, its mode and its time.
-    pub fn listing(&self) -> BTreeMap<PathBuf, (u32, SystemTime, Vec<u8>)> {
+    pub fn listing(&self) -> Listing {
         let mut listing = BTreeMap::new();
         list(&self.root(), &mut listing);
         listing
+    }
+}
+
+/// What healing cannot take care of.
+fn for_a_person(report: &Report) -> Vec<(Code, usize)> {
+    let person = |finding: &sexton_openclaw::finding::Finding| {
+        finding.items.iter().filter(|item| matches!(item.cure, Cure::Person(_))).count()
+    };
+    let counts = report.findings.iter().map(|finding| (finding.code, person(finding)));
+    counts.filter(|(_, count)| *count > 0).collect()
+}
+
+/// Names what differs, and does not print the bytes.
+fn same(before: &Listing, after: &Listing) {
+    let names = |listing: &Listing| listing.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(before), names(after));
+    for (path, (mode, modified, bytes)) in before {
+        let (mode_after, modified_after, bytes_after) = &after[path];
+        assert_eq!((mode, modified), (mode_after, modified_after), "{}", path.display());
+        assert!(bytes == bytes_after, "{} has other bytes", path.display());
     }
 }
 
@@ -167,7 +219,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-fn list(folder: &Path, listing: &mut BTreeMap<PathBuf, (u32, SystemTime, Vec<u8>)>) {
+fn list(folder: &Path, listing: &mut Listing) {
     use std::os::unix::fs::PermissionsExt as _;
     for entry in fs::read_dir(folder).unwrap().flatten() {
         let (path, meta) = (entry.path(), entry.metadata().unwrap());

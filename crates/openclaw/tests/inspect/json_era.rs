@@ -22,10 +22,10 @@ fn reset() -> Sick {
 fn run_rows_beyond_their_retention_are_found_and_younger_ones_are_not() {
     let sick = plain();
     sick.add_runs(30, 25);
-    assert_eq!(sick.found(), [(Code::RunOverdue, 30)]);
+    sick.is(&[(Code::RunOverdue, 30)]);
     let sick = plain();
     sick.add_runs(30, 23);
-    assert_eq!(sick.found(), [(Code::TranscriptMissing, 30)]);
+    sick.is(&[(Code::TranscriptMissing, 30)]);
 }
 
 #[test]
@@ -37,7 +37,7 @@ fn a_run_row_from_the_future_never_expires_and_is_found_by_its_start() {
         rows[&key]["sessionStartedAt"] = rows[&key]["updatedAt"].clone();
         rows[&key]["updatedAt"] = json!(4_102_444_800_000_i64);
     });
-    assert_eq!(sick.found(), [(Code::RunOverdue, 1)]);
+    sick.is(&[(Code::RunOverdue, 1)]);
     assert!(sick.evidence(Code::RunOverdue).contains("future"));
 }
 
@@ -46,7 +46,7 @@ fn retention_that_is_switched_off_makes_nothing_overdue() {
     let sick = plain();
     sick.add_runs(3, 48);
     sick.edit("openclaw.json", |config| config["cron"]["sessionRetention"] = json!(false));
-    assert_eq!(sick.found(), [(Code::TranscriptMissing, 3)]);
+    sick.is(&[(Code::TranscriptMissing, 3)]);
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn an_index_that_is_empty_cut_off_or_doubled_is_one_finding() {
 fn a_row_that_runs_although_the_run_log_says_that_it_ended_is_a_zombie() {
     let sick = plain();
     sick.set_first("status", json!("running"));
-    assert_eq!(sick.found(), [(Code::Zombie, 1)]);
+    sick.is(&[(Code::Zombie, 1)]);
     assert!(sick.evidence(Code::Zombie).contains("run log says that it ended done"));
 }
 
@@ -89,7 +89,7 @@ fn a_row_that_runs_while_its_lock_belongs_to_a_dead_process_is_a_zombie() {
     let key = sick.set_first("status", json!("running"));
     let lock = sick.session_file(&format!("{}.jsonl.lock", sick.session_of(&key)));
     fs::write(&lock, json!({"pid": dead_pid(), "createdAt": NOW}).to_string()).unwrap();
-    assert_eq!(sick.found(), [(Code::Zombie, 1), (Code::StaleLock, 1)]);
+    sick.is(&[(Code::Zombie, 1), (Code::StaleLock, 1)]);
     assert!(sick.evidence(Code::Zombie).contains("which is dead"));
 }
 
@@ -98,7 +98,7 @@ fn a_row_that_runs_while_its_lock_belongs_to_a_dead_process_is_a_zombie() {
 fn a_row_that_may_still_run_is_left_alone() {
     let sick = reset();
     let key = sick.set_first("status", json!("running"));
-    assert_eq!(sick.found(), []);
+    sick.is(&[]);
     let lock = sick.session_file(&format!("{}.jsonl.lock", sick.session_of(&key)));
     fs::write(&lock, json!({"pid": std::process::id(), "createdAt": NOW}).to_string()).unwrap();
     assert_eq!(sick.found_at("2026-11-21T12:00:00Z"), []);
@@ -117,7 +117,7 @@ fn a_row_that_was_silent_for_longer_than_any_run_may_take_is_a_zombie_where_nobo
             }
         }
     });
-    assert_eq!(sick.found_at("2026-11-21T12:00:00Z"), [(Code::Zombie, 1)]);
+    sick.is_at("2026-11-21T12:00:00Z", &[(Code::Zombie, 1)]);
 }
 
 #[test]
@@ -128,10 +128,10 @@ fn transcripts_of_a_jobs_earlier_runs_are_history_and_others_are_orphans() {
     let id = "11111111-2222-4333-8444-555555555555";
     let text = fs::read_to_string(&old).unwrap().replace(&sick.session_of(&key), id);
     fs::write(sick.session_file(&format!("{id}.jsonl")), &text).unwrap();
-    assert_eq!(sick.found(), []);
+    sick.is(&[]);
     assert_eq!(sick.report_at(NOW).transcripts.history, 1);
     fs::write(sick.session_file(&format!("{id}.jsonl")), text.replace("[cron:", "[")).unwrap();
-    assert_eq!(sick.found(), [(Code::TranscriptOrphaned, 1)]);
+    sick.is(&[(Code::TranscriptOrphaned, 1)]);
 }
 
 #[test]
@@ -160,7 +160,7 @@ fn rows_whose_transcript_is_gone_are_found() {
         let at = rows[&key]["updatedAt"].as_i64().unwrap();
         rows[&key]["updatedAt"] = json!(at - 2 * 3_600_000);
     });
-    assert_eq!(sick.found(), [(Code::TranscriptMissing, 1)]);
+    sick.is(&[(Code::TranscriptMissing, 1)]);
 }
 
 #[test]
@@ -169,21 +169,21 @@ fn pointers_to_another_home_and_to_another_rows_session_are_found() {
     let key = sick.first_key();
     let file = format!("/mnt/old/{}.jsonl", sick.session_of(&key));
     sick.set_first("sessionFile", json!(file));
-    assert_eq!(sick.found(), [(Code::PointerWrong, 1)]);
+    sick.is(&[(Code::PointerWrong, 1)]);
 
     let sick = reset();
     sick.edit_rows(|rows| {
         let shared = rows["agent:main:bench1"].clone();
         rows.insert("agent:main:other".to_owned(), shared);
     });
-    assert_eq!(sick.found(), [(Code::PointerWrong, 2)]);
+    sick.is(&[(Code::PointerWrong, 2)]);
 }
 
 #[test]
 fn a_row_with_a_huge_field_names_it() {
     let sick = plain();
     sick.set_first("skillsSnapshot", json!({"prompt": "x".repeat(100_000)}));
-    assert_eq!(sick.found(), [(Code::RowOversized, 1)]);
+    sick.is(&[(Code::RowOversized, 1)]);
     assert!(sick.evidence(Code::RowOversized).contains("skillsSnapshot"));
 }
 
@@ -192,12 +192,12 @@ fn stale_temporaries_and_locks_are_found_and_fresh_ones_are_not() {
     let sick = plain();
     let temp = sick.session_file("sessions.json.4711.0b0e1a52-7f0f-4e3a-9d7e-0a1b2c3d4e5f.tmp");
     fs::write(&temp, "{").unwrap();
-    assert_eq!(sick.found(), []);
+    sick.is(&[]);
     sick.age(&temp);
-    assert_eq!(sick.found(), [(Code::StaleTemp, 1)]);
+    sick.is(&[(Code::StaleTemp, 1)]);
     let lock = sick.session_file("5dd63c93-9d84-491a-af1d-7ee776aa05b5.jsonl.lock");
     fs::write(&lock, json!({"pid": dead_pid(), "createdAt": NOW}).to_string()).unwrap();
-    assert_eq!(sick.found(), [(Code::StaleTemp, 1), (Code::StaleLock, 1)]);
+    sick.is(&[(Code::StaleTemp, 1), (Code::StaleLock, 1)]);
 }
 
 #[test]
@@ -206,7 +206,7 @@ fn lines_that_cannot_be_read_are_found_by_their_number() {
     let path = sick.session_file("5dd63c93-9d84-491a-af1d-7ee776aa05b5.jsonl");
     let text = fs::read_to_string(&path).unwrap().replacen('\n', "\nundefined\n", 2);
     fs::write(&path, format!("{text}{{\"type\":\"mess")).unwrap();
-    assert_eq!(sick.found(), [(Code::LinesDamaged, 1)]);
+    sick.is(&[(Code::LinesDamaged, 1)]);
     assert!(sick.evidence(Code::LinesDamaged).contains("3 of"));
 }
 
@@ -218,7 +218,7 @@ fn a_header_of_another_session_is_a_disagreement() {
     let (header, rest) = text.split_once('\n').unwrap();
     let header = header.replace("5dd63c93", "ffffffff");
     fs::write(&path, format!("{header}\n{rest}")).unwrap();
-    assert_eq!(sick.found(), [(Code::IndexDisagrees, 1)]);
+    sick.is(&[(Code::IndexDisagrees, 1)]);
 }
 
 #[test]
@@ -229,7 +229,7 @@ fn an_index_that_lost_an_update_disagrees_with_its_transcript() {
         let at = rows[&key]["updatedAt"].as_i64().unwrap();
         rows[&key]["updatedAt"] = json!(at - 3_600_000);
     });
-    assert_eq!(sick.found(), [(Code::IndexDisagrees, 1)]);
+    sick.is(&[(Code::IndexDisagrees, 1)]);
 }
 
 #[test]
@@ -242,7 +242,7 @@ fn tools_without_their_other_half_are_found() {
         "message": {"role": "toolResult", "toolCallId": "call_2", "toolName": "exec", "content": [{"type": "text", "text": "x"}]}});
     let mut file = fs::File::options().append(true).open(&path).unwrap();
     writeln!(file, "{result}\n{call}").unwrap();
-    assert_eq!(sick.found(), [(Code::ToolUnpaired, 2)]);
+    sick.is(&[(Code::ToolUnpaired, 2)]);
 }
 
 #[test]
@@ -250,7 +250,7 @@ fn linked_files_are_found() {
     let sick = plain();
     let path = sick.session_file("5dd63c93-9d84-491a-af1d-7ee776aa05b5.jsonl");
     fs::hard_link(&path, sick.path("copy-of-a-backup")).unwrap();
-    assert_eq!(sick.found(), [(Code::FileLinked, 1)]);
+    sick.is(&[(Code::FileLinked, 1)]);
 }
 
 #[test]
@@ -270,10 +270,7 @@ fn duplicated_jobs_jobs_that_never_fire_and_overdue_ones_are_found() {
         late["state"] = json!({"nextRunAtMs": 1_795_190_000_000_i64});
         jobs.extend([copy, never, late]);
     });
-    assert_eq!(
-        sick.found(),
-        [(Code::JobDuplicated, 1), (Code::JobNeverFires, 1), (Code::JobOverdue, 1)]
-    );
+    sick.is(&[(Code::JobDuplicated, 1), (Code::JobNeverFires, 1), (Code::JobOverdue, 1)]);
 }
 
 #[test]
@@ -288,7 +285,7 @@ fn a_one_shot_that_a_restart_cut_off_needs_a_person() {
         job["state"] = json!({"lastError": "cron: job interrupted by gateway restart", "lastRunStatus": "error"});
         file["jobs"].as_array_mut().unwrap().push(job);
     });
-    assert_eq!(sick.found(), [(Code::OneShotInterrupted, 1)]);
+    sick.is(&[(Code::OneShotInterrupted, 1)]);
 }
 
 #[test]
@@ -300,7 +297,7 @@ fn records_that_cannot_be_read_are_named_and_the_others_are_read() {
     sick.edit("cron/jobs.json", |file| {
         file["jobs"].as_array_mut().unwrap().push(json!({"name": "without an id"}));
     });
-    assert_eq!(sick.found(), [(Code::RecordUnreadable, 2)]);
+    sick.is(&[(Code::RecordUnreadable, 2)]);
     assert_eq!(sick.report_at(NOW).jobs.unwrap().total, 1);
 }
 
@@ -314,10 +311,12 @@ fn sicknesses_do_not_hide_each_other() {
     fs::write(&lock, json!({"pid": dead_pid()}).to_string()).unwrap();
     let path = sick.session_file("5dd63c93-9d84-491a-af1d-7ee776aa05b5.jsonl");
     fs::hard_link(&path, sick.path("copy-of-a-backup")).unwrap();
-    assert_eq!(
-        sick.found(),
-        [(Code::Zombie, 1), (Code::RunOverdue, 5), (Code::StaleLock, 1), (Code::FileLinked, 1)]
-    );
+    sick.is(&[
+        (Code::Zombie, 1),
+        (Code::RunOverdue, 5),
+        (Code::StaleLock, 1),
+        (Code::FileLinked, 1),
+    ]);
 }
 
 /// The id of a process that is over.

@@ -72,7 +72,7 @@ fn eight_runs_that_a_kill_left_running_are_eight_zombies() {
                'not_applicable', 'silent', 1795198290000, 1795198290000, 1795198304600)"
         ));
     }
-    assert_eq!(sick.found(), [(Code::Zombie, 8)]);
+    sick.is(&[(Code::Zombie, 8)]);
     assert!(sick.evidence(Code::Zombie).contains("task says that it ended failed"));
 }
 
@@ -84,7 +84,7 @@ fn a_run_whose_receipt_belongs_to_a_dead_process_is_a_zombie() {
         "INSERT INTO cron_run_receipts (receipt_id, store_key, job_id, config_revision, agent_id, status, owner_pid, started_at_ms)
          VALUES ('r1', 's', '{JOB}', 'c', 'main', 'running', {NEVER_PID}, {LAST})"
     ));
-    assert_eq!(sick.found(), [(Code::Zombie, 1)]);
+    sick.is(&[(Code::Zombie, 1)]);
     assert!(sick.evidence(Code::Zombie).contains("receipt r1"));
 }
 
@@ -92,7 +92,7 @@ fn a_run_whose_receipt_belongs_to_a_dead_process_is_a_zombie() {
 fn a_run_before_the_last_boot_of_a_folder_that_nobody_owns_is_a_zombie() {
     let sick = sick();
     add_run(&sick, 1, "running", 1_795_198_290_000);
-    assert_eq!(sick.found(), [(Code::Zombie, 1)]);
+    sick.is(&[(Code::Zombie, 1)]);
     assert!(sick.evidence(Code::Zombie).contains("started anew"));
 }
 
@@ -100,7 +100,7 @@ fn a_run_before_the_last_boot_of_a_folder_that_nobody_owns_is_a_zombie() {
 fn a_young_run_without_other_evidence_is_left_alone() {
     let sick = sick();
     add_run(&sick, 1, "running", 1_795_198_720_000);
-    assert_eq!(sick.found(), []);
+    sick.is(&[]);
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn nodes_of_runs_beyond_their_retention_are_found() {
         add_run(&sick, n, "done", LAST - 25 * 3_600_000);
     }
     add_run(&sick, 9, "done", LAST - 3_600_000);
-    assert_eq!(sick.found(), [(Code::RunOverdue, 5)]);
+    sick.is(&[(Code::RunOverdue, 5)]);
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn tasks_that_contradict_the_history_are_found() {
         STATE,
         "UPDATE task_runs SET status = 'lost', ended_at = NULL WHERE rowid IN (SELECT rowid FROM task_runs LIMIT 2)",
     );
-    assert_eq!(sick.found(), [(Code::TaskContradicted, 2)]);
+    sick.is(&[(Code::TaskContradicted, 2)]);
 }
 
 #[test]
@@ -182,11 +182,11 @@ fn old_files_with_text_that_the_database_has_not_are_found_and_others_are_not() 
         fs::write(sick.session_file(&format!("{id}.jsonl")), text).unwrap();
     };
     write(&node, "2026-11-20T10:00:01Z");
-    assert_eq!(sick.found(), []);
+    sick.is(&[]);
     write(&node, "2026-11-20T18:09:00Z");
-    assert_eq!(sick.found(), [(Code::HalfMigrated, 1)]);
+    sick.is(&[(Code::HalfMigrated, 1)]);
     write("99999999-0000-4000-8000-000000000000", "2026-11-20T10:00:01Z");
-    assert_eq!(sick.found(), [(Code::HalfMigrated, 2)]);
+    sick.is(&[(Code::HalfMigrated, 2)]);
 }
 
 #[test]
