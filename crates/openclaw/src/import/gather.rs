@@ -11,6 +11,7 @@ use sexton_domain::id::{JobId, RunId, SessionId};
 use sexton_domain::key::{SessionKey, SessionKind};
 use sexton_domain::name::{AgentName, JobKey};
 use sexton_domain::run::Run;
+use sexton_domain::schedule::Zone;
 use sexton_domain::session::Session;
 
 use super::account::Source;
@@ -23,6 +24,9 @@ use crate::read::config::agent_id;
 mod database;
 mod files;
 mod history;
+mod jobs;
+
+pub use jobs::NewJob;
 
 /// How an import is done.
 pub struct Options<'a> {
@@ -32,8 +36,12 @@ pub struct Options<'a> {
     pub scratch: PathBuf,
     /// Agents that are called otherwise here: theirs to ours.
     pub agents: BTreeMap<String, AgentName>,
-    /// The jobs that were imported, by their ids.
-    pub jobs: BTreeMap<String, (JobId, JobKey)>,
+    /// The jobs that are stored, removed ones too.
+    pub jobs: BTreeMap<JobId, JobKey>,
+    /// Whether jobs that are enabled there are enabled here.
+    pub enable: bool,
+    /// The zone of their machine.
+    pub zone: Zone,
     /// Told before a file is read, with its size.
     pub progress: &'a mut dyn FnMut(&Path, u64),
 }
@@ -45,6 +53,8 @@ pub struct Gathered {
     pub sources: Vec<Source>,
     /// The sessions, those of one key in the order of time. One may be told of more than once.
     pub generations: Vec<Generation>,
+    /// The jobs that are not stored yet.
+    pub jobs: Vec<NewJob>,
     /// The runs, each with the sources of its records.
     pub runs: Vec<(Run, Vec<usize>)>,
     /// Files that are not imported: copies, locks, what belongs to a transcript.
@@ -79,6 +89,8 @@ struct Gather<'a, 'b> {
     options: &'a mut Options<'b>,
     folder: Folder,
     found: Gathered,
+    /// Jobs of ours by the ids of theirs.
+    jobs: BTreeMap<String, (JobId, JobKey)>,
     pasts: BTreeMap<RunId, (Past, Vec<usize>)>,
     /// The run of each session of theirs.
     run_of: HashMap<String, RunId>,
@@ -100,11 +112,13 @@ pub fn gather(path: &Path, mut options: Options<'_>) -> Result<Gathered, FolderE
         options: &mut options,
         folder,
         found,
+        jobs: BTreeMap::new(),
         pasts: BTreeMap::new(),
         run_of: HashMap::new(),
         drafts: Vec::new(),
         known: HashSet::new(),
     };
+    gather.job_file();
     gather.history();
     for index in 0..gather.folder.agents.len() {
         gather.database(index);
@@ -178,7 +192,7 @@ impl Gather<'_, '_> {
         };
         let key = of_run.or_else(|| self.key(row?).ok()).unwrap_or_else(made);
         let agent = key.agent().and_then(|agent| agent.parse().ok()).unwrap_or(agent);
-        let job = job_of(&key).and_then(|job| self.options.jobs.get(job).cloned());
+        let job = job_of(&key).and_then(|job| self.jobs.get(job).cloned());
         Address { key, agent, run, job }
     }
 
@@ -216,7 +230,7 @@ impl Gather<'_, '_> {
 
     /// Whose a run is.
     fn place(&self, past: &Past, sessions: &HashMap<(AgentName, String), SessionId>) -> RunPlace {
-        let job = past.job.as_deref().and_then(|job| self.options.jobs.get(job).cloned());
+        let job = past.job.as_deref().and_then(|job| self.jobs.get(job).cloned());
         let key = past.session_key.as_deref().and_then(|key| self.key(key).ok());
         let agent = key.as_ref().and_then(|key| key.agent()?.parse().ok());
         let agent: AgentName = agent.unwrap_or_else(|| self.agent("main"));

@@ -47,6 +47,9 @@ pub struct Import {
     /// Call an agent of theirs otherwise here; may be given several times
     #[arg(long = "agent", value_name = "THEIRS=OURS")]
     pub agents: Vec<String>,
+    /// Let jobs run that are enabled there; without it all of them arrive disabled
+    #[arg(long)]
+    pub enable: bool,
     /// Read everything and say what would be stored; store nothing
     #[arg(long)]
     pub dry_run: bool,

@@ -5,12 +5,15 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde::Serialize;
-use sexton_domain::name::AgentName;
+use sexton_domain::id::JobId;
+use sexton_domain::name::{AgentName, JobKey};
 use sexton_openclaw::folder::FolderError;
 use sexton_openclaw::import::account::Source;
 use sexton_openclaw::import::gather::{Gathered, Options, gather};
 use sexton_store::Store;
+use sexton_store::page::{JobFilter, MAX_PAGE, PageRequest};
 use sexton_store_sqlite::Access;
+use tokio::runtime::Runtime;
 
 use crate::args::Globals;
 use crate::args::openclaw::Import;
@@ -22,6 +25,7 @@ use crate::output::{Output, bytes, count};
 use crate::place::{self, DataDir};
 use crate::store::{self, Machine, Opening};
 
+mod jobs;
 mod keeper;
 
 use keeper::{Keeper, Kept};
@@ -37,6 +41,8 @@ struct Receipt {
     dry_run: bool,
     /// What was stored.
     kept: Kept,
+    /// The jobs that are new here.
+    jobs: Vec<jobs::Shown>,
     /// What became of the records of each source.
     sources: Vec<Source>,
     /// Files that are not imported: copies, locks, what belongs to a transcript.
@@ -57,9 +63,15 @@ pub fn main(args: &Import, globals: &Globals, output: Output) -> Result<Exit, Fa
     // Before anything is read: a store that a daemon holds is refused at once.
     let store = open(&dir, globals, args.dry_run)?;
     let at = now();
-    let found = read(&args.path, agents(&args.agents)?, at)?;
-    let Gathered { sources, generations, runs, left_out, remarks, texts } = found;
+    let known =
+        store.as_ref().map_or_else(|| Ok(BTreeMap::new()), |store| known_jobs(store, &runtime))?;
+    let found = read(args, known, at)?;
+    let Gathered { sources, generations, jobs, runs, left_out, remarks, texts } = found;
+    let side_by_side = jobs.iter().map(|new| jobs::Shown::of(new, at)).collect();
     let mut keeper = Keeper::new(store.as_ref().filter(|_| !args.dry_run), store.as_ref(), sources);
+    for new in jobs {
+        keeper.job(new.job)?;
+    }
     for (run, records) in runs {
         keeper.run(run, &records)?;
     }
@@ -69,7 +81,9 @@ pub fn main(args: &Import, globals: &Globals, output: Output) -> Result<Exit, Fa
     let (sources, kept) = keeper.finish()?;
     drop(inside);
     let folder = args.path.clone();
-    let receipt = Receipt { folder, at, dry_run: args.dry_run, kept, sources, left_out, remarks };
+    let jobs = side_by_side;
+    let dry_run = args.dry_run;
+    let receipt = Receipt { folder, at, dry_run, kept, jobs, sources, left_out, remarks };
     let written = (!args.dry_run).then(|| write(&receipt, args, &dir)).transpose()?;
     if output.json {
         output.document(&receipt)?;
@@ -107,21 +121,35 @@ fn agents(asked: &[String]) -> Result<BTreeMap<String, AgentName>, Failure> {
     asked.iter().map(one).collect()
 }
 
+/// The jobs that are stored, removed ones too.
+fn known_jobs(store: &Store, runtime: &Runtime) -> Result<BTreeMap<JobId, JobKey>, Failure> {
+    let mut known = BTreeMap::new();
+    let mut page = PageRequest { after: None, limit: MAX_PAGE };
+    loop {
+        let filter = JobFilter { removed: true, ..JobFilter::default() };
+        let found = runtime.block_on(store.read().jobs(filter, page));
+        let found = found.map_err(|error| Failure::chain(Exit::Unavailable, &error))?;
+        known.extend(found.items.into_iter().map(|job| (job.id, job.key)));
+        match found.next {
+            Some(next) => page.after = Some(next),
+            None => return Ok(known),
+        }
+    }
+}
+
 /// Reads the folder, with the names of large files on a terminal while they are read.
-fn read(
-    path: &Path,
-    agents: BTreeMap<String, AgentName>,
-    at: Timestamp,
-) -> Result<Gathered, Failure> {
+fn read(args: &Import, jobs: BTreeMap<JobId, JobKey>, at: Timestamp) -> Result<Gathered, Failure> {
     let mut progress = super::inspect::Progress::new();
     let options = Options {
         now: at,
         scratch: std::env::temp_dir(),
-        agents,
-        jobs: BTreeMap::new(),
+        agents: agents(&args.agents)?,
+        jobs,
+        enable: args.enable,
+        zone: super::zone(),
         progress: &mut |path, size| progress.reading(path, size),
     };
-    let found = gather(path, options);
+    let found = gather(&args.path, options);
     progress.done();
     found.map_err(|error| {
         let exit = match error {
@@ -167,10 +195,14 @@ fn show(receipt: &Receipt, written: Option<&Path>, output: Output) -> Result<(),
             output.line(format_args!("  {} {place}: {}", source.path, dropped.reason))?;
         }
     }
-    let Kept { sessions, runs, entries, reports } = receipt.kept;
+    for job in &receipt.jobs {
+        job.show(output)?;
+    }
+    let Kept { jobs, sessions, runs, entries, reports } = receipt.kept;
     let what = [
+        count(jobs, "job"),
         count(sessions, "session"),
-        count(entries, "entry"),
+        format!("{entries} transcript entries"),
         count(runs, "run"),
         count(reports, "usage report"),
     ];

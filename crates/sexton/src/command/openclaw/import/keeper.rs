@@ -8,6 +8,7 @@ use serde::Serialize;
 use sexton_domain::change::{Change, Restore};
 use sexton_domain::entry::Entry;
 use sexton_domain::id::SessionId;
+use sexton_domain::job::Job;
 use sexton_domain::run::Run;
 use sexton_domain::session::Session;
 use sexton_openclaw::import::account::{Became, Source};
@@ -31,6 +32,8 @@ const ON_THEIR_WAY: usize = 4;
 /// What was stored.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 pub struct Kept {
+    /// Jobs.
+    pub jobs: u64,
     /// Sessions.
     pub sessions: u64,
     /// Runs.
@@ -90,6 +93,14 @@ impl<'a> Keeper<'a> {
             tickets: VecDeque::new(),
             failed: None,
         }
+    }
+
+    /// Stores a job that is new.
+    pub fn job(&mut self, job: Job) -> Result<(), Failure> {
+        self.kept.jobs += 1;
+        let bytes = job.spec.prompt.len();
+        self.batch.push(job.into(), bytes);
+        self.flush_if_full()
     }
 
     /// Stores a run, unless it is there. Its first record counts as imported: the others tell of the same.

@@ -1,0 +1,122 @@
+//! Jobs: of `jobs.json` with the states beside it, and of the state database.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use jiff::Timestamp;
+use sexton_domain::change::{Change, Record};
+use sexton_domain::errors::causes;
+use sexton_domain::id::JobId;
+use sexton_domain::job::{Job, Source as Declared};
+use sexton_domain::name::JobKey;
+use sexton_domain::plan::{Moment, jobs as plan};
+
+use super::{Gather, whole};
+use crate::import::account::{Became, Source};
+use crate::import::ids;
+use crate::import::jobs::{Context, Imported, job};
+use crate::model::JobRecord;
+use crate::read::jobs::{jobs, join, states};
+use crate::read::state_db::StateDb;
+
+/// A job that is to be stored.
+#[derive(Debug)]
+pub struct NewJob {
+    /// The job.
+    pub job: Job,
+    /// Theirs.
+    pub record: JobRecord,
+    /// What became of it.
+    pub imported: Imported,
+}
+
+impl Gather<'_, '_> {
+    /// The jobs of `jobs.json`.
+    pub(super) fn job_file(&mut self) {
+        let Some(path) = self.folder.jobs.clone() else { return };
+        let Some((bytes, mut source)) = self.bytes(&path) else { return };
+        let (records, tally) = jobs(&bytes);
+        source.quarantine_all(tally.dropped);
+        let states_path = self.folder.job_states.clone();
+        let known = states_path.and_then(|path| self.bytes(&path));
+        let known = known.map(|(bytes, _)| states(&bytes).0).unwrap_or_default();
+        let at = self.source(source);
+        for record in join(records, &known) {
+            self.job(record, at);
+        }
+    }
+
+    /// The jobs of the state database.
+    pub(super) fn job_table(&mut self, database: &StateDb, source: &Source) {
+        let mut records = Vec::new();
+        let read = database.jobs(&mut |record| records.push(record));
+        let at = self.table(source, "cron_jobs", read);
+        for record in records {
+            self.job(record, at);
+        }
+    }
+
+    fn bytes(&mut self, path: &Path) -> Option<(Vec<u8>, Source)> {
+        let file = self.opened(path)?;
+        match whole(file, path) {
+            Ok(read) => Some(read),
+            Err(error) => {
+                self.remark(path, &error);
+                None
+            }
+        }
+    }
+
+    fn job(&mut self, record: JobRecord, source: usize) {
+        let id: JobId =
+            ids::id(record.created_at.unwrap_or(Timestamp::UNIX_EPOCH), &["job", &record.id]);
+        let known = self.options.jobs.get(&id).cloned();
+        if let Some(key) = known.or_else(|| self.jobs.get(&record.id).map(|(_, key)| key.clone())) {
+            self.found.sources[source].count(Became::Present);
+            self.jobs.entry(record.id).or_insert((id, key));
+            return;
+        }
+        let agent = self.agent("main");
+        let taken: BTreeSet<JobKey> = self.taken();
+        let path = self.found.sources[source].path.clone();
+        let context = Context {
+            source: &path,
+            host_zone: &self.options.zone,
+            default_agent: &agent,
+            taken: &taken,
+            enable: self.options.enable,
+        };
+        let now = self.options.now;
+        let made = job(&record, &context).map_err(|refused| causes(&refused));
+        let made = made.and_then(|mut imported| {
+            imported.spec.agent = self.agent(imported.spec.agent.as_str());
+            new_job(id, &imported, now).map(|job| (job, imported))
+        });
+        match made {
+            Err(reason) => self.found.sources[source].quarantine(record.place, reason),
+            Ok((job, imported)) => {
+                self.found.sources[source].count(Became::Imported);
+                self.jobs.insert(record.id.clone(), (id, job.key.clone()));
+                self.found.jobs.push(NewJob { job, record, imported });
+            }
+        }
+    }
+
+    /// The keys that jobs have.
+    fn taken(&self) -> BTreeSet<JobKey> {
+        let new = self.found.jobs.iter().map(|new| new.job.key.clone());
+        self.options.jobs.values().cloned().chain(new).collect()
+    }
+}
+
+/// The job as it would be added by hand, with an id that follows from theirs.
+fn new_job(id: JobId, imported: &Imported, now: Timestamp) -> Result<Job, String> {
+    let mut moment = Moment::new(now, id.uuid().as_u128());
+    let put = plan::put(&imported.key, &Declared::Api, imported.spec.clone(), None, &mut moment);
+    let put = put.map_err(|refused| causes(&refused))?;
+    let made = put.decision.changes.into_iter().find_map(|change| match change {
+        Change::Put(Record::Job(job)) => Some(Job { id, ..*job }),
+        _ => None,
+    });
+    made.ok_or_else(|| "it cannot be added".to_owned())
+}

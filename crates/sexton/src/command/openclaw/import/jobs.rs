@@ -1,0 +1,82 @@
+//! What became of each job: its next slots there and here, and what a person should know.
+
+use jiff::Timestamp;
+use serde::Serialize;
+use sexton_domain::name::JobKey;
+use sexton_openclaw::import::gather::NewJob;
+use sexton_openclaw::schedule::side_by_side;
+
+use crate::failure::Failure;
+use crate::output::Output;
+
+/// How many slots are shown.
+const SLOTS: usize = 3;
+
+/// A job that is new here.
+#[derive(Debug, Serialize)]
+pub struct Shown {
+    /// Its key here.
+    key: JobKey,
+    /// Its id there.
+    id: String,
+    /// Whether it runs here.
+    enabled: bool,
+    /// Its next slots.
+    slots: Vec<Slot>,
+    /// What a person should know.
+    notes: Vec<String>,
+}
+
+/// An instant at which it is due.
+#[derive(Debug, Serialize)]
+struct Slot {
+    /// There.
+    theirs: Option<Timestamp>,
+    /// Here.
+    ours: Option<Timestamp>,
+    /// Why in one of both only.
+    difference: Option<&'static str>,
+}
+
+impl Shown {
+    /// A job as it is shown.
+    pub fn of(new: &NewJob, now: Timestamp) -> Self {
+        let zone = super::super::zone();
+        let rows = side_by_side(&new.record, &new.imported.translated, &zone, now, SLOTS);
+        let slot = |(theirs, ours, why): (_, _, Option<sexton_openclaw::schedule::Difference>)| {
+            Slot { theirs, ours, difference: why.map(|why| why.sentence()) }
+        };
+        let note =
+            |note: &sexton_openclaw::schedule::Note| format!("{}: {}", note.field, note.text);
+        Self {
+            key: new.job.key.clone(),
+            id: new.record.id.clone(),
+            enabled: new.job.spec.enabled,
+            slots: rows.into_iter().map(slot).collect(),
+            notes: new.imported.notes.iter().map(note).collect(),
+        }
+    }
+
+    /// Shows it.
+    pub fn show(&self, output: Output) -> Result<(), Failure> {
+        let state = if self.enabled { "enabled" } else { "disabled" };
+        output.line(format_args!(
+            "job {} ({state}), there {}",
+            output.bold(self.key.as_str()),
+            self.id
+        ))?;
+        let time = |at: Option<Timestamp>| at.map_or_else(|| "-".to_owned(), |at| at.to_string());
+        for slot in &self.slots {
+            let why = slot.difference.map_or_else(String::new, |why| format!("  {why}"));
+            output.line(format_args!(
+                "    there {}  here {}{why}",
+                time(slot.theirs),
+                time(slot.ours)
+            ))?;
+        }
+        for note in &self.notes {
+            output.line(format_args!("    {}", output.dim(note)))?;
+        }
+        Ok(())
+    }
+}
