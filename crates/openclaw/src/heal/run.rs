@@ -110,7 +110,10 @@ impl Run<'_> {
         match self.is_made().map_err(Error::io("read", &path))? {
             Some(true) => return Ok(Ok(())),
             Some(false) => (),
-            None => return Ok(Err(format!("{} has changed", path.display()))),
+            None => {
+                let path = super::stage::path_of(self.effect);
+                return Ok(Err(format!("{} has changed", path.display())));
+            }
         }
         self.backup.note(&Note::Intent(self.place))?;
         observer(Progress::Intent(self.effect));
