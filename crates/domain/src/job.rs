@@ -10,6 +10,7 @@ use crate::duration::{Duration, Keep};
 use crate::id::JobId;
 use crate::key::SessionKey;
 use crate::name::{AgentName, JobKey};
+use crate::origin::Origin;
 use crate::retry::Backoff;
 use crate::schedule::{self, Schedule};
 use crate::when;
@@ -254,6 +255,9 @@ pub struct Job {
     /// Its retention was edited, and the sessions it has are still indexed by the one before.
     #[serde(default)]
     pub reindex: bool,
+    /// Where it came from, if it was brought in from another system.
+    #[serde(default)]
+    pub origin: Option<Origin>,
     /// For compare-and-swap.
     pub version: Version,
 }

@@ -192,6 +192,15 @@ pub enum Step {
         /// As for [`Step::EditRow`].
         was: String,
     },
+    /// Takes fields out of every row of a `sessions.json`.
+    StripFields {
+        /// The file.
+        store: PathBuf,
+        /// As it was.
+        was: Stamp,
+        /// The fields.
+        fields: Vec<String>,
+    },
     /// Renames a file within the folder: into the archive form, for example.
     Rename {
         /// From.

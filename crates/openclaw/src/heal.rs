@@ -1,3 +1,274 @@
 //! Heals a state folder, with a plan before, a backup beside, and a way back.
+//!
+//! A [`plan::Plan`] follows from findings. [`apply`] first prepares everything within the folder of its
+//! backup: which items still hold, what each touched file held, and what it is going to hold. Only then it
+//! changes files, each by one rename. So at any point each file is as it was or as it becomes, the backup
+//! knows both, and [`finish`] and [`undo::undo`] find out how far a healing went that was cut off.
 
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+mod backup;
+mod database;
+mod fields;
+mod index;
+mod lines;
+mod node;
 pub mod owner;
+mod place;
+pub mod plan;
+mod run;
+mod stage;
+mod stamp;
+pub mod undo;
+
+pub use backup::{Effect, State};
+
+use backup::{Backup, Manifest};
+use owner::Owner;
+use plan::Plan;
+
+/// How far the healing is.
+#[derive(Debug, Clone, Copy)]
+pub enum Progress<'a> {
+    /// A file is about to be looked at.
+    Reading(&'a Path),
+    /// New contents of a file are about to be written to the backup's folder.
+    Writing(&'a Path),
+    /// A file is about to be copied to the backup.
+    Saving(&'a Path),
+    /// The backup is complete: from here on files are changed.
+    Saved,
+    /// A change is noted and about to be made.
+    Intent(&'a Effect),
+    /// It is made and not yet noted.
+    Made(&'a Effect),
+    /// It is noted.
+    Noted(&'a Effect),
+    /// A file is about to be put back.
+    Restoring(&'a Path),
+    /// It is back and that is noted.
+    Restored(&'a Path),
+}
+
+/// What became of a plan.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Outcome {
+    /// The backup; `None` if nothing was changed.
+    pub backup: Option<PathBuf>,
+    /// The numbers of items that are healed.
+    pub done: Vec<usize>,
+    /// Those that are not, and why.
+    pub left_out: Vec<LeftOut>,
+    /// How many bytes OpenClaw's files are smaller.
+    pub freed: u64,
+}
+
+/// An item that was not healed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LeftOut {
+    /// Its number in the plan.
+    pub n: usize,
+    /// Why.
+    pub reason: String,
+}
+
+/// Why nothing, or nothing more, is done.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file cannot be read or written.
+    #[error("{what} {path}")]
+    Io {
+        /// What was to be done.
+        what: &'static str,
+        /// With which file.
+        path: PathBuf,
+        /// Why it cannot be.
+        source: io::Error,
+    },
+    /// A living process owns the folder.
+    #[error("change the folder while process {pid} owns it ({evidence}); stop the gateway first", pid = .0.pid, evidence = .0.evidence)]
+    Owned(Owner),
+    /// An earlier healing, or its undoing, was cut off.
+    #[error("begin another healing: that of {stamp} was cut off; finish or undo it first")]
+    Unfinished {
+        /// Which.
+        stamp: String,
+    },
+    /// A file changed while its backup was made.
+    #[error("back up {path}: it changes all the time")]
+    Busy {
+        /// Which.
+        path: PathBuf,
+    },
+    /// There is nothing to undo.
+    #[error("undo: there is no backup{}", of(.stamp))]
+    NoBackup {
+        /// Which one was asked for.
+        stamp: Option<String>,
+    },
+    /// It was undone before.
+    #[error("undo {stamp}: it was undone before")]
+    Undone {
+        /// Which.
+        stamp: String,
+    },
+    /// Files changed since the healing.
+    #[error("undo {stamp}: changed since the healing: {}", list(.paths))]
+    Changed {
+        /// Which healing.
+        stamp: String,
+        /// The files.
+        paths: Vec<PathBuf>,
+    },
+}
+
+impl Error {
+    /// Makes an error of a failure to do something with a file.
+    fn io(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { what, path, source }
+    }
+}
+
+fn of(stamp: &Option<String>) -> String {
+    stamp.as_ref().map_or_else(String::new, |stamp| format!(" of {stamp}"))
+}
+
+fn list(paths: &[PathBuf]) -> String {
+    let names: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+    names.join(", ")
+}
+
+/// A healing of a folder that was begun.
+#[derive(Debug, Clone, Serialize)]
+pub struct Healing {
+    /// The name of its backup.
+    pub stamp: String,
+    /// How far it went.
+    pub state: State,
+    /// How many files it touches.
+    pub files: usize,
+    /// How many items it heals.
+    pub items: usize,
+}
+
+/// All healings of a folder, the oldest first.
+///
+/// # Errors
+///
+/// If they cannot be read.
+pub fn list_healings(folder: &Path) -> Result<Vec<Healing>, Error> {
+    let mut all = Vec::new();
+    for backup in Backup::all(&root(folder)?)? {
+        let manifest = backup.manifest()?;
+        let (files, items) =
+            manifest.map_or((0, 0), |manifest| (manifest.files.len(), manifest.items.len()));
+        all.push(Healing { state: backup.state()?, stamp: backup.stamp, files, items });
+    }
+    Ok(all)
+}
+
+/// Does what a plan says. `stamp` names the backup; a later one is greater. What no longer is as the
+/// plan was made from is left out and named.
+///
+/// # Errors
+///
+/// [`Error`]: before the first change; or a change cannot be made, and [`finish`] can be tried again.
+pub fn apply(
+    plan: &Plan,
+    folder: &Path,
+    stamp: &str,
+    observer: &mut dyn FnMut(Progress<'_>),
+) -> Result<Outcome, Error> {
+    let root = root(folder)?;
+    refuse_owned(&root)?;
+    for other in Backup::all(&root)? {
+        if matches!(other.state()?, State::Unfinished | State::Undoing) {
+            return Err(Error::Unfinished { stamp: other.stamp });
+        }
+    }
+    let backup = Backup::at(&root, stamp);
+    let staged = stage::stage(plan, &backup, observer)?;
+    if staged.effects.is_empty() {
+        backup.discard()?;
+        return Ok(Outcome { left_out: left_out(&staged.left_out), ..Outcome::default() });
+    }
+    let folders = backup::folders(&root, staged.touched.keys());
+    let mut files = Vec::new();
+    for (path, copied) in &staged.touched {
+        observer(Progress::Saving(path));
+        files.push(backup.save(path, *copied)?);
+    }
+    let manifest = Manifest {
+        files,
+        folders,
+        made: staged.made.into_iter().collect(),
+        effects: staged.effects,
+        items: staged.items,
+        left_out: staged.left_out,
+    };
+    if let Some(path) = run::changed_meanwhile(&manifest, &staged.read) {
+        backup.discard()?;
+        return Err(Error::Busy { path });
+    }
+    backup.seal(&plan.text(), &manifest)?;
+    observer(Progress::Saved);
+    run::run(&backup, &manifest, observer)
+}
+
+/// Goes on with a healing that was cut off.
+///
+/// # Errors
+///
+/// As for [`apply`].
+pub fn finish(
+    folder: &Path,
+    stamp: &str,
+    observer: &mut dyn FnMut(Progress<'_>),
+) -> Result<Outcome, Error> {
+    let root = root(folder)?;
+    refuse_owned(&root)?;
+    let backup = Backup::at(&root, stamp);
+    let no_backup = || Error::NoBackup { stamp: Some(stamp.to_owned()) };
+    let manifest = backup.manifest()?.ok_or_else(no_backup)?;
+    match backup.state()? {
+        State::Unfinished => run::run(&backup, &manifest, observer),
+        State::Undoing | State::Undone => Err(Error::Undone { stamp: stamp.to_owned() }),
+        State::Healed => Ok(Outcome::default()),
+    }
+}
+
+fn left_out(all: &[(usize, String)]) -> Vec<LeftOut> {
+    all.iter().map(|(n, reason)| LeftOut { n: *n, reason: reason.clone() }).collect()
+}
+
+fn root(folder: &Path) -> Result<PathBuf, Error> {
+    fs::canonicalize(folder).map_err(Error::io("open", folder))
+}
+
+/// Refuses a folder that a living process owns: by its locks, or by what it has open.
+fn refuse_owned(root: &Path) -> Result<(), Error> {
+    match owner::live_owner(root, &locks(root)) {
+        Some(owner) => Err(Error::Owned(owner)),
+        None => Ok(()),
+    }
+}
+
+/// The processes that the transcripts' locks name.
+fn locks(root: &Path) -> Vec<(crate::model::Process, String)> {
+    let agents = fs::read_dir(root.join("agents")).into_iter().flatten().flatten();
+    let sessions = agents.flat_map(|agent| {
+        fs::read_dir(agent.path().join("sessions")).into_iter().flatten().flatten()
+    });
+    let lock = |path: PathBuf| {
+        let name = path.strip_prefix(root).ok()?.display().to_string();
+        let (owner, _) = crate::read::lock::lock(&fs::read(&path).ok()?);
+        Some((owner?, name))
+    };
+    let is_lock = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "lock");
+    sessions.map(|entry| entry.path()).filter(is_lock).filter_map(lock).collect()
+}

@@ -15,6 +15,8 @@ pub mod runs;
 pub mod sessions;
 pub mod snapshot;
 pub mod state_db;
+mod table;
+mod tasks;
 pub mod transcript;
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ pub use alert::Alert;
 pub use archive::{Archive, Checkup, Finding, Segment, Segments};
 pub use event::{Event, EventPage, Gap, Lagged};
 pub use hook::{Delivery, Hook, HookAnswer, HookSpec, HookTest};
-pub use job::{Counters, Job, JobPreview, Placed, Slot, Slots, Suspension};
+pub use job::{Counters, Job, JobPreview, Origin, Placed, Slot, Slots, Suspension};
 pub use message::{NewMessage, Turn};
 pub use node::{Drained, DrainedDeliveries, DrainedRuns, LeftBehind, Node};
 pub use problem::{Code, Problem};

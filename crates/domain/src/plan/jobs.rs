@@ -355,6 +355,7 @@ fn new_job(key: JobKey, source: Source, spec: Spec, moment: &mut Moment) -> Job 
         updated_at: now,
         revision: 1,
         reindex: false,
+        origin: None,
         version: Version::NEW,
     };
     job.next_slot = job.first_slot(now);

@@ -95,6 +95,7 @@ pub fn job(key: &str, at: Timestamp, retention: Retention) -> Job {
         updated_at: at,
         revision: 1,
         reindex: false,
+        origin: None,
         version: Default::default(),
     }
 }

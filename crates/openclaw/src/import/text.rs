@@ -139,8 +139,10 @@ impl Texts {
                 Ok(None)
             }
             From::Archive { database, archive } => {
-                let bytes = self.databases[*database].archive_bytes(archive);
-                let bytes = bytes.map_err(io::Error::other)?;
+                let bytes = self.databases[*database]
+                    .archive_bytes(&archive.session_id, &archive.generation)
+                    .map_err(io::Error::other)?
+                    .unwrap_or_default();
                 lines(bytes.as_slice(), archive.encoding, each)
             }
         }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, File};
-use std::io::{self, BufReader};
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -117,7 +117,7 @@ impl Gatherer<'_, '_> {
         self.newest = self.newest.max(sane);
     }
 
-    fn unreadable(&mut self, path: &Path, error: &io::Error) {
+    fn unreadable(&mut self, path: &Path, error: &dyn std::error::Error) {
         let cure = Cure::Person("see to the permissions and the disk".to_owned());
         let subject = Subject::File(path.to_owned());
         let evidence = error.to_string();

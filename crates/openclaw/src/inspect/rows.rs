@@ -34,6 +34,7 @@ pub fn find(survey: &Survey) -> Vec<(Code, Item)> {
                 found.extend(seen.wrong_pointer());
                 found.extend(seen.oversized());
             }
+            found.extend(made_anew(&place));
         }
     }
     found
@@ -67,11 +68,6 @@ impl RowsOf<'_> {
                 id: key.to_owned(),
             },
         }
-    }
-
-    /// Half of what OpenClaw can read: from here on every row counts.
-    fn is_near_limit(&self) -> bool {
-        matches!(self, Self::Store(store) if store.bytes > STRING_LIMIT / 2)
     }
 }
 
@@ -292,11 +288,11 @@ impl Seen<'_> {
         Some(self.item(Code::PointerWrong, evidence, cure))
     }
 
-    /// Iff it is far above the usual size; near the limit of the whole file iff a part of it is made anew.
+    /// Iff it is far above the usual size.
     fn oversized(&self) -> Option<(Code, Item)> {
         let (field, bytes) = self.row.largest.as_ref()?;
         let anew = MADE_ANEW.contains(&&**field);
-        if self.row.bytes <= OVERSIZED_BYTES && !(self.place.is_near_limit() && anew) {
+        if self.row.bytes <= OVERSIZED_BYTES {
             return None;
         }
         let evidence = format!("{} bytes, of which {field} takes {bytes}", self.row.bytes);
@@ -314,6 +310,31 @@ impl Seen<'_> {
         };
         Some(self.item(Code::RowOversized, evidence, cure))
     }
+}
+
+/// Iff an index is near the limit, and the largest fields of many of its rows are made anew: one case for
+/// all of them.
+fn made_anew(place: &RowsOf<'_>) -> Option<(Code, Item)> {
+    let RowsOf::Store(store) = place else { return None };
+    if store.bytes <= STRING_LIMIT / 2 {
+        return None;
+    }
+    let fields = store.rows.iter().filter_map(|row| row.largest.as_ref());
+    let anew = fields.filter(|(field, _)| MADE_ANEW.contains(&&**field));
+    let (rows, bytes) = anew.fold((0, 0), |(rows, sum), (_, bytes)| (rows + 1, sum + bytes));
+    let evidence = format!("{rows} rows hold {bytes} bytes in fields that OpenClaw makes anew");
+    let step = Step::StripFields {
+        store: store.path.clone(),
+        was: crate::finding::Stamp { bytes: 0, sha256: String::new() },
+        fields: MADE_ANEW.iter().map(|field| (*field).to_owned()).collect(),
+    };
+    let item = Item {
+        subject: Subject::File(store.path.clone()),
+        evidence,
+        bytes: Some(bytes),
+        cure: Cure::Steps(vec![step]),
+    };
+    (rows > 0).then_some((Code::RowOversized, item))
 }
 
 /// Whether a folder that a pointer names is the agent's own.

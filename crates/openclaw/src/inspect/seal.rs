@@ -51,6 +51,7 @@ impl Seal<'_> {
                 Step::Rename { from: path, was, .. }
                 | Step::SetAside { path, was }
                 | Step::DropLines { path, was, .. }
+                | Step::StripFields { store: path, was, .. }
                 | Step::Compact { database: path, was } => *was = self.file(path)?,
                 Step::EndNode { .. } | Step::ArchiveNode { .. } | Step::EndTask { .. } => {}
             }

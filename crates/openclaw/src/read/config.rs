@@ -260,7 +260,7 @@ mod tests {
         let config = config(REAL).unwrap();
         assert_eq!((config.port, config.cron_enabled), (Some(18756), true));
         assert_eq!(config.model.as_deref(), Some("fake/fake-1"));
-        assert!(config.workspace.is_some_and(|path| path.ends_with("/user/workspace")));
+        assert!(config.workspace.as_deref().is_some_and(|path| path.ends_with("/user/workspace")));
         assert_eq!(config.session_retention, Retention::After(Duration::from_secs(86_400)));
         assert_eq!((config.agents, config.remarks), (vec![], vec![]));
     }

@@ -1,21 +1,25 @@
-//! What their databases share: opening a copy, telling versions apart, and reading rows by the name of a
-//! column, so that a row which cannot be read is one dropped record and a column that is not there is `None`.
+//! What their databases share: opening a copy, telling versions apart, and what it says about itself.
+//!
+//! Tables are read by the names of their columns, so that versions between those that were seen can be
+//! read: see [`super::table`].
 
 use std::ops::RangeInclusive;
 
-use jiff::Timestamp;
+use rusqlite::config::DbConfig;
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, OpenFlags, Row};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::snapshot::Snapshot;
-use crate::model::{Dropped, Place, Tally};
+use super::snapshot::{Quality, Snapshot};
 
 /// Why a database is not read.
 #[derive(Debug, thiserror::Error)]
 pub enum DatabaseError {
-    /// It is damaged, or no database.
+    /// It is empty, or something else.
+    #[error("read the database: it is empty, or no database")]
+    NotADatabase,
+    /// It is damaged where it says what is in it.
     #[error("read the database: {0}")]
-    Unreadable(String),
+    Malformed(String),
     /// Its schema is of a version that is not known.
     #[error("read the database: its version is {found}, known are {first} to {last}", first = .known.start(), last = .known.end())]
     UnknownVersion {
@@ -28,7 +32,10 @@ pub enum DatabaseError {
 
 impl From<rusqlite::Error> for DatabaseError {
     fn from(error: rusqlite::Error) -> Self {
-        Self::Unreadable(error.to_string())
+        match error.sqlite_error_code() {
+            Some(ErrorCode::NotADatabase) => Self::NotADatabase,
+            _ => Self::Malformed(error.to_string()),
+        }
     }
 }
 
@@ -36,17 +43,32 @@ impl From<rusqlite::Error> for DatabaseError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Info {
     /// `user_version`.
-    pub version: i64,
+    pub user_version: i64,
+    /// The size of a page in bytes.
+    pub page_size: u64,
+    /// How many pages it has, those in the log included.
+    pub page_count: u64,
+    /// How many of them are free.
+    pub freelist_count: u64,
+    /// The size of its log in bytes.
+    pub wal_bytes: u64,
     /// The version of OpenClaw that last wrote its schema.
     pub app_version: Option<String>,
-    /// Bytes of its free pages.
-    pub free_bytes: u64,
+    /// How good the copy is.
+    pub quality: Quality,
+}
+
+impl Info {
+    /// The size of its free pages in bytes.
+    pub fn free_bytes(&self) -> u64 {
+        self.freelist_count.saturating_mul(self.page_size)
+    }
 }
 
 /// A copy that is open for reading.
 #[derive(Debug)]
 pub struct Database {
-    connection: Connection,
+    pub(super) connection: Connection,
     /// What it says about itself.
     pub info: Info,
 }
@@ -58,31 +80,37 @@ impl Database {
     ///
     /// [`DatabaseError`]; an unknown version is refused by its number.
     pub fn open(snapshot: &Snapshot, known: RangeInclusive<i64>) -> Result<Self, DatabaseError> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(snapshot.path(), flags)?;
+        let connection = connect(snapshot)?;
         let pragma = |name: &str| {
             connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, i64>(0))
         };
-        let version = pragma("user_version")?;
-        if !known.contains(&version) {
-            return Err(DatabaseError::UnknownVersion { found: version, known });
+        let count = |name: &str| Ok::<_, DatabaseError>(u64::try_from(pragma(name)?).unwrap_or(0));
+        let user_version = pragma("user_version")?;
+        let page_count = count("page_count")?;
+        if page_count == 0 {
+            return Err(DatabaseError::NotADatabase);
         }
-        let free = pragma("freelist_count")?.saturating_mul(pragma("page_size")?);
-        let app_version = connection
-            .query_row(
-                "SELECT app_version FROM schema_meta WHERE meta_key = 'primary'",
-                [],
-                |row| row.get::<_, Option<String>>(0),
-            )
-            .unwrap_or_default();
-        let info = Info { version, app_version, free_bytes: u64::try_from(free).unwrap_or(0) };
+        if !known.contains(&user_version) {
+            return Err(DatabaseError::UnknownVersion { found: user_version, known });
+        }
+        // Whether the list of tables can be read at all.
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+        let info = Info {
+            user_version,
+            page_size: count("page_size")?,
+            page_count,
+            freelist_count: count("freelist_count")?,
+            wal_bytes: snapshot.wal_bytes,
+            app_version: app_version(&connection),
+            quality: snapshot.quality,
+        };
         Ok(Self { connection, info })
     }
 
-    /// What SQLite finds wrong with it, at most ten lines; none if it is whole.
-    pub fn damage(&self) -> Vec<String> {
+    /// What SQLite finds wrong with it, at most so many lines; none if it is whole.
+    pub fn integrity(&self, limit: u32) -> Vec<String> {
         let lines = (|| {
-            let mut check = self.connection.prepare("PRAGMA quick_check(10)")?;
+            let mut check = self.connection.prepare(&format!("PRAGMA quick_check({limit})"))?;
             let lines = check.query_map([], |row| row.get::<_, String>(0))?;
             lines.collect::<Result<Vec<String>, rusqlite::Error>>()
         })();
@@ -93,126 +121,35 @@ impl Database {
         }
     }
 
-    /// Hands on every row of a query; a table that is not there has none. The first columns, as many as
-    /// `key` says, name the row.
-    pub(super) fn rows(
+    /// The bytes of one value; `None` if there is no such row.
+    pub(super) fn blob(
         &self,
-        table: Table<'_>,
-        each: &mut dyn FnMut(&Columns<'_, '_>) -> Result<(), String>,
-    ) -> Tally {
-        let mut tally = Tally::default();
-        if let Err(error) = self.walk(table, each, &mut tally) {
-            let reason = error.to_string();
-            tally.dropped.push(Dropped { place: Place::Row(table.name.to_owned()), reason });
-        }
-        tally
-    }
-
-    fn walk(
-        &self,
-        table: Table<'_>,
-        each: &mut dyn FnMut(&Columns<'_, '_>) -> Result<(), String>,
-        tally: &mut Tally,
-    ) -> rusqlite::Result<()> {
-        let there =
-            "SELECT count(*) FROM sqlite_master WHERE type IN ('table', 'view') AND name = ?1";
-        let count: i64 = self.connection.query_row(there, [table.name], |row| row.get(0))?;
-        if count == 0 {
-            return Ok(());
-        }
-        let mut statement = self.connection.prepare(table.query)?;
-        let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
-        let mut rows = statement.query(rusqlite::params_from_iter(table.parameters))?;
-        while let Some(row) = rows.next()? {
-            let columns = Columns { names: &names, row };
-            match each(&columns) {
-                Ok(()) => tally.read += 1,
-                Err(reason) => {
-                    let id: Vec<String> =
-                        table.key.iter().filter_map(|name| columns.text(name)).collect();
-                    let place = Place::Row(format!("{} {}", table.name, id.join(" ")));
-                    tally.dropped.push(Dropped { place, reason });
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// The bytes of one value.
-    pub(super) fn blob(&self, query: &str, parameters: &[&str]) -> Result<Vec<u8>, DatabaseError> {
-        let parameters = rusqlite::params_from_iter(parameters);
-        Ok(self.connection.query_row(query, parameters, |row| {
-            Ok(match row.get_ref(0)? {
-                ValueRef::Blob(bytes) | ValueRef::Text(bytes) => bytes.to_vec(),
-                _ => Vec::new(),
-            })
-        })?)
+        query: &str,
+        parameters: &[&str],
+    ) -> Result<Option<Vec<u8>>, DatabaseError> {
+        let mut statement = self.connection.prepare_cached(query)?;
+        let mut rows = statement.query(rusqlite::params_from_iter(parameters))?;
+        let Some(row) = rows.next()? else { return Ok(None) };
+        Ok(Some(match row.get_ref(0)? {
+            ValueRef::Blob(bytes) | ValueRef::Text(bytes) => bytes.to_vec(),
+            _ => Vec::new(),
+        }))
     }
 }
 
-/// What is read of a table.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Table<'a> {
-    /// Its name.
-    pub name: &'a str,
-    /// The columns that name a row.
-    pub key: &'a [&'a str],
-    /// The query.
-    pub query: &'a str,
-    /// Its parameters.
-    pub parameters: &'a [&'a str],
+/// Opens the copy so that SQLite may recover its log or roll back its journal, and nothing is written
+/// by us, by its schema, or back into it at the end.
+fn connect(snapshot: &Snapshot) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(snapshot.path(), flags)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    connection.execute_batch("PRAGMA query_only = ON; PRAGMA cell_size_check = ON")?;
+    Ok(connection)
 }
 
-/// A row, by the names of its columns.
-pub(super) struct Columns<'a, 'b> {
-    names: &'a [String],
-    row: &'a Row<'b>,
-}
-
-impl Columns<'_, '_> {
-    fn value(&self, name: &str) -> ValueRef<'_> {
-        let index = self.names.iter().position(|own| own == name);
-        index.and_then(|index| self.row.get_ref(index).ok()).unwrap_or(ValueRef::Null)
-    }
-
-    /// A text; `None` for anything else.
-    pub fn text(&self, name: &str) -> Option<String> {
-        match self.value(name) {
-            ValueRef::Text(bytes) => std::str::from_utf8(bytes).ok().map(str::to_owned),
-            _ => None,
-        }
-    }
-
-    /// A text that has to be there.
-    pub fn needed(&self, name: &str) -> Result<String, String> {
-        self.text(name).ok_or_else(|| format!("{name} is no text"))
-    }
-
-    /// A number.
-    pub fn number(&self, name: &str) -> Option<i64> {
-        match self.value(name) {
-            ValueRef::Integer(number) => Some(number),
-            _ => None,
-        }
-    }
-
-    /// Bytes.
-    pub fn bytes(&self, name: &str) -> Option<&[u8]> {
-        match self.value(name) {
-            ValueRef::Blob(bytes) | ValueRef::Text(bytes) => Some(bytes),
-            _ => None,
-        }
-    }
-
-    /// A time in milliseconds; `None` if it is no positive one.
-    pub fn time(&self, name: &str) -> Option<Timestamp> {
-        let ms = self.number(name).filter(|ms| *ms > 0)?;
-        Timestamp::from_millisecond(ms).ok()
-    }
-
-    /// JSON in a text.
-    pub fn json(&self, name: &str) -> Option<Result<serde_json::Value, String>> {
-        let text = self.text(name)?;
-        Some(serde_json::from_str(&text).map_err(|error| format!("{name}: {error}")))
-    }
+fn app_version(connection: &Connection) -> Option<String> {
+    let query = "SELECT app_version FROM schema_meta WHERE meta_key = 'primary'";
+    connection.query_row(query, [], |row| row.get::<_, Option<String>>(0)).unwrap_or_default()
 }

@@ -5,16 +5,22 @@
 //! copy is kept and marked: it is as good as it gets, and SQLite itself tells what of it is whole.
 
 use std::fs::{self, File};
-use std::io;
-use std::os::unix::fs::MetadataExt as _;
+use std::io::{self, ErrorKind, Read as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
 use tempfile::TempDir;
+
+#[cfg(test)]
+mod tests;
 
 /// How often a copy is tried before one that changed meanwhile is kept.
 const TRIES: usize = 5;
 /// What belongs to a database: its log, and the journal of older modes.
 const BESIDE: [&str; 2] = ["-wal", "-journal"];
+/// The name of the copy in its folder.
+const COPY: &str = "copy.sqlite";
 
 /// How good a copy is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,57 +31,77 @@ pub enum Quality {
     BestEffort,
 }
 
+/// Why there is no copy.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// A link, a pipe, a folder: not followed and not read.
+    #[error("copy the database: {0} is no plain file")]
+    NotAFile(PathBuf),
+    /// The original cannot be read.
+    #[error("copy the database: {0}")]
+    Source(io::Error),
+    /// There is no room for the copy, or no right to write it. The original may be in good order.
+    #[error("copy the database to the folder for temporary files: {0}")]
+    Scratch(io::Error),
+}
+
 /// A copy, deleted when it is dropped.
 #[derive(Debug)]
 pub struct Snapshot {
     folder: TempDir,
     /// How good it is.
     pub quality: Quality,
-    /// The size of the original.
+    /// The size of the database file.
     pub bytes: u64,
-    /// The size of the original's log.
+    /// The size of its log.
     pub wal_bytes: u64,
 }
 
 impl Snapshot {
-    /// Copies a database below `scratch`.
+    /// Copies a database below `scratch`. Links are not followed.
     ///
     /// # Errors
     ///
-    /// What opening, reading or writing says.
-    pub fn take(path: &Path, scratch: &Path) -> io::Result<Self> {
-        let folder = tempfile::Builder::new().prefix("sexton-openclaw-").tempdir_in(scratch)?;
+    /// [`SnapshotError`].
+    pub fn take(path: &Path, scratch: &Path) -> Result<Self, SnapshotError> {
+        Self::take_beside(path, scratch, &mut |_| {})
+    }
+
+    /// The same; `meanwhile` is called at the end of each try, with its number from 1.
+    fn take_beside(
+        path: &Path,
+        scratch: &Path,
+        meanwhile: &mut dyn FnMut(usize),
+    ) -> Result<Self, SnapshotError> {
+        let folder = tempfile::Builder::new()
+            .prefix("sexton-openclaw-")
+            .tempdir_in(scratch)
+            .map_err(SnapshotError::Scratch)?;
+        let copied = folder.path().join(COPY);
         let mut quality = Quality::BestEffort;
-        for _ in 0..TRIES {
+        for attempt in 1..=TRIES {
             let before = state(path)?;
-            copy(path, &folder.path().join("copy.sqlite"))?;
+            copy(path, &copied)?;
             for end in BESIDE {
-                let to = folder.path().join(format!("copy.sqlite{end}"));
-                match copy(&beside(path, end), &to) {
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                        let _ = fs::remove_file(to);
-                    }
-                    copied => copied?,
+                let to = beside(&copied, end);
+                if !copy_if_there(&beside(path, end), &to)? {
+                    let _ = fs::remove_file(to);
                 }
             }
+            meanwhile(attempt);
             if state(path)? == before {
                 quality = Quality::Still;
                 break;
             }
         }
         let size = |path: &Path| fs::metadata(path).map_or(0, |meta| meta.len());
-        let copied = folder.path().join("copy.sqlite");
-        Ok(Self {
-            bytes: size(&copied),
-            wal_bytes: size(&beside(&copied, "-wal")),
-            folder,
-            quality,
-        })
+        let (bytes, wal_bytes) = (size(&copied), size(&beside(&copied, "-wal")));
+        Ok(Self { bytes, wal_bytes, folder, quality })
     }
 
     /// The copied database.
     pub fn path(&self) -> PathBuf {
-        self.folder.path().join("copy.sqlite")
+        self.folder.path().join(COPY)
     }
 }
 
@@ -86,19 +112,65 @@ pub fn beside(database: &Path, end: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Sizes and times of a database and what belongs to it.
-fn state(path: &Path) -> io::Result<Vec<Option<(u64, i64, i64)>>> {
-    let of = |path: &Path| match fs::metadata(path) {
-        Ok(meta) => Ok(Some((meta.len(), meta.mtime(), meta.mtime_nsec()))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
+/// Which file it is, its size, and when it was last changed.
+#[derive(PartialEq, Eq)]
+struct State {
+    inode: u64,
+    bytes: u64,
+    modified: (i64, i64),
+}
+
+/// The states of a database and of what belongs to it.
+fn state(path: &Path) -> Result<Vec<Option<State>>, SnapshotError> {
+    let of = |path: &Path| match fs::symlink_metadata(path) {
+        Ok(meta) => Ok(Some(State {
+            inode: meta.ino(),
+            bytes: meta.len(),
+            modified: (meta.mtime(), meta.mtime_nsec()),
+        })),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(SnapshotError::Source(error)),
     };
     let beside = BESIDE.iter().map(|end| of(&beside(path, end)));
     std::iter::once(of(path)).chain(beside).collect()
 }
 
-fn copy(from: &Path, to: &Path) -> io::Result<()> {
-    let mut from = File::open(from)?;
-    let mut to = File::create(to)?;
-    io::copy(&mut from, &mut to).map(drop)
+fn copy_if_there(from: &Path, to: &Path) -> Result<bool, SnapshotError> {
+    match copy(from, to) {
+        Err(SnapshotError::Source(error)) if error.kind() == ErrorKind::NotFound => Ok(false),
+        copied => copied.map(|()| true),
+    }
+}
+
+/// Copies as many bytes as the file has when it is opened: one that grows without end has an end here.
+fn copy(from: &Path, to: &Path) -> Result<(), SnapshotError> {
+    let source = open(from)?;
+    let meta = source.metadata().map_err(SnapshotError::Source)?;
+    if !meta.is_file() {
+        return Err(SnapshotError::NotAFile(from.to_owned()));
+    }
+    let mut to = File::create(to).map_err(SnapshotError::Scratch)?;
+    io::copy(&mut source.take(meta.len()), &mut to).map(drop).map_err(side)
+}
+
+/// Opens a file for reading that is no link; a pipe without a writer does not hold this up.
+fn open(path: &Path) -> Result<File, SnapshotError> {
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+    let opened = File::options().read(true).custom_flags(flags).open(path);
+    opened.map_err(|error| match error.raw_os_error() {
+        Some(code) if code == rustix::io::Errno::LOOP.raw_os_error() => {
+            SnapshotError::NotAFile(path.to_owned())
+        }
+        _ => SnapshotError::Source(error),
+    })
+}
+
+/// On which side copying failed.
+fn side(error: io::Error) -> SnapshotError {
+    match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
+            SnapshotError::Scratch(error)
+        }
+        _ => SnapshotError::Source(error),
+    }
 }

@@ -1,18 +1,46 @@
-//! `state/openclaw.sqlite`, and the older `tasks/runs.sqlite`: jobs, receipts, tasks, lives of the gateway.
+//! `state/openclaw.sqlite`: jobs, receipts, tasks, lives of the gateway, and where the agents' databases are.
 
 use std::ops::RangeInclusive;
 
-use super::database::{Columns, Database, DatabaseError, Info, Table};
+use super::database::{Database, DatabaseError, Info};
 use super::snapshot::Snapshot;
-use super::{jobs, runs};
-use crate::model::{
-    Boot, JobRecord, Place, Process, Receipt, ReceiptStatus, Tally, Task, TaskStatus,
-};
+use super::table::Table;
+use super::{jobs, tasks};
+use crate::model::{Boot, JobRecord, Place, Receipt, ReceiptStatus, Tally, Task};
 
-/// Versions that were seen or are described: 17 and 18.
-const KNOWN: RangeInclusive<i64> = 1..=18;
-/// The task database of the JSON era counts anew.
-const TASKS_KNOWN: RangeInclusive<i64> = 0..=18;
+/// 18 was seen, 17 is described.
+const KNOWN: RangeInclusive<i64> = 17..=18;
+/// The versions of the task database of the JSON era are not described.
+const TASKS_KNOWN: RangeInclusive<i64> = 0..=i64::MAX;
+
+const JOBS: Table = Table {
+    name: "cron_jobs",
+    key: &["store_key", "job_id"],
+    columns: &["job_json", "state_json", "updated_at"],
+    sizes: &[],
+};
+const RECEIPTS: Table = Table {
+    name: "cron_run_receipts",
+    key: &["receipt_id"],
+    columns: &[
+        "job_id",
+        "status",
+        "owner_pid",
+        "owner_start_time",
+        "started_at_ms",
+        "finished_at_ms",
+        "error_text",
+    ],
+    sizes: &[],
+};
+const BOOTS: Table = Table {
+    name: "gateway_boot_lifecycle",
+    key: &["boot_id"],
+    columns: &["pid", "started_at_ms", "completed_at_ms", "outcome"],
+    sizes: &[],
+};
+const AGENT_DATABASES: Table =
+    Table { name: "agent_databases", key: &["agent_id", "path"], columns: &[], sizes: &[] };
 
 /// The state database.
 #[derive(Debug)]
@@ -42,17 +70,16 @@ impl StateDb {
         &self.0.info
     }
 
-    /// See [`Database::damage`].
-    pub fn damage(&self) -> Vec<String> {
-        self.0.damage()
+    /// See [`Database::integrity`].
+    pub fn integrity(&self, limit: u32) -> Vec<String> {
+        self.0.integrity(limit)
     }
 
-    /// Hands on the jobs, in their order.
+    /// Hands on the jobs.
     pub fn jobs(&self, each: &mut dyn FnMut(JobRecord)) -> Tally {
-        let query = "SELECT * FROM cron_jobs ORDER BY sort_order, job_id";
-        self.0.rows(table("cron_jobs", &["store_key", "job_id"], query), &mut |row| {
-            let raw = row.json("job_json").ok_or("job_json is no text")??;
-            let state = row.json("state_json").transpose()?;
+        self.0.rows(JOBS, &mut |row| {
+            let raw = row.json("job_json")?.ok_or("job_json is not there")?;
+            let state = row.json("state_json")?;
             let place = Place::Row(format!("cron_jobs {}", row.needed("job_id")?));
             let mut job = jobs::job(raw, state.as_ref(), place)?;
             job.updated_at = job.updated_at.or_else(|| row.time("updated_at"));
@@ -63,17 +90,16 @@ impl StateDb {
 
     /// Hands on the receipts.
     pub fn receipts(&self, each: &mut dyn FnMut(Receipt)) -> Tally {
-        let query = "SELECT * FROM cron_run_receipts ORDER BY started_at_ms";
-        self.0.rows(table("cron_run_receipts", &["receipt_id"], query), &mut |row| {
+        self.0.rows(RECEIPTS, &mut |row| {
             each(Receipt {
-                id: row.needed("receipt_id")?,
-                job_id: row.needed("job_id")?,
-                status: row.text("status").and_then(|word| receipt_status(&word)),
-                owner: process(row, "owner_pid", "owner_start_time")
+                id: row.needed("receipt_id")?.to_owned(),
+                job_id: row.needed("job_id")?.to_owned(),
+                status: row.text("status").and_then(receipt_status),
+                owner: tasks::process(row, "owner_pid", Some("owner_start_time"))
                     .ok_or("owner_pid is no process id")?,
                 started_at: row.time("started_at_ms"),
                 finished_at: row.time("finished_at_ms"),
-                error: row.text("error_text"),
+                error: row.own("error_text"),
             });
             Ok(())
         })
@@ -81,62 +107,30 @@ impl StateDb {
 
     /// Hands on the tasks.
     pub fn tasks(&self, each: &mut dyn FnMut(Task)) -> Tally {
-        let query = "SELECT * FROM task_runs";
-        self.0.rows(table("task_runs", &["task_id"], query), &mut |row| {
-            each(task(row)?);
-            Ok(())
-        })
+        tasks::tasks(&self.0, each)
     }
 
     /// Hands on the lives of the gateway.
     pub fn boots(&self, each: &mut dyn FnMut(Boot)) -> Tally {
-        let query = "SELECT * FROM gateway_boot_lifecycle ORDER BY started_at_ms";
-        self.0.rows(table("gateway_boot_lifecycle", &["boot_id"], query), &mut |row| {
+        self.0.rows(BOOTS, &mut |row| {
             each(Boot {
-                id: row.needed("boot_id")?,
-                pid: process(row, "pid", "").ok_or("pid is no process id")?.pid,
+                id: row.needed("boot_id")?.to_owned(),
+                pid: tasks::process(row, "pid", None).ok_or("pid is no process id")?.pid,
                 started_at: row.time("started_at_ms"),
                 completed_at: row.time("completed_at_ms"),
-                outcome: row.text("outcome"),
+                outcome: row.own("outcome"),
             });
             Ok(())
         })
     }
-}
 
-fn table<'a>(name: &'a str, key: &'a [&'a str], query: &'a str) -> Table<'a> {
-    Table { name, key, query, parameters: &[] }
-}
-
-fn task(row: &Columns<'_, '_>) -> Result<Task, String> {
-    let source_id = row.text("source_id");
-    let run = match row.json("detail_json").transpose()? {
-        Some(detail) if detail["kind"] == "cron-run" => {
-            Some(runs::entry(&detail, source_id.as_deref())?)
-        }
-        _ => None,
-    };
-    Ok(Task {
-        id: row.needed("task_id")?,
-        runtime: row.needed("runtime")?,
-        session_key: row.text("child_session_key").filter(|key| !key.is_empty()),
-        run_id: row.text("run_id"),
-        status: row.text("status").and_then(|word| task_status(&word)),
-        started_at: row.time("started_at").or_else(|| row.time("created_at")),
-        ended_at: row.time("ended_at"),
-        last_event_at: row.time("last_event_at"),
-        error: row.text("error"),
-        summary: row.text("terminal_summary"),
-        owner: process(row, "execution_owner_pid", "execution_owner_start_identity"),
-        source_id,
-        run,
-    })
-}
-
-fn process(row: &Columns<'_, '_>, pid: &str, started: &str) -> Option<Process> {
-    let pid = row.number(pid).and_then(|pid| u32::try_from(pid).ok())?;
-    let started_ticks = row.number(started).and_then(|ticks| u64::try_from(ticks).ok());
-    Some(Process { pid, started_ticks })
+    /// Hands on the agents' databases: the agent, and the path as it stands there.
+    pub fn agent_databases(&self, each: &mut dyn FnMut(&str, &str)) -> Tally {
+        self.0.rows(AGENT_DATABASES, &mut |row| {
+            each(row.needed("agent_id")?, row.needed("path")?);
+            Ok(())
+        })
+    }
 }
 
 fn receipt_status(word: &str) -> Option<ReceiptStatus> {
@@ -147,19 +141,6 @@ fn receipt_status(word: &str) -> Option<ReceiptStatus> {
         "skipped" => ReceiptStatus::Skipped,
         "interrupted" => ReceiptStatus::Interrupted,
         "superseded" => ReceiptStatus::Superseded,
-        _ => return None,
-    })
-}
-
-fn task_status(word: &str) -> Option<TaskStatus> {
-    Some(match word {
-        "queued" => TaskStatus::Queued,
-        "running" => TaskStatus::Running,
-        "succeeded" => TaskStatus::Succeeded,
-        "failed" => TaskStatus::Failed,
-        "timed_out" => TaskStatus::TimedOut,
-        "cancelled" => TaskStatus::Cancelled,
-        "lost" => TaskStatus::Lost,
         _ => return None,
     })
 }

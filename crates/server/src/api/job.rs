@@ -3,9 +3,11 @@
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use sexton_domain::id::JobId;
 use sexton_domain::job;
 use sexton_domain::name::JobKey;
+use sexton_domain::origin;
 use sexton_domain::schedule::Schedule;
 
 use super::JobSpec;
@@ -52,6 +54,23 @@ pub struct Job {
     pub updated_at: Timestamp,
     /// How often its spec changed, from 1; the `ETag`.
     pub revision: u32,
+    /// Where it came from, if it was brought in from another system. Lists leave out its data.
+    pub origin: Option<Origin>,
+}
+
+/// Where an imported job came from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Origin {
+    /// The other system: `openclaw`.
+    pub system: String,
+    /// Its own id of the job.
+    pub id: String,
+    /// The file it was read from, relative to the folder that was imported.
+    pub source: String,
+    /// Where in that file.
+    pub place: String,
+    /// What Sexton has no field for.
+    pub data: Value,
 }
 
 /// Why an enabled job does not run for now.
@@ -137,10 +156,13 @@ pub struct Slots {
 }
 
 impl Job {
-    /// Without the prompt, which may be large, for lists.
+    /// Without the prompt and the data of its origin, which may be large, for lists.
     #[must_use]
     pub fn listed(mut self) -> Self {
         self.spec.prompt = None;
+        if let Some(origin) = &mut self.origin {
+            origin.data = Value::Null;
+        }
         self
     }
 }
@@ -170,7 +192,15 @@ impl From<&job::Job> for Job {
             created_at: job.created_at,
             updated_at: job.updated_at,
             revision: job.revision,
+            origin: job.origin.clone().map(Origin::from),
         }
+    }
+}
+
+impl From<origin::Origin> for Origin {
+    fn from(origin: origin::Origin) -> Self {
+        let origin::Origin { system, id, source, place, data } = origin;
+        Self { system, id, source, place, data }
     }
 }
 

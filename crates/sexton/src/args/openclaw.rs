@@ -3,12 +3,17 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use sexton_openclaw::finding::Code;
 
 /// The commands for people who come from OpenClaw.
 #[derive(Debug, Clone, Subcommand)]
 pub enum Command {
     /// Say what is wrong with a state folder; never writes
     Inspect(Inspect),
+    /// Heal what can be healed, with a backup; nothing is lost
+    Heal(Heal),
+    /// Take a healing back, byte by byte
+    Undo(Undo),
     /// Bring a state folder over into the store; the daemon must not run
     Import(Import),
 }
@@ -51,4 +56,49 @@ pub struct Import {
     /// Where the receipt goes [default: imports/<time>.json in the data folder]
     #[arg(long, value_name = "FILE")]
     pub receipt: Option<PathBuf>,
+}
+
+/// `openclaw heal`
+#[derive(Debug, Clone, Args)]
+#[command(
+    after_help = "The backup and the plan lie in PATH/.sexton-heal; `sexton openclaw undo PATH` takes \
+    the healing back. Refused while the gateway runs. Exit code 1 if something is left to heal."
+)]
+pub struct Heal {
+    /// The state folder, for example ~/.openclaw
+    pub path: PathBuf,
+    /// Write the plan and stop
+    #[arg(long)]
+    pub plan_only: bool,
+    /// Apply this plan; what has changed since is left out
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["plan_only", "only"])]
+    pub plan: Option<PathBuf>,
+    /// Heal findings of this code only; can be repeated
+    #[arg(long, value_name = "CODE", value_parser = code)]
+    pub only: Vec<Code>,
+    /// Do not ask
+    #[arg(long, short)]
+    pub yes: bool,
+}
+
+/// `openclaw undo`
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Refused as a whole if a file has changed since the healing.")]
+pub struct Undo {
+    /// The state folder
+    pub path: PathBuf,
+    /// Which healing; the latest if it is left out
+    pub stamp: Option<String>,
+    /// List the healings
+    #[arg(long, conflicts_with = "stamp")]
+    pub list: bool,
+}
+
+/// A code of findings by its word.
+fn code(word: &str) -> Result<Code, String> {
+    let known = Code::ALL.iter().copied().find(|code| code.as_str() == word);
+    known.ok_or_else(|| {
+        let all: Vec<&str> = Code::ALL.iter().map(|code| code.as_str()).collect();
+        format!("no finding has this code; there are: {}", all.join(", "))
+    })
 }

@@ -1,7 +1,7 @@
 //! `job …`
 
 use serde_json::{Map, Value, json};
-use sexton_server::api::{Job, JobPreview, JobSpec, Page, Placed, Run, Slots};
+use sexton_server::api::{Job, JobPreview, JobSpec, Origin, Page, Placed, Run, Slots};
 
 use crate::args::job::{Add, Command, Edit};
 use crate::args::list;
@@ -147,12 +147,19 @@ async fn show(job: &str, client: &mut Client, output: Output) -> Result<(), Fail
         ("suspended", at(job.suspension.map(|suspension| suspension.since))),
         ("revision", format!("{} of {}", job.revision, instant(job.updated_at, now))),
         ("counters", counters(&job)),
+        ("origin", job.origin.as_ref().map(origin).unwrap_or_default()),
     ])?;
     options(&job.spec, output)?;
     match &job.spec.prompt {
         Some(prompt) => output.line(format_args!("\n{}", prompt.trim_end())),
         None => Ok(()),
     }
+}
+
+/// Where it came from, in a line.
+fn origin(origin: &Origin) -> String {
+    let Origin { system, id, source, place, .. } = origin;
+    format!("{system} {id}, {source} {place}")
 }
 
 /// The options that have no line of their own above.

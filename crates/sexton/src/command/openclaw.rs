@@ -1,7 +1,9 @@
 //! `openclaw`: for people who come from there.
 
+mod heal;
 mod import;
 mod inspect;
+mod undo;
 
 use sexton_domain::schedule::Zone;
 
@@ -14,6 +16,8 @@ use crate::output::Output;
 pub fn main(command: Command, globals: &Globals, output: Output) -> Result<Exit, Failure> {
     match command {
         Command::Inspect(args) => inspect::main(&args, output),
+        Command::Heal(args) => heal::main(&args, output),
+        Command::Undo(args) => undo::main(&args, output),
         Command::Import(args) => import::main(&args, globals, output),
     }
 }

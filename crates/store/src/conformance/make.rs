@@ -130,6 +130,7 @@ impl Make {
             updated_at: at(0),
             revision: 1,
             reindex: false,
+            origin: None,
             version: Version::NEW,
         }
     }

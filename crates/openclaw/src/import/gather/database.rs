@@ -46,7 +46,7 @@ impl Gather<'_, '_> {
             known.entry(session).or_default().glance = Some(Glance::of_survey(survey));
         }
         let mut archives = Vec::new();
-        let read = database.archives(&mut |archive| archives.push(archive));
+        let read = database.archives(&mut |archive, _| archives.push(archive));
         let archived = self.table(&source, "session_transcript_archives", read);
         let texts = self.source(table_of(&source, "session_transcript_archives.archive_blob"));
         let events = self.source(table_of(&source, "transcript_events"));
@@ -139,10 +139,15 @@ impl Gather<'_, '_> {
     }
 
     fn db_archive(&mut self, agent: &str, path: &str, archive: DbArchive, blob: Blob) {
-        let bytes = self.found.texts.database(blob.database).archive_bytes(&archive);
+        let bytes = self
+            .found
+            .texts
+            .database(blob.database)
+            .archive_bytes(&archive.session_id, &archive.generation);
         let row = Place::Row(format!("{}, {}", archive.session_id, archive.generation));
         let looked = bytes.map_err(|error| error.to_string()).and_then(|bytes| {
-            summary(bytes.as_slice(), archive.encoding).map_err(|error| error.to_string())
+            summary(bytes.unwrap_or_default().as_slice(), archive.encoding)
+                .map_err(|error| error.to_string())
         });
         let glance = match looked {
             Ok(summary) => Glance::of(&summary),

@@ -35,7 +35,8 @@ impl Gather<'_, '_> {
     /// A copy of a database, and the account of a table in it.
     pub(super) fn snapshot(&mut self, path: &Path) -> Option<(Snapshot, Source)> {
         self.opened(path)?;
-        let copied = Snapshot::take(&self.at(path), &self.options.scratch).and_then(|snapshot| {
+        let copied = Snapshot::take(&self.at(path), &self.options.scratch);
+        let copied = copied.map_err(std::io::Error::other).and_then(|snapshot| {
             let mut reader = Hashing::new(std::fs::File::open(snapshot.path())?);
             std::io::copy(&mut reader, &mut std::io::sink())?;
             Ok((snapshot, reader.source(path)))

@@ -15,6 +15,8 @@ use crate::read::snapshot::{Quality, Snapshot};
 use crate::read::state_db::StateDb;
 use crate::read::transcript::Survey as TranscriptSurvey;
 
+/// How many faults of a database are looked for.
+const FAULTS: u32 = 10;
 /// What helps with records of a database that cannot be read.
 const DOCTOR: &str = "run `openclaw doctor --fix`, or restore the database from a backup";
 
@@ -27,7 +29,7 @@ impl Gatherer<'_, '_> {
             Ok(database) => database,
             Err(error) => return self.refused(&path, &error),
         };
-        self.damage(&path, &database.damage());
+        self.damage(&path, &database.integrity(FAULTS));
         self.version.clone_from(&database.info().app_version);
         let mut found = Vec::new();
         let tally = database.jobs(&mut |job| found.push(job));
@@ -48,6 +50,7 @@ impl Gatherer<'_, '_> {
             self.alive_at(boot.completed_at.or(boot.started_at));
             self.survey.boots.push(boot);
         });
+        self.survey.boots.sort_by_key(|boot| boot.started_at);
         self.dropped_rows(&path, &tally);
     }
 
@@ -57,7 +60,7 @@ impl Gatherer<'_, '_> {
         let Some(snapshot) = self.snapshot(&path) else { return };
         match StateDb::open_tasks(&snapshot) {
             Ok(database) => {
-                self.damage(&path, &database.damage());
+                self.damage(&path, &database.integrity(FAULTS));
                 self.history(&path, &database);
             }
             Err(error) => self.refused(&path, &error),
@@ -95,7 +98,7 @@ impl Gatherer<'_, '_> {
                 return None;
             }
         };
-        self.damage(path, &database.damage());
+        self.damage(path, &database.integrity(FAULTS));
         if self.version.is_none() {
             self.version.clone_from(&database.info().app_version);
         }
@@ -107,7 +110,7 @@ impl Gatherer<'_, '_> {
             archives: Vec::new(),
             bytes: snapshot.bytes,
             wal_bytes: snapshot.wal_bytes,
-            free_bytes: database.info().free_bytes,
+            free_bytes: database.info().free_bytes(),
         };
         let tally = database.nodes(&mut |node| {
             self.alive_at(node.row.updated_at);
@@ -119,7 +122,7 @@ impl Gatherer<'_, '_> {
             seen.windows.insert(window.session_id, (window.key, window.status));
         });
         self.dropped_rows(path, &tally);
-        let tally = database.archives(&mut |archive| seen.archives.push(archive));
+        let tally = database.archives(&mut |archive, _| seen.archives.push(archive));
         self.dropped_rows(path, &tally);
         seen.transcripts = self.transcripts_in(path, &database);
         Some(seen)
@@ -172,7 +175,7 @@ impl Gatherer<'_, '_> {
             DatabaseError::UnknownVersion { .. } => {
                 "use a newer version of Sexton; nothing in it was read"
             }
-            DatabaseError::Unreadable(_) => DOCTOR,
+            DatabaseError::NotADatabase | DatabaseError::Malformed(_) => DOCTOR,
         };
         self.database_sick(path, error.to_string(), help);
     }

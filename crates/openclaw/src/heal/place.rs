@@ -1,0 +1,99 @@
+//! Where a step may write: plain files within the folder, reached by no link.
+
+use std::fs;
+use std::io;
+use std::path::{Component, Path, PathBuf};
+
+/// A path of a step within the folder: `root` has no links in the way itself.
+///
+/// # Errors
+///
+/// Why the path is left alone: it leads out of the folder, or is no plain file.
+pub fn inside(root: &Path, path: &Path) -> Result<PathBuf, String> {
+    let plain = path.components().all(|part| matches!(part, Component::Normal(_)));
+    if !plain || path.as_os_str().is_empty() {
+        return Err(format!("{} is not within the folder", path.display()));
+    }
+    let full = root.join(path);
+    let parent = full.parent().unwrap_or(root);
+    let mut there = parent;
+    while !there.exists() {
+        there = there.parent().unwrap_or(root);
+    }
+    let real = fs::canonicalize(there).map_err(|error| format!("{}: {error}", path.display()))?;
+    if real != there {
+        return Err(format!("{} is reached by a link", path.display()));
+    }
+    match fs::symlink_metadata(&full) {
+        Ok(meta) if !meta.is_file() => Err(format!("{} is no plain file", path.display())),
+        Ok(_) => Ok(full),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(full),
+        Err(error) => Err(format!("{}: {error}", path.display())),
+    }
+}
+
+/// A path with an ending behind its name, as in `openclaw.sqlite-wal`.
+pub fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    PathBuf::from(name)
+}
+
+/// Makes renames in a folder last.
+///
+/// # Errors
+///
+/// If the folder cannot be synced.
+pub fn sync_folder(folder: &Path) -> io::Result<()> {
+    fs::File::open(folder)?.sync_all()
+}
+
+/// A rename that lasts, also of the folders on both sides.
+///
+/// # Errors
+///
+/// If the file cannot be renamed.
+pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    fs::rename(from, to)?;
+    for folder in [from.parent(), to.parent()].into_iter().flatten() {
+        sync_folder(folder)?;
+    }
+    Ok(())
+}
+
+/// Removes a file if it is there.
+///
+/// # Errors
+///
+/// If it is there and cannot be removed.
+pub fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_outside_of_the_folder_or_behind_a_link_is_a_place_to_write() {
+        let dir = tempfile::tempdir().unwrap();
+        let base = fs::canonicalize(dir.path()).unwrap();
+        let (root, out) = (base.join("state"), base.join("out"));
+        fs::create_dir_all(root.join("a")).unwrap();
+        fs::create_dir_all(&out).unwrap();
+        fs::write(out.join("x"), "").unwrap();
+        fs::write(root.join("a/x"), "").unwrap();
+        std::os::unix::fs::symlink(&out, root.join("link")).unwrap();
+        std::os::unix::fs::symlink(out.join("x"), root.join("a/linked")).unwrap();
+        let of = |path: &str| inside(&root, Path::new(path));
+        assert_eq!(of("a/x"), Ok(root.join("a/x")));
+        assert_eq!(of("a/new"), Ok(root.join("a/new")));
+        assert_eq!(of("b/c/new"), Ok(root.join("b/c/new")));
+        for path in ["../out/x", "/etc/passwd", "link/x", "link/b/x", "a/linked", "a", ""] {
+            assert!(of(path).is_err(), "{path}");
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! Makes the changes of a backup's manifest, one after the other. Each may have been made before.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::backup::{Backup, Effect, Manifest, Note, private, set_modified};
+use super::place::{beside, rename};
+use super::stamp::{modified, stamp};
+use super::{Error, Outcome, Progress, database, left_out};
+use crate::finding::Stamp;
+use crate::folder::HEAL_FOLDER;
+
+/// A file that is not any more what the changes were prepared from.
+pub fn changed_meanwhile(manifest: &Manifest, read: &BTreeMap<PathBuf, Stamp>) -> Option<PathBuf> {
+    let changed = manifest.files.iter().find(|saved| {
+        let was = saved.was.as_ref().map(|was| &was.stamp);
+        read.get(&saved.path).is_some_and(|read| Some(read) != was)
+    });
+    changed.map(|saved| saved.path.clone())
+}
+
+/// Makes all changes that are not made yet.
+pub fn run(
+    backup: &Backup,
+    manifest: &Manifest,
+    observer: &mut dyn FnMut(Progress<'_>),
+) -> Result<Outcome, Error> {
+    for folder in &manifest.made {
+        let path = backup.root.join(folder);
+        private(&path).map_err(Error::io("make", &path))?;
+    }
+    let mut left = BTreeMap::new();
+    for (place, effect) in manifest.effects.iter().enumerate() {
+        let run = Run { backup, manifest, place, effect };
+        if let Err(reason) = run.make(observer)? {
+            backup.note(&Note::Left(place, reason.clone()))?;
+            left.insert(place, reason);
+        }
+    }
+    let new = backup.scratch("new");
+    fs::remove_dir_all(&new).or_else(absent).map_err(Error::io("remove", &new))?;
+    backup.note(&Note::Healed)?;
+    Ok(outcome(backup, manifest, &left))
+}
+
+fn absent(error: std::io::Error) -> std::io::Result<()> {
+    if error.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
+}
+
+fn outcome(backup: &Backup, manifest: &Manifest, left: &BTreeMap<usize, String>) -> Outcome {
+    let mut outcome = Outcome {
+        backup: Some(Path::new(HEAL_FOLDER).join(&backup.stamp)),
+        left_out: left_out(&manifest.left_out),
+        ..Outcome::default()
+    };
+    for (n, places) in &manifest.items {
+        match places.iter().find_map(|place| left.get(place)) {
+            Some(reason) => {
+                outcome.left_out.push(super::LeftOut { n: *n, reason: reason.clone() });
+            }
+            None => outcome.done.push(*n),
+        }
+    }
+    outcome.left_out.sort_by_key(|item| item.n);
+    outcome.freed = freed(manifest, left);
+    outcome
+}
+
+fn freed(manifest: &Manifest, left: &BTreeMap<usize, String>) -> u64 {
+    let size = |path: &Path| {
+        let saved = manifest.files.iter().find(|saved| saved.path == path);
+        saved.and_then(|saved| saved.was.as_ref()).map_or(0, |was| was.stamp.bytes)
+    };
+    let (mut before, mut after) = (0, 0);
+    for (place, effect) in manifest.effects.iter().enumerate() {
+        if left.contains_key(&place) {
+            continue;
+        }
+        match effect {
+            Effect::Replace { path, after: new } => {
+                before += size(path);
+                after += new.bytes;
+            }
+            Effect::Create { after: new, .. } => after += new.bytes,
+            Effect::Move { from, to, .. } if to.starts_with(HEAL_FOLDER) => before += size(from),
+            Effect::Move { .. } => (),
+            Effect::Fold { database, .. } => before += size(&beside(database, database::LOG)),
+        }
+    }
+    u64::saturating_sub(before, after)
+}
+
+struct Run<'a> {
+    backup: &'a Backup,
+    manifest: &'a Manifest,
+    place: usize,
+    effect: &'a Effect,
+}
+
+impl Run<'_> {
+    /// Makes a change, or says why it is left.
+    fn make(&self, observer: &mut dyn FnMut(Progress<'_>)) -> Result<Result<(), String>, Error> {
+        let path = self.backup.root.join(super::stage::path_of(self.effect));
+        if let Err(reason) =
+            super::place::inside(&self.backup.root, super::stage::path_of(self.effect))
+        {
+            return Ok(Err(reason));
+        }
+        match self.is_made().map_err(Error::io("read", &path))? {
+            Some(true) => return Ok(Ok(())),
+            Some(false) => (),
+            None => return Ok(Err(format!("{} has changed", path.display()))),
+        }
+        self.backup.note(&Note::Intent(self.place))?;
+        observer(Progress::Intent(self.effect));
+        if let Err(error) = self.change() {
+            return Ok(Err(error));
+        }
+        observer(Progress::Made(self.effect));
+        self.backup.note(&Note::Done(self.place))?;
+        observer(Progress::Noted(self.effect));
+        Ok(Ok(()))
+    }
+
+    /// Whether the change is made; `None` if the file is neither as it was nor as it becomes.
+    fn is_made(&self) -> std::io::Result<Option<bool>> {
+        let root = &self.backup.root;
+        match self.effect {
+            Effect::Replace { path, after } | Effect::Create { path, after } => {
+                let now = stamp(&root.join(path))?;
+                Ok(match now {
+                    // Equal contents still may have to lose their other names.
+                    _ if self.is_untouched(path) => {
+                        self.backup.staged(self.place).exists().then_some(false)
+                    }
+                    Some(now) if now == *after => Some(true),
+                    now if now == self.before(path) => Some(false),
+                    _ => None,
+                })
+            }
+            Effect::Move { from, to, was } => {
+                let (from, to) = (stamp(&root.join(from))?, stamp(&root.join(to))?);
+                Ok(match (from, to) {
+                    (Some(from), None) if from == *was => Some(false),
+                    (None, Some(to)) if to == *was => Some(true),
+                    _ => None,
+                })
+            }
+            Effect::Fold { database, after } => {
+                let log = fs::metadata(root.join(beside(database, database::LOG)));
+                if log.is_ok_and(|log| log.len() > 0) {
+                    return Ok(Some(false));
+                }
+                let now = stamp(&root.join(database))?;
+                let replaced = self.manifest.effects.iter().any(|effect| {
+                    matches!(effect, Effect::Replace { path, after }
+                        if path == database && Some(after) == now.as_ref())
+                });
+                Ok((now.as_ref() == Some(after) || replaced).then_some(true))
+            }
+        }
+    }
+
+    /// Whether length and time of a file are still those of the backup, and it is no database whose log
+    /// was written back.
+    fn is_untouched(&self, path: &Path) -> bool {
+        let saved = self.manifest.files.iter().find(|saved| saved.path == path);
+        let Some(was) = saved.and_then(|saved| saved.was.as_ref()) else { return false };
+        fs::metadata(self.backup.root.join(path))
+            .is_ok_and(|now| now.len() == was.stamp.bytes && modified(&now) == was.modified)
+    }
+
+    /// What a file holds right before its change.
+    fn before(&self, path: &Path) -> Option<Stamp> {
+        let folded = self.manifest.effects.iter().find_map(|effect| match effect {
+            Effect::Fold { database, after } if database == path => Some(after.clone()),
+            _ => None,
+        });
+        let saved = self.manifest.files.iter().find(|saved| saved.path == path);
+        folded.or_else(|| Some(saved?.was.as_ref()?.stamp.clone()))
+    }
+
+    fn change(&self) -> Result<(), String> {
+        let root = &self.backup.root;
+        let failed = |error: std::io::Error| error.to_string();
+        match self.effect {
+            Effect::Replace { path, .. } | Effect::Create { path, .. } => {
+                rename(&self.backup.staged(self.place), &root.join(path)).map_err(failed)
+            }
+            Effect::Move { from, to, .. } => {
+                let to = root.join(to);
+                if let Some(parent) = to.parent() {
+                    private(parent).map_err(failed)?;
+                }
+                rename(&root.join(from), &to).map_err(failed)
+            }
+            Effect::Fold { database, .. } => database::fold(&root.join(database)).map(|_| ()),
+        }
+    }
+}
+
+/// Puts back when folders were last written.
+pub fn folder_times(backup: &Backup, manifest: &Manifest) -> Result<(), Error> {
+    for (folder, at) in &manifest.folders {
+        let path = backup.root.join(folder);
+        let set = || set_modified(&fs::File::open(&path)?, *at);
+        set().map_err(Error::io("restore", &path))?;
+    }
+    Ok(())
+}

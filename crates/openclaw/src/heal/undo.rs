@@ -1,0 +1,250 @@
+//! Takes a healing back: every file that it touched is again as it was, byte by byte, with mode and time.
+//!
+//! Each file is brought from where it is to how it was, so undoing can be cut off and begun again. Nothing
+//! is touched if a file holds anything but what it held before, between or after the changes.
+
+use std::fs::{self, File};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::backup::{self, Backup, Effect, Manifest, Note, Saved, State, private, set_modified};
+use super::place::{beside, remove, rename};
+use super::stamp::{Standing, modified, stamp};
+use super::{Error, Progress, database, run};
+use crate::finding::Stamp;
+
+/// Which healing is undone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which<'a> {
+    /// The newest that was not undone.
+    Latest,
+    /// That of this stamp.
+    Stamp(&'a str),
+}
+
+/// What was undone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Undone {
+    /// Which healing.
+    pub stamp: String,
+    /// The files that are as they were.
+    pub files: Vec<PathBuf>,
+}
+
+/// Takes a healing back.
+///
+/// # Errors
+///
+/// [`Error::Changed`] names the files that changed since; nothing is touched then. Other errors leave an
+/// undoing that can be begun again.
+pub fn undo(
+    folder: &Path,
+    which: Which<'_>,
+    observer: &mut dyn FnMut(Progress<'_>),
+) -> Result<Undone, Error> {
+    let root = super::root(folder)?;
+    super::refuse_owned(&root)?;
+    let (backup, manifest) = find(&root, which)?;
+    let undo = Undo { backup: &backup, manifest: &manifest };
+    let changed = undo.changed()?;
+    if !changed.is_empty() {
+        return Err(Error::Changed { stamp: backup.stamp, paths: changed });
+    }
+    backup.note(&Note::Undo)?;
+    undo.move_back(observer)?;
+    for saved in undo.in_order() {
+        observer(Progress::Restoring(&saved.path));
+        let path = backup.root.join(&saved.path);
+        undo.restore(saved, &path).map_err(Error::io("restore", &path))?;
+        backup.note(&Note::Restored(saved.path.clone()))?;
+        observer(Progress::Restored(&saved.path));
+    }
+    for folder in &manifest.made {
+        let path = backup.root.join(folder);
+        if fs::read_dir(&path).is_ok_and(|mut entries| entries.next().is_none()) {
+            fs::remove_dir(&path).map_err(Error::io("remove", &path))?;
+        }
+    }
+    run::folder_times(&backup, &manifest)?;
+    backup.note(&Note::Undone)?;
+    let files = manifest.files.iter().map(|saved| saved.path.clone()).collect();
+    Ok(Undone { stamp: backup.stamp, files })
+}
+
+fn find(root: &Path, which: Which<'_>) -> Result<(Backup, Manifest), Error> {
+    let all = Backup::all(root)?;
+    let found = match which {
+        Which::Stamp(stamp) => {
+            let found = all.into_iter().find(|backup| backup.stamp == stamp);
+            found.ok_or_else(|| Error::NoBackup { stamp: Some(stamp.to_owned()) })?
+        }
+        Which::Latest => {
+            let last = all.last().map(|backup| backup.stamp.clone());
+            let mut open = None;
+            for backup in all.into_iter().rev() {
+                if backup.state()? != State::Undone {
+                    open = Some(backup);
+                    break;
+                }
+            }
+            open.ok_or(match last {
+                Some(stamp) => Error::Undone { stamp },
+                None => Error::NoBackup { stamp: None },
+            })?
+        }
+    };
+    if found.state()? == State::Undone {
+        return Err(Error::Undone { stamp: found.stamp });
+    }
+    let none = Error::NoBackup { stamp: Some(found.stamp.clone()) };
+    let manifest = found.manifest()?.ok_or(none)?;
+    Ok((found, manifest))
+}
+
+struct Undo<'a> {
+    backup: &'a Backup,
+    manifest: &'a Manifest,
+}
+
+impl Undo<'_> {
+    /// Files that hold what neither the healing nor anything before it put there.
+    fn changed(&self) -> Result<Vec<PathBuf>, Error> {
+        let mut changed = Vec::new();
+        for saved in &self.manifest.files {
+            let path = self.backup.root.join(&saved.path);
+            let ours = self.is_ours(saved, &path).map_err(Error::io("read", &path))?;
+            if !ours {
+                changed.push(saved.path.clone());
+            }
+        }
+        Ok(changed)
+    }
+
+    fn is_ours(&self, saved: &Saved, path: &Path) -> std::io::Result<bool> {
+        if fs::symlink_metadata(path).is_ok_and(|meta| !meta.is_file()) {
+            return Ok(false);
+        }
+        let now = stamp(path)?;
+        let was = saved.was.as_ref().map(|was| &was.stamp);
+        if now.as_ref() == was {
+            return Ok(self.log_fits(saved));
+        }
+        let known = self.known(&saved.path);
+        if self.is_log(&saved.path) {
+            return Ok(now.is_none_or(|now| now.bytes == 0) || self.is_folding(&saved.path)?);
+        }
+        if known.contains(&now.as_ref()) {
+            return Ok(self.log_fits(saved));
+        }
+        self.is_folding(&beside(&saved.path, database::LOG))
+    }
+
+    /// What a file holds at some time of the healing.
+    fn known(&self, path: &Path) -> Vec<Option<&Stamp>> {
+        let mut known = Vec::new();
+        for effect in &self.manifest.effects {
+            match effect {
+                Effect::Replace { path: of, after }
+                | Effect::Create { path: of, after }
+                | Effect::Fold { database: of, after }
+                    if of == path =>
+                {
+                    known.push(Some(after));
+                }
+                Effect::Move { from, .. } if from == path => known.push(None),
+                Effect::Move { to, was, .. } if to == path => known.push(Some(was)),
+                _ => (),
+            }
+        }
+        known
+    }
+
+    fn is_log(&self, path: &Path) -> bool {
+        self.manifest.effects.iter().any(|effect| {
+            matches!(effect, Effect::Fold { database, .. }
+                if beside(database, database::LOG) == path)
+        })
+    }
+
+    /// Whether the log beside a database is none that somebody else wrote since.
+    fn log_fits(&self, saved: &Saved) -> bool {
+        let log = beside(&saved.path, database::LOG);
+        if self.manifest.files.iter().any(|saved| saved.path == log) {
+            return true;
+        }
+        fs::metadata(self.backup.root.join(log)).map_or(true, |log| log.len() == 0)
+    }
+
+    /// Whether a database is as it was but for its log, of which a part is written back.
+    fn is_folding(&self, log: &Path) -> std::io::Result<bool> {
+        let fold = self.manifest.effects.iter().find_map(|effect| match effect {
+            Effect::Fold { database, after } if beside(database, database::LOG) == log => {
+                Some((database, after))
+            }
+            _ => None,
+        });
+        let Some((database, after)) = fold else { return Ok(false) };
+        let copy = self.backup.scratch("doubt");
+        let folded = database::duplicate(&self.backup.root.join(database), &copy)
+            .and_then(|_| database::fold(&copy));
+        remove(&copy)?;
+        Ok(folded.is_ok_and(|folded| folded == *after))
+    }
+
+    /// Renames files back, the last one first.
+    fn move_back(&self, observer: &mut dyn FnMut(Progress<'_>)) -> Result<(), Error> {
+        for effect in self.manifest.effects.iter().rev() {
+            let Effect::Move { from, to, .. } = effect else { continue };
+            let (old, new) = (self.backup.root.join(from), self.backup.root.join(to));
+            if old.exists() || !new.exists() {
+                continue;
+            }
+            observer(Progress::Restoring(from));
+            rename(&new, &old).map_err(Error::io("restore", &old))?;
+            self.backup.note(&Note::Restored(from.clone()))?;
+            observer(Progress::Restored(from));
+        }
+        Ok(())
+    }
+
+    /// Databases before their logs: without its log a database is older, with another's it is damaged.
+    fn in_order(&self) -> impl Iterator<Item = &Saved> {
+        let (logs, others): (Vec<&Saved>, Vec<&Saved>) =
+            self.manifest.files.iter().partition(|saved| self.is_log(&saved.path));
+        others.into_iter().chain(logs)
+    }
+
+    fn restore(&self, saved: &Saved, path: &Path) -> std::io::Result<()> {
+        let Some(was) = &saved.was else { return remove(path) };
+        if self.is_log(&beside(&saved.path, database::LOG)) {
+            remove(&beside(path, database::SHARED))?;
+        }
+        if stamp(path)?.as_ref() != Some(&was.stamp) {
+            if !saved.copied {
+                return Err(std::io::Error::other("there is no copy of it"));
+            }
+            let ready = self.backup.scratch("ready");
+            backup::copy(&self.backup.copy_of(&saved.path), &ready)?;
+            if let Some(parent) = path.parent() {
+                private(parent)?;
+            }
+            rename(&ready, path)?;
+        }
+        stand(path, was)
+    }
+}
+
+/// Gives a file back its mode and its time.
+fn stand(path: &Path, was: &Standing) -> std::io::Result<()> {
+    let file = File::open(path)?;
+    let meta = file.metadata()?;
+    if modified(&meta) != was.modified {
+        set_modified(&file, was.modified)?;
+    }
+    if meta.mode() & 0o7777 != was.mode {
+        fs::set_permissions(path, fs::Permissions::from_mode(was.mode))?;
+    }
+    file.sync_all()
+}

@@ -1,0 +1,244 @@
+//! The transcripts in an agent's database, one event a row, session by session.
+//!
+//! Sessions are looked up one after another in the index, so that what is damaged in one is no loss to
+//! another.
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension as _};
+
+use super::AgentDb;
+use crate::model::{Dropped, Place, Tally};
+use crate::read::field::instant;
+use crate::read::table::{CIRCLE, Columns, Found, Table, Walk, Way};
+
+/// The largest event, in bytes, by a constraint of theirs.
+const MAX_EVENT_BYTES: u64 = 4 * 1024 * 1024;
+
+const EVENTS: Table = Table {
+    name: "transcript_events",
+    key: &["session_id", "seq"],
+    columns: &["event_json", "created_at", "event_zstd", "event_utf8_bytes"],
+    sizes: &[],
+};
+
+/// One event of a transcript.
+#[derive(Debug)]
+pub struct Event {
+    /// Its session.
+    pub session_id: String,
+    /// Its number, from 0.
+    pub seq: i64,
+    /// When it was written.
+    pub created_at: Option<Timestamp>,
+    /// Its JSON, or why it cannot be read.
+    pub json: Result<String, String>,
+}
+
+/// A transcript in sum.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TranscriptRows {
+    /// Its session; there may be no window of it.
+    pub session_id: Box<str>,
+    /// How many events it has.
+    pub events: u64,
+    /// When the first one was written.
+    pub first_at: Option<Timestamp>,
+    /// When the last one was written.
+    pub last_at: Option<Timestamp>,
+    /// The size of its JSON in bytes.
+    pub bytes: u64,
+}
+
+impl AgentDb {
+    /// Hands on every event, session by session, in order. An event whose JSON cannot be read counts as
+    /// read: it is handed on with the reason.
+    pub fn events(&self, each: &mut dyn FnMut(Event)) -> Tally {
+        self.each_session(&mut |found, session, walk| {
+            let read = self.events_in(found, session, each, walk);
+            read.map_err(|reason| format!("{session}: {reason}"))
+        })
+    }
+
+    /// Hands on the events of one session, in order.
+    pub fn events_of(&self, session: &str, each: &mut dyn FnMut(Event)) -> Tally {
+        let mut walk = Walk::new(&self.0, EVENTS);
+        let read = match self.0.find(EVENTS) {
+            Ok(Some(found)) => self.events_in(&found, session, each, &mut walk),
+            Ok(None) => Ok(()),
+            Err(reason) => Err(reason),
+        };
+        if let Err(reason) = read {
+            walk.stop(reason);
+        }
+        walk.tally
+    }
+
+    /// Hands on what each transcript has in sum.
+    pub fn transcripts(&self, each: &mut dyn FnMut(TranscriptRows)) -> Tally {
+        self.each_session(&mut |found, session, walk| {
+            match sum(&self.0.connection, found, session) {
+                Ok(rows) => {
+                    walk.tally.read += 1;
+                    walk.tally.bytes += rows.bytes;
+                    each(rows);
+                }
+                Err(error) => walk.tally.dropped.push(Dropped {
+                    place: Place::Row(format!("{} {session}", EVENTS.name)),
+                    reason: error.to_string(),
+                }),
+            }
+            Ok(())
+        })
+    }
+
+    fn events_in(
+        &self,
+        found: &Found,
+        session: &str,
+        each: &mut dyn FnMut(Event),
+        walk: &mut Walk,
+    ) -> Result<(), String> {
+        let query = found.query("seq", "WHERE session_id = ?1 ORDER BY seq");
+        let mut statement =
+            self.0.connection.prepare_cached(&query).map_err(|error| error.to_string())?;
+        walk.read(&mut statement, [session], Way::Up, &mut |row| {
+            each(event(row)?);
+            Ok(())
+        })
+    }
+
+    /// Calls `each` for every session that has events: in order, and behind damage from the other end.
+    fn each_session(
+        &self,
+        each: &mut dyn FnMut(&Found, &str, &mut Walk) -> Result<(), String>,
+    ) -> Tally {
+        let mut walk = Walk::new(&self.0, EVENTS);
+        let found = match self.0.find(EVENTS) {
+            Ok(Some(found)) => found,
+            Ok(None) => return walk.tally,
+            Err(reason) => {
+                walk.stop(reason);
+                return walk.tally;
+            }
+        };
+        let mut session = |session: &str| {
+            if let Err(reason) = each(&found, session, &mut walk) {
+                walk.stop(reason);
+            }
+        };
+        let stops = sessions(&self.0.connection, &mut session);
+        for reason in stops {
+            walk.stop(reason);
+        }
+        walk.tally
+    }
+}
+
+/// Hands on every session of the events; why it stopped, if it did not come to the end.
+fn sessions(connection: &Connection, each: &mut dyn FnMut(&str)) -> Vec<String> {
+    const FIRST: &str = "SELECT session_id FROM transcript_events ORDER BY session_id LIMIT 1";
+    const NEXT: &str = "SELECT session_id FROM transcript_events WHERE session_id > ?1 ORDER BY session_id LIMIT 1";
+    const LAST: &str = "SELECT session_id FROM transcript_events ORDER BY session_id DESC LIMIT 1";
+    const BEFORE: &str = "SELECT session_id FROM transcript_events WHERE session_id < ?1 ORDER BY session_id DESC LIMIT 1";
+    let mut smallest: Option<String> = None;
+    let Err(reason) = step(connection, [FIRST, NEXT], Way::Up, &mut |session| {
+        each(session);
+        smallest = Some(session.to_owned());
+        true
+    }) else {
+        return Vec::new();
+    };
+    let back = step(connection, [LAST, BEFORE], Way::Down, &mut |session| {
+        let new = smallest.as_deref().is_none_or(|read| session > read);
+        if new {
+            each(session);
+        }
+        new
+    });
+    std::iter::once(reason).chain(back.err()).collect()
+}
+
+/// Goes from session to session until there is none, or `each` wants no more.
+fn step(
+    connection: &Connection,
+    [first, next]: [&str; 2],
+    way: Way,
+    each: &mut dyn FnMut(&str) -> bool,
+) -> Result<(), String> {
+    let mut last: Option<String> = None;
+    loop {
+        let text = |row: &rusqlite::Row<'_>| row.get::<_, String>(0);
+        let session = match &last {
+            None => connection.query_row(first, [], text).optional(),
+            Some(last) => connection
+                .prepare_cached(next)
+                .and_then(|mut next| next.query_row([last], text).optional()),
+        };
+        let behind = || last.as_ref().map_or(String::new(), |last| format!("behind {last}: "));
+        let Some(session) = session.map_err(|error| format!("{}{error}", behind()))? else {
+            return Ok(());
+        };
+        let forth = last.as_ref().is_none_or(|last| match way {
+            Way::Up => session > *last,
+            Way::Down => session < *last,
+        });
+        if !forth {
+            return Err(format!("{}{CIRCLE}", behind()));
+        }
+        if !each(&session) {
+            return Ok(());
+        }
+        last = Some(session);
+    }
+}
+
+fn sum(connection: &Connection, found: &Found, session: &str) -> rusqlite::Result<TranscriptRows> {
+    let sizes = ["octet_length(event_json)", "event_utf8_bytes", "octet_length(event_zstd)"];
+    let columns = ["event_json", "event_utf8_bytes", "event_zstd"];
+    let there = sizes.iter().zip(columns).filter(|(_, column)| found.has(column));
+    let there: Vec<&str> = there.map(|(size, _)| *size).chain(["0"]).collect();
+    let at = if found.has("created_at") { "created_at" } else { "NULL" };
+    let query = format!(
+        "SELECT count(*), min({at}), max({at}), sum(coalesce({}, 0)) FROM transcript_events \
+         WHERE session_id = ?1",
+        there.join(", ")
+    );
+    let count = |count: i64| u64::try_from(count).unwrap_or(0);
+    let time = |ms: Option<i64>| ms.and_then(|ms| instant(ms as f64));
+    connection.prepare_cached(&query)?.query_row([session], |row| {
+        Ok(TranscriptRows {
+            session_id: session.into(),
+            events: count(row.get(0)?),
+            first_at: time(row.get(1)?),
+            last_at: time(row.get(2)?),
+            bytes: count(row.get(3)?),
+        })
+    })
+}
+
+fn event(row: &Columns<'_, '_>) -> Result<Event, String> {
+    Ok(Event {
+        session_id: row.needed("session_id")?.to_owned(),
+        seq: row.number("seq").ok_or("seq is no number")?,
+        created_at: row.time("created_at"),
+        json: json(row),
+    })
+}
+
+/// The JSON of an event, which is a text, or compressed with its size beside it.
+fn json(row: &Columns<'_, '_>) -> Result<String, String> {
+    let Some(bytes) = row.blob("event_zstd") else {
+        return row.needed("event_json").map(str::to_owned);
+    };
+    let size = row.count("event_utf8_bytes").ok_or("event_utf8_bytes is not there")?;
+    if size > MAX_EVENT_BYTES {
+        return Err(format!("event_utf8_bytes is {size}, more than {MAX_EVENT_BYTES}"));
+    }
+    let most = usize::try_from(size).map_err(|error| error.to_string())?;
+    let text =
+        zstd::bulk::decompress(bytes, most).map_err(|error| format!("event_zstd: {error}"))?;
+    if text.len() != most {
+        return Err(format!("event_zstd has {} bytes and event_utf8_bytes is {size}", text.len()));
+    }
+    String::from_utf8(text).map_err(|error| format!("event_zstd: {error}"))
+}

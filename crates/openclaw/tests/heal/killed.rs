@@ -1,0 +1,119 @@
+//! A process that heals or undoes is killed at every step of it.
+
+use std::env;
+use std::fs;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Command, Stdio};
+
+use rustix::process::{Signal, getpid, kill_process};
+use sexton_openclaw::heal::plan::Plan;
+use sexton_openclaw::heal::undo::{Which, undo};
+use sexton_openclaw::heal::{Error, Progress, State, apply, finish, list_healings};
+
+use crate::scene::{FIRST, Scene};
+
+const FOLDER: &str = "SEXTON_TEST_FOLDER";
+const PLAN: &str = "SEXTON_TEST_PLAN";
+const AT: &str = "SEXTON_TEST_KILL_AT";
+
+/// The process that is killed: it kills itself, without a chance to tidy up.
+#[test]
+fn a_process_heals_or_undoes_until_it_is_killed() {
+    let Ok(folder) = env::var(FOLDER) else { return };
+    let at: usize = env::var(AT).unwrap().parse().unwrap();
+    let mut steps = 0;
+    let mut die = |_: Progress<'_>| {
+        steps += 1;
+        if steps == at {
+            kill_process(getpid(), Signal::KILL).unwrap();
+        }
+    };
+    match env::var(PLAN) {
+        Ok(plan) => {
+            let plan = Plan::read(&fs::read(plan).unwrap()).unwrap();
+            apply(&plan, folder.as_ref(), FIRST, &mut die).unwrap();
+        }
+        Err(_) => {
+            undo(folder.as_ref(), Which::Latest, &mut die).unwrap();
+        }
+    }
+}
+
+/// Whether the process was killed at that step; else it went to its end.
+fn is_killed(scene: &Scene, plan: Option<&Plan>, at: usize) -> bool {
+    let mut command = Command::new(env::current_exe().unwrap());
+    command.args(["--exact", "killed::a_process_heals_or_undoes_until_it_is_killed"]);
+    command.stdout(Stdio::null()).env(FOLDER, &scene.root).env(AT, at.to_string());
+    if let Some(plan) = plan {
+        let path = scene.beside("plan.json");
+        fs::write(&path, plan.text()).unwrap();
+        command.env(PLAN, path);
+    }
+    let status = command.status().unwrap();
+    let killed = status.signal() == Some(9);
+    assert!(killed || status.success(), "{status}");
+    killed
+}
+
+#[test]
+fn a_healing_that_is_killed_at_any_step_is_undone_or_finished() {
+    let scene = Scene::new();
+    let before = scene.listing();
+    let plan = scene.everything();
+    let whole = scene.again();
+    whole.apply(&plan).unwrap();
+    let healed = whole.contents();
+    let mut at = 0;
+    loop {
+        at += 1;
+        let undone = scene.again();
+        if !is_killed(&undone, Some(&plan), at) {
+            break;
+        }
+        let finished = undone.again();
+        match undone.undo() {
+            Err(Error::NoBackup { .. }) => {}
+            other => assert!(other.is_ok(), "step {at}: {other:?}"),
+        }
+        assert!(undone.listing() == before, "step {at}: not every byte is back");
+        let outcome = match list_healings(&finished.root).unwrap().as_slice() {
+            [] => finished.apply(&plan).unwrap(),
+            [healing] => {
+                assert_eq!(healing.state, State::Unfinished, "step {at}");
+                let other = apply(&plan, &finished.root, "29990101T000000Z", &mut |_| ());
+                assert!(matches!(other, Err(Error::Unfinished { .. })), "step {at}");
+                finish(&finished.root, FIRST, &mut |_| ()).unwrap()
+            }
+            more => panic!("step {at}: {more:?}"),
+        };
+        assert_eq!(outcome.done.len(), 9, "step {at}: {outcome:?}");
+        assert!(finished.contents() == healed, "step {at}: it is healed in another way");
+        if at % 5 == 0 {
+            finished.undo().unwrap();
+            assert!(finished.listing() == before, "step {at}: finished and not undone");
+        }
+    }
+    assert!(at > 45, "{at} steps");
+}
+
+#[test]
+fn an_undoing_that_is_killed_at_any_step_goes_on() {
+    let scene = Scene::new();
+    let before = scene.listing();
+    scene.apply(&scene.everything()).unwrap();
+    let mut at = 0;
+    loop {
+        at += 1;
+        let again = scene.again();
+        if !is_killed(&again, None, at) {
+            assert!(again.listing() == before);
+            break;
+        }
+        let state = list_healings(&again.root).unwrap()[0].state;
+        assert_eq!(state, State::Undoing, "step {at}");
+        assert!(matches!(finish(&again.root, FIRST, &mut |_| ()), Err(Error::Undone { .. })));
+        again.undo().unwrap();
+        assert!(again.listing() == before, "step {at}: not every byte is back");
+    }
+    assert!(at > 20, "{at} steps");
+}

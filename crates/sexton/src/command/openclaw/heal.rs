@@ -1,0 +1,214 @@
+//! `openclaw heal`: a plan, a backup, the changes, and what is left.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use sexton_openclaw::finding::Code;
+use sexton_openclaw::folder::HEAL_FOLDER;
+use sexton_openclaw::heal::plan::Plan;
+use sexton_openclaw::heal::{self, Error, Healing, Outcome, State};
+use sexton_openclaw::inspect::Report;
+
+use super::inspect::{look, subject};
+use crate::args::openclaw::Heal;
+use crate::clock::now;
+use crate::failure::{Exit, Failure};
+use crate::output::{Output, bytes, count};
+
+/// What heal says with `--json`.
+#[derive(serde::Serialize)]
+struct Said<'a> {
+    plan: &'a Plan,
+    outcome: &'a Outcome,
+    left: &'a Report,
+}
+
+/// Runs `openclaw heal`.
+pub fn main(args: &Heal, output: Output) -> Result<Exit, Failure> {
+    finish(&args.path, output)?;
+    let report = look(&args.path)?;
+    if let Some(pid) = report.gateway_pid.filter(|_| !args.plan_only) {
+        let message =
+            format!("the gateway runs as process {pid} and owns {}", report.folder.display());
+        return Err(
+            Failure::new(Exit::Refused, message).hint("stop it first: openclaw gateway stop")
+        );
+    }
+    let at = now();
+    let plan = match &args.plan {
+        // The folder may have been moved since.
+        Some(path) => Plan { folder: report.folder.clone(), ..read(path)? },
+        None => Plan::of(&report.findings, &report.folder, at, &args.only),
+    };
+    if args.plan_only {
+        return plan_only(&plan, at, output);
+    }
+    if !output.json {
+        show(&plan, output)?;
+    }
+    if plan.items.is_empty() {
+        return done(&plan, &Outcome::default(), &report, output);
+    }
+    if !args.yes {
+        ask(&plan, output)?;
+    }
+    let outcome = heal::apply(&plan, &report.folder, &stamp(at), &mut |_| ()).map_err(failure)?;
+    let left = look(&args.path)?;
+    done(&plan, &outcome, &left, output)
+}
+
+/// Ends a healing that was cut off: before that, nothing of the folder can be believed.
+fn finish(path: &Path, output: Output) -> Result<(), Failure> {
+    let Ok(all) = heal::list_healings(path) else { return Ok(()) };
+    for Healing { stamp, state, .. } in all {
+        if state == State::Unfinished {
+            heal::finish(path, &stamp, &mut |_| ()).map_err(failure)?;
+            output.note(format_args!("the healing of {stamp} was cut off; it is finished now"));
+        }
+    }
+    Ok(())
+}
+
+/// An instant as the name of a backup.
+fn stamp(at: Timestamp) -> String {
+    at.strftime("%Y%m%dT%H%M%S%3fZ").to_string()
+}
+
+/// How an error of the healing ends a command.
+pub fn failure(error: Error) -> Failure {
+    let exit = match &error {
+        Error::Owned(_)
+        | Error::Unfinished { .. }
+        | Error::Undone { .. }
+        | Error::Changed { .. } => Exit::Refused,
+        Error::NoBackup { .. } => Exit::NotFound,
+        Error::Busy { .. } => Exit::Unavailable,
+        Error::Io { .. } => Exit::Usage,
+    };
+    Failure::chain(exit, &error)
+}
+
+fn read(path: &Path) -> Result<Plan, Failure> {
+    let of = |reason: String| {
+        Failure::new(Exit::Usage, format!("failed to read the plan {}: {reason}", path.display()))
+    };
+    let bytes = fs::read(path).map_err(|error| of(error.to_string()))?;
+    Plan::read(&bytes).map_err(of)
+}
+
+fn plan_only(plan: &Plan, at: Timestamp, output: Output) -> Result<Exit, Failure> {
+    if output.json {
+        output.line(plan.text().trim_end())?;
+        return Ok(Exit::Ok);
+    }
+    show(plan, output)?;
+    let path = write(plan, at)?;
+    output.line(format_args!(
+        "written to {}; to apply it: sexton openclaw heal {} --plan {0}",
+        path.display(),
+        plan.folder.display()
+    ))?;
+    Ok(Exit::Ok)
+}
+
+fn write(plan: &Plan, at: Timestamp) -> Result<PathBuf, Failure> {
+    let home = plan.folder.join(HEAL_FOLDER);
+    let path = home.join(format!("plan-{}.json", stamp(at)));
+    let write = || {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&home)?;
+        let mut file =
+            fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+        file.write_all(plan.text().as_bytes())
+    };
+    let failed = |error| {
+        Failure::new(Exit::Usage, format!("failed to write the plan {}: {error}", path.display()))
+    };
+    write().map_err(failed)?;
+    Ok(path)
+}
+
+/// What, how many, how large; then what needs a person.
+fn show(plan: &Plan, output: Output) -> Result<(), Failure> {
+    let mut codes: BTreeMap<Code, (u64, u64)> = BTreeMap::new();
+    for item in &plan.items {
+        let (count, bytes) = codes.entry(item.code).or_default();
+        *count += 1;
+        *bytes += item.bytes.unwrap_or(0);
+    }
+    let row = |(code, (count, size)): (Code, (u64, u64))| {
+        let size = if size > 0 { bytes(size) } else { String::new() };
+        vec![code.title().to_owned(), count.to_string(), size, code.as_str().to_owned()]
+    };
+    let rows = codes.into_iter().map(row).collect();
+    output.table(
+        &["to heal", "cases", "size", "code"],
+        rows,
+        "there is nothing that heal can do",
+    )?;
+    /// Cases for a person that are named one by one.
+    const NAMED: usize = 10;
+    for item in plan.person.iter().take(NAMED) {
+        output.note(format_args!("{} needs a person: {}", subject(&item.subject), item.help));
+    }
+    if let Some(more) = plan.person.len().checked_sub(NAMED + 1) {
+        output.note(format_args!("{} more for a person; inspect --all lists them", more + 1));
+    }
+    Ok(())
+}
+
+/// Asks on a terminal; elsewhere nobody can answer.
+fn ask(plan: &Plan, output: Output) -> Result<(), Failure> {
+    let stdin = std::io::stdin();
+    if !stdin.is_terminal() || output.json {
+        return Err(Failure::new(Exit::Usage, "nobody is there to be asked")
+            .hint("--yes heals without asking, --plan-only writes the plan"));
+    }
+    let cases = count(plan.items.len() as u64, "case");
+    write!(std::io::stderr(), "heal {cases} in {}? [y/N] ", plan.folder.display())?;
+    let mut answer = String::new();
+    stdin.lock().read_line(&mut answer)?;
+    if matches!(answer.trim(), "y" | "Y" | "yes") {
+        return Ok(());
+    }
+    Err(Failure::new(Exit::No, "nothing was changed"))
+}
+
+fn done(plan: &Plan, outcome: &Outcome, left: &Report, output: Output) -> Result<Exit, Failure> {
+    let exit = if left.total() > 0 { Exit::No } else { Exit::Ok };
+    if output.json {
+        output.document(&Said { plan, outcome, left })?;
+        return Ok(exit);
+    }
+    for item in &outcome.left_out {
+        let about = plan.items.iter().find(|other| other.n == item.n);
+        let about = about.map_or_else(|| item.n.to_string(), |item| subject(&item.subject));
+        output.line(format_args!("left out: {about}: {}", item.reason))?;
+    }
+    if let Some(backup) = &outcome.backup {
+        output.line(format_args!(
+            "healed {}, {} freed; the backup is {}",
+            count(outcome.done.len() as u64, "case"),
+            bytes(outcome.freed),
+            plan.folder.join(backup).display()
+        ))?;
+        output.line(format_args!(
+            "to take it back: sexton openclaw undo {}",
+            plan.folder.display()
+        ))?;
+    }
+    match left.total() as u64 {
+        0 => output.line("nothing is wrong")?,
+        more => {
+            output.line(format_args!("{} left:", count(more, "case")))?;
+            for finding in &left.findings {
+                let line = format!("{} {}", finding.items.len(), finding.code.title());
+                output.line(format_args!("  {line}  {}", output.dim(finding.code.as_str())))?;
+            }
+        }
+    }
+    Ok(exit)
+}
