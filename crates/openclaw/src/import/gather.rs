@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use sexton_domain::id::{JobId, RunId, SessionId};
 use sexton_domain::key::{SessionKey, SessionKind};
 use sexton_domain::name::{AgentName, JobKey};
-use sexton_domain::run::Run;
+use sexton_domain::run::{Outcome, Run};
 use sexton_domain::schedule::Zone;
 use sexton_domain::session::Session;
 
@@ -19,6 +19,7 @@ use super::runs::{Past, Place as RunPlace};
 use super::sessions;
 use super::text::{Text, Texts};
 use crate::folder::{Folder, FolderError};
+use crate::model::Status;
 use crate::read::config::agent_id;
 
 mod database;
@@ -193,7 +194,9 @@ impl Gather<'_, '_> {
         let key = of_run.or_else(|| self.key(row?).ok()).unwrap_or_else(made);
         let agent = key.agent().and_then(|agent| agent.parse().ok()).unwrap_or(agent);
         let job = job_of(&key).and_then(|job| self.jobs.get(job).cloned());
-        Address { key, agent, run, job }
+        let past = run.and_then(|run| self.pasts.get(&run)).map(|(past, _)| past);
+        let ended_at = past.and_then(|past| past.ended_at);
+        Address { key, agent, run, job, outcome: past.map(|past| past.outcome), ended_at }
     }
 
     /// A session of theirs is told of.
@@ -255,6 +258,27 @@ struct Address {
     agent: AgentName,
     run: Option<RunId>,
     job: Option<(JobId, JobKey)>,
+    /// How the run ended.
+    outcome: Option<Outcome>,
+    /// And when.
+    ended_at: Option<Timestamp>,
+}
+
+impl Address {
+    /// The status of a session. A row that says nothing, or that a run is under way, knows less than the
+    /// history of runs.
+    fn status(&self, row: Option<Status>) -> Option<Status> {
+        match (row, self.outcome) {
+            (None | Some(Status::Running), Some(Outcome::Ok | Outcome::Skipped)) => {
+                Some(Status::Done)
+            }
+            (None | Some(Status::Running), Some(Outcome::Failed)) => Some(Status::Failed),
+            (None | Some(Status::Running), Some(Outcome::TimedOut)) => Some(Status::Timeout),
+            (None | Some(Status::Running), Some(Outcome::Cancelled)) => Some(Status::Killed),
+            (None, Some(Outcome::Interrupted)) => Some(Status::Running),
+            (status, _) => status,
+        }
+    }
 }
 
 /// The job in a key of theirs.

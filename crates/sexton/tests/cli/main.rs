@@ -13,6 +13,7 @@ mod disk;
 mod full_disk;
 #[cfg(target_os = "linux")]
 mod hostile;
+mod openclaw;
 mod receiver;
 mod status;
 mod stopping;

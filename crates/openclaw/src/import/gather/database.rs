@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::Gather;
 use super::files::{evidence, used};
+use super::{Address, Gather};
 use crate::import::account::{self, Source};
 use crate::import::sessions::{End, Told};
 use crate::import::text::{From, Glance, Text};
@@ -108,15 +108,17 @@ impl Gather<'_, '_> {
         let status = window.as_ref().and_then(|window| window.status);
         let began_at = glance.as_ref().and_then(|glance| glance.began_at);
         let last_at = glance.as_ref().and_then(|glance| glance.last_at);
+        let end = end(node.as_ref(), status, &address);
         let told = Told {
             agent: address.agent,
             key: address.key,
-            end: end(node.as_ref(), status),
+            end,
             began_at: began_at
                 .or(said(|window| window.created_at))
                 .or(node_row.and_then(|row| row.session_started_at)),
             ended_at: said(|window| window.ended_at)
                 .or(node_row.and_then(|row| row.ended_at))
+                .or(address.ended_at)
                 .or(last_at)
                 .or(said(|window| window.updated_at)),
             usage: glance.as_ref().and_then(used),
@@ -193,10 +195,13 @@ fn table_of(source: &Source, name: &str) -> Source {
 }
 
 /// What ended a window: the node is there where the window is the current one of its key.
-fn end(node: Option<&Node>, window: Option<Status>) -> End {
+fn end(node: Option<&Node>, window: Option<Status>, address: &Address) -> End {
     match node {
-        Some(node) if node.row.archived_at.is_some() => End::PutAway(node.row.status.or(window)),
-        Some(node) => End::Current(node.row.status.or(window)),
-        None => End::Followed(window),
+        Some(node) => {
+            let status = address.status(node.row.status.or(window));
+            let put_away = node.row.archived_at.is_some();
+            if put_away { End::PutAway(status) } else { End::Current(status) }
+        }
+        None => End::Followed(address.status(window)),
     }
 }

@@ -164,8 +164,8 @@ impl Gather<'_, '_> {
         let address = self.address(row.map(|row| &*row.key), agent, of.unwrap_or(&id));
         let end = match (&found.aside, current) {
             (Some((reason, _)), _) => End::Aside(*reason),
-            (None, Some(current)) => End::Current(current.row.status),
-            (None, None) => End::Followed(None),
+            (None, Some(current)) => End::Current(address.status(current.row.status)),
+            (None, None) => End::Followed(address.status(None)),
         };
         let put_aside = found.aside.and_then(|(_, at)| at);
         let row = current.map(|current| &current.row);
@@ -177,6 +177,7 @@ impl Gather<'_, '_> {
             began_at: glance.began_at.or_else(|| row.and_then(began)),
             ended_at: put_aside
                 .or_else(|| row?.ended_at)
+                .or(address.ended_at)
                 .or(glance.last_at)
                 .or_else(|| row?.updated_at),
             usage: used(&glance),
@@ -195,13 +196,14 @@ impl Gather<'_, '_> {
         let Indexed { row, count, source, path } = indexed;
         let id = row.session_id.as_deref().unwrap_or(&row.key).to_owned();
         let address = self.address(Some(&row.key), agent, &id);
+        let end = End::Current(address.status(row.status));
         let told = Told {
             agent: address.agent,
             key: address.key,
             id,
-            end: End::Current(row.status),
+            end,
             began_at: began(&row),
-            ended_at: row.ended_at.or(row.updated_at),
+            ended_at: row.ended_at.or(address.ended_at).or(row.updated_at),
             usage: row.usage.map(tokens),
             run: address.run,
             job: address.job,

@@ -1,0 +1,231 @@
+//! `openclaw import`: real state folders of both eras into real stores.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+
+use crate::support::{CONFIG, Place, until};
+
+/// A copy of a real folder, its databases unpacked.
+fn folder(place: &Place, name: &str) -> PathBuf {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../openclaw/tests/fixtures");
+    let to = place.dir.path().join(name);
+    copy(&fixtures.join(name), &to);
+    to
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().flatten() {
+        let (path, name) = (entry.path(), entry.file_name().into_string().unwrap());
+        if path.is_dir() {
+            copy(&path, &to.join(&name));
+        } else if let Some(database) = name.strip_suffix(".sqlite.zst") {
+            let bytes = zstd::decode_all(File::open(&path).unwrap()).unwrap();
+            fs::write(to.join(format!("{database}.sqlite")), bytes).unwrap();
+        } else {
+            fs::write(to.join(&name), fs::read(&path).unwrap()).unwrap();
+        }
+    }
+}
+
+/// Imports a folder; the receipt, which must add up.
+fn import(place: &Place, folder: &Path) -> Value {
+    let receipt = place.json(&["openclaw", "import", folder.to_str().unwrap()]);
+    for source in receipt["sources"].as_array().unwrap() {
+        let number = |name: &str| source[name].as_u64().unwrap();
+        let quarantined = source["quarantined"].as_array().unwrap().len() as u64;
+        let sum = number("imported") + number("already_present") + quarantined;
+        assert_eq!(number("read"), sum, "{source}");
+        assert_eq!(source["sha256"].as_str().unwrap().len(), 64, "{source}");
+    }
+    receipt
+}
+
+/// How many records of all sources became this.
+fn total(receipt: &Value, what: &str) -> u64 {
+    receipt["sources"].as_array().unwrap().iter().map(|source| source[what].as_u64().unwrap()).sum()
+}
+
+/// Everything of a store that an import brings, as the commands show it.
+fn state(place: &Place) -> Value {
+    let mut sessions = Vec::new();
+    for kind in ["main", "chat", "run", "job", "subagent", "boot", "temporary", "other"] {
+        let args = ["session", "list", "--kind", kind, "--limit", "500"];
+        sessions.extend(place.json(&args)["items"].as_array().unwrap().clone());
+    }
+    for session in &mut sessions {
+        // Where the reaper looks next: from the import, and then by the policies.
+        session["expires_at"] = Value::Null;
+        let id = session["id"].as_str().unwrap().to_owned();
+        session["transcript"] = json!(place.ok(&["session", "transcript", &id]));
+    }
+    let list = |args: &[&str]| place.json(args)["items"].clone();
+    json!({
+        "sessions": sessions,
+        "runs": list(&["run", "list", "--limit", "500"]),
+        "jobs": list(&["job", "list", "--limit", "500"]),
+        "usage": place.json(&["usage", "--by", "model"]),
+    })
+}
+
+#[test]
+fn folders_of_both_eras_are_imported_whole_and_importing_again_changes_nothing() {
+    for (name, jobs, sessions, runs) in
+        [("2026.5.6-plain", 0, 11, 11), ("2026.5.6-reset", 0, 3, 0), ("2026.9.6-plain", 0, 11, 11)]
+    {
+        let place = Place::new(CONFIG);
+        let folder = folder(&place, name);
+        let first = import(&place, &folder);
+        let kept = &first["kept"];
+        assert!(kept["jobs"].as_u64().unwrap() >= jobs, "{name}: {kept}");
+        assert_eq!([&kept["sessions"], &kept["runs"]], [sessions, runs], "{name}");
+        let before = state(&place);
+        assert_eq!(before["sessions"].as_array().unwrap().len(), sessions, "{name}");
+        let again = import(&place, &folder);
+        assert_eq!(total(&again, "imported"), 0, "{name}");
+        assert_eq!(total(&again, "read"), total(&first, "read"), "{name}");
+        assert_eq!(state(&place), before, "{name}");
+        let receipts = fs::read_dir(place.data().join("imports")).unwrap().count();
+        assert_eq!(receipts, 2, "{name}");
+    }
+}
+
+#[test]
+fn a_dry_run_says_what_would_be_and_makes_no_store() {
+    let place = Place::new(CONFIG);
+    let folder = folder(&place, "2026.5.6-plain");
+    let folder = folder.to_str().unwrap();
+    let receipt = place.json(&["openclaw", "import", folder, "--dry-run"]);
+    assert_eq!(receipt["kept"]["sessions"], 11);
+    assert!(!place.data().join("sexton.db").exists());
+    assert!(!place.data().join("imports").exists());
+}
+
+/// P8: a session that an import brought tells no hook anything, P6: and no sweep takes it by surprise.
+#[test]
+fn imported_jobs_run_chats_go_on_hooks_hear_nothing_and_a_sweep_takes_nothing() {
+    let hook = "[hooks.h]\non = [\"*\"]\ncommand = [\"sh\", \"-c\", \"cat >> heard\"]\n";
+    let hook = hook.replace("[\"*\"]", "[\"session.started\", \"session.ended\", \"run.ended\"]");
+    let agent = "[agents.main]\nexecutor = \"process\"\ncommand = [\"sh\", \"-c\", \"cat\"]\n";
+    let place = Place::new(&format!("{CONFIG}\n{agent}\n{hook}"));
+    for name in ["2026.5.6-plain", "2026.5.6-reset"] {
+        let folder = folder(&place, name);
+        import(&place, &folder);
+    }
+    let before = state(&place);
+    let daemon = place.serve();
+    let refused = place.run(&[
+        "openclaw",
+        "import",
+        place.dir.path().join("2026.5.6-plain").to_str().unwrap(),
+    ]);
+    assert_eq!(refused.code, 4, "{refused:?}");
+    assert!(refused.err.contains("sexton stop"), "{refused:?}");
+    place.ok(&["sweep"]);
+    let after = state(&place);
+    assert_eq!(after["sessions"], before["sessions"]);
+    assert_eq!(after["runs"], before["runs"]);
+    assert_eq!(place.json(&["hook", "deliveries"])["items"], json!([]));
+
+    let jobs = after["jobs"].as_array().unwrap();
+    assert!(jobs.iter().all(|job| job["spec"]["enabled"] == false), "{jobs:?}");
+    let key = jobs[0]["key"].as_str().unwrap();
+    place.ok(&["job", "enable", key]);
+    place.ok(&["job", "run", key, "--wait"]);
+
+    let imported = after["sessions"].as_array().unwrap();
+    // By the history of runs: their rows say nothing of an end.
+    let of_runs = imported.iter().filter(|it| it["kind"] == "run");
+    assert_eq!(of_runs.filter(|it| it["reason"] == "completed").count(), 11);
+    let chat = imported.iter().find(|it| it["key"] == "agent:main:bench1").unwrap();
+    assert!(chat["entry_count"].as_u64().unwrap() > 1, "{chat}");
+    let id = chat["id"].as_str().unwrap();
+    assert!(place.ok(&["session", "transcript", id]).contains("all checks passed"));
+    place.ok(&["send", "agent:main:bench1", "go on"]);
+    let next = until("the session that goes on", || {
+        let open = place.json(&["session", "list", "--kind", "other", "--open"]);
+        open["items"].as_array().unwrap().first().cloned()
+    });
+    assert_eq!(next["previous_session_id"], chat["id"], "{next}");
+    assert_eq!(next["open_reason"], "continued");
+    assert!(daemon.stop().success());
+}
+
+/// A folder with more sessions than one batch takes.
+fn large(place: &Place) -> PathBuf {
+    let root = place.dir.path().join("large");
+    let sessions = root.join("agents/main/sessions");
+    fs::create_dir_all(&sessions).unwrap();
+    fs::write(root.join("openclaw.json"), "{}").unwrap();
+    let mut index = serde_json::Map::new();
+    for n in 0..30 {
+        let id = format!("00000000-0000-4000-8000-{n:012}");
+        let time = format!("2026-11-20T10:00:{n:02}.000Z");
+        let mut text = format!(
+            "{{\"type\":\"session\",\"version\":3,\"id\":\"{id}\",\"timestamp\":\"{time}\"}}\n"
+        );
+        for line in 0..400 {
+            let usage = json!({ "input": 10, "output": 2, "cost": { "total": 0.001 } });
+            let content =
+                json!([{ "type": "text", "text": format!("{line} {}", "x".repeat(200)) }]);
+            let message =
+                json!({ "role": "assistant", "model": "m", "content": content, "usage": usage });
+            let line = json!({ "type": "message", "timestamp": time, "message": message });
+            text.push_str(&format!("{line}\n"));
+        }
+        fs::write(sessions.join(format!("{id}.jsonl")), text).unwrap();
+        let row = json!({ "sessionId": id, "updatedAt": 1_795_197_787_363_u64, "status": "done" });
+        index.insert(format!("agent:main:telegram:direct:{n}"), row);
+    }
+    fs::write(sessions.join("sessions.json"), Value::Object(index).to_string()).unwrap();
+    root
+}
+
+#[test]
+fn an_import_that_is_killed_anywhere_goes_on_to_the_same_end() {
+    let place = Place::new(CONFIG);
+    let folder = large(&place);
+    let whole = import(&place, &folder);
+    assert_eq!([&whole["kept"]["sessions"], &whole["kept"]["entries"]], [30, 30 * 401]);
+    let expected = state(&place);
+    for bytes in [1_u64, 300_000, 1_500_000] {
+        let other = Place::new(CONFIG);
+        let log = other.data().join("sexton.db-wal");
+        let mut child =
+            other.command(&["openclaw", "import", folder.to_str().unwrap()]).spawn().unwrap();
+        until("some of the import", || {
+            let size = fs::metadata(&log).map_or(0, |meta| meta.len());
+            (size >= bytes).then_some(())
+        });
+        kill(Pid::from_raw(child.id().try_into().unwrap()), Signal::SIGKILL).unwrap();
+        assert_eq!(child.wait().unwrap().code(), None, "it was over before {bytes} bytes");
+        let resumed = import(&other, &folder);
+        assert_eq!(total(&resumed, "read"), total(&whole, "read"));
+        assert!(total(&resumed, "imported") > 0);
+        assert_eq!(state(&other), expected, "killed at {bytes} bytes");
+        assert_eq!(total(&import(&other, &folder), "imported"), 0);
+    }
+}
+
+#[test]
+fn what_cannot_be_read_is_quarantined_by_its_place_and_the_rest_is_imported() {
+    let place = Place::new(CONFIG);
+    let folder = folder(&place, "2026.5.6-reset");
+    let transcript = folder.join("agents/main/sessions/305399fd-36f7-4eee-a3db-f2cd708ec72e.jsonl");
+    let text = fs::read_to_string(&transcript).unwrap();
+    let mut lines: Vec<&str> = text.lines().collect();
+    lines[2] = "{\"type\":";
+    fs::write(&transcript, lines.join("\n")).unwrap();
+    let ended = place.run(&["openclaw", "import", folder.to_str().unwrap(), "--json"]);
+    assert_eq!(ended.code, 1, "{ended:?}");
+    let receipt = ended.document();
+    let sources = receipt["sources"].as_array().unwrap();
+    let source =
+        sources.iter().find(|it| it["path"].as_str().unwrap().contains("305399fd")).unwrap();
+    assert_eq!(source["quarantined"][0]["place"], json!({ "line": 3 }), "{source}");
+    assert_eq!(source["imported"], source["read"].as_u64().unwrap() - 1);
+}
