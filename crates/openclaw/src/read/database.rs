@@ -93,8 +93,6 @@ impl Database {
         if !known.contains(&user_version) {
             return Err(DatabaseError::UnknownVersion { found: user_version, known });
         }
-        // Whether the list of tables can be read at all.
-        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
         let info = Info {
             user_version,
             page_size: count("page_size")?,

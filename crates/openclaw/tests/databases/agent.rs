@@ -194,6 +194,9 @@ fn compressed_events_are_read_and_wrong_ones_are_handed_on_with_the_reason() {
     let packed = zstd::encode_all(json.as_bytes(), 3).unwrap();
     let bomb = zstd::encode_all(&vec![b' '; 8 << 20][..], 3).unwrap();
     add_compressed(&db, 6, &packed, json.len());
+    let mut sums = Vec::new();
+    db.read_agent().transcripts(&mut |rows| sums.push((rows.events, rows.bytes)));
+    assert_eq!(sums, [(7, 2786 + json.len() as u64)]);
     add_compressed(&db, 7, &packed, json.len() + 1);
     add_compressed(&db, 8, &packed, json.len() - 1);
     add_compressed(&db, 9, &packed[..packed.len() / 2], json.len());

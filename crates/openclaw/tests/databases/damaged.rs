@@ -63,7 +63,10 @@ fn sessions_beyond_a_damaged_page_of_the_index_are_found_from_the_other_end() {
     assert!(sums.len() > RUNS / 2, "{} sessions", sums.len());
     assert!(sums.contains(&crate::make::run_id(0).into()));
     assert!(sums.contains(&crate::make::SESSION.into()));
-    assert_eq!(places(&tally.dropped)[0], "transcript_events");
+    let places = places(&tally.dropped);
+    assert!(places.contains(&"transcript_events"), "{places:?}");
+    // The statistics in this database would have SQLite read the whole table for each session.
+    assert!(places[0].starts_with("transcript_events 0"), "read by the index: {places:?}");
     assert_eq!(sums.iter().collect::<BTreeSet<_>>().len(), sums.len(), "each comes once");
 }
 

@@ -8,8 +8,7 @@ use rusqlite::{Connection, OptionalExtension as _};
 
 use super::AgentDb;
 use crate::model::{Dropped, Place, Tally};
-use crate::read::field::instant;
-use crate::read::table::{CIRCLE, Columns, Found, Table, Walk, Way};
+use crate::read::table::{CIRCLE, Columns, Each, Found, Table, Walk, Way};
 
 /// The largest event, in bytes, by a constraint of theirs.
 const MAX_EVENT_BYTES: u64 = 4 * 1024 * 1024;
@@ -19,6 +18,12 @@ const EVENTS: Table = Table {
     key: &["session_id", "seq"],
     columns: &["event_json", "created_at", "event_zstd", "event_utf8_bytes"],
     sizes: &[],
+};
+
+const SIZES: Table = Table {
+    columns: &["created_at", "event_utf8_bytes"],
+    sizes: &["event_json", "event_zstd"],
+    ..EVENTS
 };
 
 /// One event of a transcript.
@@ -53,7 +58,7 @@ impl AgentDb {
     /// Hands on every event, session by session, in order. An event whose JSON cannot be read counts as
     /// read: it is handed on with the reason.
     pub fn events(&self, each: &mut dyn FnMut(Event)) -> Tally {
-        self.each_session(&mut |found, session, walk| {
+        self.each_session(EVENTS, &mut |found, session, walk| {
             let read = self.events_in(found, session, each, walk);
             read.map_err(|reason| format!("{session}: {reason}"))
         })
@@ -75,16 +80,16 @@ impl AgentDb {
 
     /// Hands on what each transcript has in sum.
     pub fn transcripts(&self, each: &mut dyn FnMut(TranscriptRows)) -> Tally {
-        self.each_session(&mut |found, session, walk| {
-            match sum(&self.0.connection, found, session) {
+        self.each_session(SIZES, &mut |found, session, walk| {
+            match self.sum(found, session) {
                 Ok(rows) => {
                     walk.tally.read += 1;
                     walk.tally.bytes += rows.bytes;
                     each(rows);
                 }
-                Err(error) => walk.tally.dropped.push(Dropped {
+                Err(reason) => walk.tally.dropped.push(Dropped {
                     place: Place::Row(format!("{} {session}", EVENTS.name)),
-                    reason: error.to_string(),
+                    reason,
                 }),
             }
             Ok(())
@@ -98,22 +103,57 @@ impl AgentDb {
         each: &mut dyn FnMut(Event),
         walk: &mut Walk,
     ) -> Result<(), String> {
-        let query = found.query("seq", "WHERE session_id = ?1 ORDER BY seq");
-        let mut statement =
-            self.0.connection.prepare_cached(&query).map_err(|error| error.to_string())?;
-        walk.read(&mut statement, [session], Way::Up, &mut |row| {
+        self.in_order(found, session, walk, &mut |row| {
             each(event(row)?);
             Ok(())
         })
     }
 
+    fn sum(&self, found: &Found, session: &str) -> Result<TranscriptRows, String> {
+        let mut sum = TranscriptRows {
+            session_id: session.into(),
+            events: 0,
+            first_at: None,
+            last_at: None,
+            bytes: 0,
+        };
+        let mut walk = Walk::new(&self.0, SIZES);
+        self.in_order(found, session, &mut walk, &mut |row| {
+            let sizes = ["event_json", "event_utf8_bytes", "event_zstd"];
+            let size = sizes.iter().find_map(|name| row.count(name)).unwrap_or(0);
+            let at = row.time("created_at");
+            sum.events += 1;
+            sum.bytes = sum.bytes.saturating_add(size);
+            sum.first_at = sum.first_at.into_iter().chain(at).min();
+            sum.last_at = sum.last_at.max(at);
+            Ok(())
+        })?;
+        Ok(sum)
+    }
+
+    /// Reads the rows of a session. Their order also keeps SQLite to the index, whatever its statistics
+    /// say: these are often from a time when there was one session.
+    fn in_order(
+        &self,
+        found: &Found,
+        session: &str,
+        walk: &mut Walk,
+        each: Each<'_>,
+    ) -> Result<(), String> {
+        let query = found.query("seq", "WHERE session_id = ?1 ORDER BY seq");
+        let mut statement =
+            self.0.connection.prepare_cached(&query).map_err(|error| error.to_string())?;
+        walk.read(&mut statement, [session], Way::Up, each)
+    }
+
     /// Calls `each` for every session that has events: in order, and behind damage from the other end.
     fn each_session(
         &self,
+        table: Table,
         each: &mut dyn FnMut(&Found, &str, &mut Walk) -> Result<(), String>,
     ) -> Tally {
-        let mut walk = Walk::new(&self.0, EVENTS);
-        let found = match self.0.find(EVENTS) {
+        let mut walk = Walk::new(&self.0, table);
+        let found = match self.0.find(table) {
             Ok(Some(found)) => found,
             Ok(None) => return walk.tally,
             Err(reason) => {
@@ -190,30 +230,6 @@ fn step(
         }
         last = Some(session);
     }
-}
-
-fn sum(connection: &Connection, found: &Found, session: &str) -> rusqlite::Result<TranscriptRows> {
-    let sizes = ["octet_length(event_json)", "event_utf8_bytes", "octet_length(event_zstd)"];
-    let columns = ["event_json", "event_utf8_bytes", "event_zstd"];
-    let there = sizes.iter().zip(columns).filter(|(_, column)| found.has(column));
-    let there: Vec<&str> = there.map(|(size, _)| *size).chain(["0"]).collect();
-    let at = if found.has("created_at") { "created_at" } else { "NULL" };
-    let query = format!(
-        "SELECT count(*), min({at}), max({at}), sum(coalesce({}, 0)) FROM transcript_events \
-         WHERE session_id = ?1",
-        there.join(", ")
-    );
-    let count = |count: i64| u64::try_from(count).unwrap_or(0);
-    let time = |ms: Option<i64>| ms.and_then(|ms| instant(ms as f64));
-    connection.prepare_cached(&query)?.query_row([session], |row| {
-        Ok(TranscriptRows {
-            session_id: session.into(),
-            events: count(row.get(0)?),
-            first_at: time(row.get(1)?),
-            last_at: time(row.get(2)?),
-            bytes: count(row.get(3)?),
-        })
-    })
 }
 
 fn event(row: &Columns<'_, '_>) -> Result<Event, String> {
