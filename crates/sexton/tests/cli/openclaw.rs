@@ -133,6 +133,7 @@ fn imported_jobs_run_chats_go_on_hooks_hear_nothing_and_a_sweep_takes_nothing() 
 
     let jobs = after["jobs"].as_array().unwrap();
     assert!(jobs.iter().all(|job| job["spec"]["enabled"] == false), "{jobs:?}");
+    assert_eq!(jobs[0]["origin"]["id"], "1e0faea8-493d-4ba7-96eb-5c51b3d0e63f", "{jobs:?}");
     let key = jobs[0]["key"].as_str().unwrap();
     place.ok(&["job", "enable", key]);
     place.ok(&["job", "run", key, "--wait"]);

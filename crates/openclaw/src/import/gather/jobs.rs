@@ -115,7 +115,9 @@ fn new_job(id: JobId, imported: &Imported, now: Timestamp) -> Result<Job, String
     let put = plan::put(&imported.key, &Declared::Api, imported.spec.clone(), None, &mut moment);
     let put = put.map_err(|refused| causes(&refused))?;
     let made = put.decision.changes.into_iter().find_map(|change| match change {
-        Change::Put(Record::Job(job)) => Some(Job { id, ..*job }),
+        Change::Put(Record::Job(job)) => {
+            Some(Job { id, origin: Some(imported.origin.clone()), ..*job })
+        }
         _ => None,
     });
     made.ok_or_else(|| "it cannot be added".to_owned())
