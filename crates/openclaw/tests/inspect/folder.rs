@@ -25,6 +25,9 @@ pub const NOW: &str = "2026-11-20T19:10:00Z";
 /// Every file with its mode, its time and its bytes.
 pub type Listing = BTreeMap<PathBuf, (u32, SystemTime, Vec<u8>)>;
 
+/// Codes and how many cases of each.
+pub type Found = Vec<(Code, usize)>;
+
 /// A folder that is made sick.
 pub struct Sick {
     dir: tempfile::TempDir,
@@ -66,7 +69,7 @@ impl Sick {
     }
 
     /// Codes and how many cases of each.
-    pub fn found_at(&self, now: &str) -> Vec<(Code, usize)> {
+    pub fn found_at(&self, now: &str) -> Found {
         let report = self.report_at(now);
         let found = report.findings.iter().map(|finding| (finding.code, finding.items.len()));
         found.collect()
@@ -82,23 +85,32 @@ impl Sick {
     pub fn is_at(&self, now: &str, expected: &[(Code, usize)]) {
         assert_eq!(self.found_at(now), expected);
         let before = self.listing();
+        let (left_out, left) = self.healed(now);
+        assert_eq!(left_out, 0);
+        assert_eq!(left.0, left.1, "after healing");
+        same(&before, &self.listing());
+    }
+
+    /// Heals what can be, and undoes it.
+    pub fn heal_and_undo(&self) {
+        self.healed(NOW);
+    }
+
+    /// Heals and undoes: how many items were left out, what was found in between, and what was for a person.
+    fn healed(&self, now: &str) -> (usize, (Found, Found)) {
         let report = self.report_at(now);
         let plan = Plan::of(&report.findings, &report.folder, now.parse().unwrap(), &[]);
         let outcome = heal::apply(&plan, &self.root(), "20261120T191000000Z", &mut |_| {}).unwrap();
-        assert_eq!(outcome.left_out, []);
-        assert_eq!(self.found_at(now), for_a_person(&report), "after healing");
+        let left = (self.found_at(now), for_a_person(&report));
         if outcome.backup.is_some() {
             heal::undo::undo(&self.root(), Which::Latest, &mut |_| {}).unwrap();
         }
-        let after = self.listing();
-        let ours = self.root().join(HEAL_FOLDER);
-        let after = after.into_iter().filter(|(path, _)| !path.starts_with(&ours)).collect();
-        same(&before, &after);
-        let _ = fs::remove_dir_all(ours);
+        let _ = fs::remove_dir_all(self.root().join(HEAL_FOLDER));
+        (outcome.left_out.len(), left)
     }
 
     /// The same shortly after the folder was written.
-    pub fn found(&self) -> Vec<(Code, usize)> {
+    pub fn found(&self) -> Found {
         self.found_at(NOW)
     }
 
@@ -184,7 +196,7 @@ impl Sick {
 }
 
 /// What healing cannot take care of.
-fn for_a_person(report: &Report) -> Vec<(Code, usize)> {
+fn for_a_person(report: &Report) -> Found {
     let person = |finding: &sexton_openclaw::finding::Finding| {
         finding.items.iter().filter(|item| matches!(item.cure, Cure::Person(_))).count()
     };

@@ -245,6 +245,33 @@ fn tools_without_their_other_half_are_found() {
     sick.is(&[(Code::ToolUnpaired, 2)]);
 }
 
+/// Some versions named the file of a run after the run, whatever its row said.
+#[test]
+fn a_run_whose_file_has_the_name_of_the_run_is_not_without_a_transcript() {
+    let sick = plain();
+    let key = sick.first_key();
+    let (id, run) = (sick.session_of(&key), "77777777-0000-4000-8000-000000000000");
+    let newest = sick.newest().as_millisecond();
+    fs::copy(sick.session_file(&format!("{id}.jsonl")), sick.session_file(&format!("{run}.jsonl")))
+        .unwrap();
+    sick.edit_rows(|rows| {
+        let key = format!("agent:main:cron:{JOB}:run:{run}");
+        let row = json!({"sessionId": "88888888-0000-4000-8000-000000000000", "status": "done", "updatedAt": newest - 2 * 3_600_000});
+        rows.insert(key, row);
+    });
+    assert_eq!(sick.found(), []);
+}
+
+#[test]
+fn a_symbolic_link_is_found_and_one_that_leads_out_is_not_read() {
+    let sick = plain();
+    let path = sick.session_file("5dd63c93-9d84-491a-af1d-7ee776aa05b5.jsonl");
+    let out = sick.root().parent().unwrap().join("out.jsonl");
+    fs::rename(&path, &out).unwrap();
+    std::os::unix::fs::symlink(&out, &path).unwrap();
+    sick.is(&[(Code::FileLinked, 1)]);
+}
+
 #[test]
 fn linked_files_are_found() {
     let sick = plain();

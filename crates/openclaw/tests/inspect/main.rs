@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on stops")]
 
 mod folder;
+mod fuzz;
 mod json_era;
 mod sqlite_era;
 
