@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
-use crate::read::config::Config;
+use crate::read::config::{Config, path_for};
 
 /// The folder that backups and plans of the healing lie in; nothing in it is OpenClaw's.
 pub const HEAL_FOLDER: &str = ".sexton-heal";
@@ -192,10 +192,7 @@ pub fn placed(root: &Path, text: &str, agent: Option<&str>) -> PathBuf {
     {
         return PathBuf::from(rest);
     }
-    let path = match text.strip_prefix("~/") {
-        Some(rest) => root.parent().unwrap_or(root).join(rest),
-        None => PathBuf::from(&text),
-    };
+    let path = path_for(&text, agent.unwrap_or_default(), root.parent().unwrap_or(root));
     path.strip_prefix(root).map_or_else(|_| path.clone(), Path::to_owned)
 }
 

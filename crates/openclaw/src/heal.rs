@@ -22,7 +22,6 @@ mod place;
 pub mod plan;
 mod run;
 mod stage;
-mod stamp;
 pub mod undo;
 
 pub use backup::{Effect, State};

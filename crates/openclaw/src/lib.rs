@@ -13,3 +13,4 @@ pub mod inspect;
 pub mod model;
 pub mod read;
 pub mod schedule;
+mod stamp;

@@ -16,9 +16,9 @@ use serde::{Deserialize, Serialize};
 
 use super::Error;
 use super::place::sync_folder;
-use super::stamp::{Hashing, Standing, modified};
 use crate::finding::Stamp;
 use crate::folder::HEAL_FOLDER;
+use crate::stamp::{Hashing, Standing, modified};
 
 /// One change of the folder. Paths are relative to it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -215,7 +215,7 @@ impl Backup {
         let was = if copied {
             copy(&full, &self.copy_of(path)).map_err(failed())?
         } else {
-            super::stamp::standing(&full).map_err(failed())?
+            crate::stamp::standing(&full).map_err(failed())?
         };
         Ok(Saved { path: path.to_owned(), copied: copied && was.is_some(), was })
     }
@@ -376,7 +376,7 @@ pub fn copy(from: &Path, to: &Path) -> io::Result<Option<Standing>> {
 
 /// Writes a file by a rename; it is on disk afterwards.
 fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let unfinished = super::place::beside(path, ".unfinished");
+    let unfinished = crate::read::snapshot::beside(path, ".unfinished");
     let mut file = File::create(&unfinished)?;
     file.write_all(bytes)?;
     file.sync_all()?;

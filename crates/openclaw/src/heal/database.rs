@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 
-use super::place::{beside, remove};
-use super::stamp::stamp;
+use super::place::remove;
 use super::{backup, node};
 use crate::finding::{Stamp, Step};
+use crate::read::snapshot::beside;
+use crate::stamp::stamp;
 
 /// A copy of a database within an open transaction.
 pub struct Database {

@@ -10,9 +10,9 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use super::fields;
-use super::stamp::{Hashing, sha256};
 use crate::finding::Stamp;
 use crate::read::sessions::{Ending, rows};
+use crate::stamp::{Hashing, sha256};
 
 /// What becomes of a row.
 #[derive(Debug, Clone, PartialEq)]

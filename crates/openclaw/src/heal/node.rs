@@ -7,9 +7,9 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use serde_json::{Map, Value, json};
 
 use super::fields;
-use super::stamp::sha256;
 use crate::model::Status;
 use crate::read::names::{Reason, archive_name};
+use crate::stamp::sha256;
 
 /// An archive that is published beside the sessions.
 #[derive(Debug, Clone, PartialEq, Eq)]

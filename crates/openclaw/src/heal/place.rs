@@ -32,13 +32,6 @@ pub fn inside(root: &Path, path: &Path) -> Result<PathBuf, String> {
     }
 }
 
-/// A path with an ending behind its name, as in `openclaw.sqlite-wal`.
-pub fn beside(path: &Path, ending: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(ending);
-    PathBuf::from(name)
-}
-
 /// Makes renames in a folder last.
 ///
 /// # Errors

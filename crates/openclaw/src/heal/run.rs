@@ -5,11 +5,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::backup::{Backup, Effect, Manifest, Note, private, set_modified};
-use super::place::{beside, rename};
-use super::stamp::{modified, stamp};
+use super::place::rename;
 use super::{Error, Outcome, Progress, database, left_out};
 use crate::finding::Stamp;
 use crate::folder::HEAL_FOLDER;
+use crate::read::snapshot::beside;
+use crate::stamp::{modified, stamp};
 
 /// A file that is not any more what the changes were prepared from.
 pub fn changed_meanwhile(manifest: &Manifest, read: &BTreeMap<PathBuf, Stamp>) -> Option<PathBuf> {

@@ -14,8 +14,8 @@ use super::index::{self, Change, Found};
 use super::lines;
 use super::place::inside;
 use super::plan::{Plan, PlanItem};
-use super::stamp::{Hashing, stamp};
 use crate::finding::{Stamp, Step};
+use crate::stamp::{Hashing, stamp};
 
 /// What is ready to be done.
 #[derive(Debug, Default)]
@@ -394,7 +394,7 @@ impl<'a, 'o> Stage<'a, 'o> {
             let compact = steps.any(|step| matches!(step, Step::Compact { .. }));
             self.staged.read.insert(path.clone(), database.was.clone());
             if let Some(log) = database.log.clone() {
-                self.staged.read.insert(super::place::beside(&path, LOG), log);
+                self.staged.read.insert(crate::read::snapshot::beside(&path, LOG), log);
             }
             let n = self.items_of.get(&path).and_then(BTreeSet::first).copied().unwrap_or(0);
             let failed = |reason: String| Failed { n, reason };
@@ -404,7 +404,7 @@ impl<'a, 'o> Stage<'a, 'o> {
                     .map_err(|error| failed(error.to_string()))?;
             }
             if let Some(after) = database.folded.clone() {
-                self.staged.touched.insert(super::place::beside(&path, LOG), true);
+                self.staged.touched.insert(crate::read::snapshot::beside(&path, LOG), true);
                 self.staged.effects.push(Effect::Fold { database: path.clone(), after });
             }
             let new = self.backup.staged(self.staged.effects.len());

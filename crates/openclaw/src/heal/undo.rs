@@ -10,10 +10,11 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::backup::{self, Backup, Effect, Manifest, Note, Saved, State, private, set_modified};
-use super::place::{beside, remove, rename};
-use super::stamp::{Standing, modified, stamp};
+use super::place::{remove, rename};
 use super::{Error, Progress, database, run};
 use crate::finding::Stamp;
+use crate::read::snapshot::beside;
+use crate::stamp::{Standing, modified, stamp};
 
 /// Which healing is undone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

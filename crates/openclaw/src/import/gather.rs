@@ -296,8 +296,8 @@ fn main_agent() -> AgentName {
 
 /// Reads a whole file that is not a transcript, with its account.
 fn whole(file: File, path: &Path) -> io::Result<(Vec<u8>, Source)> {
-    let mut reader = super::text::Hashing::new(file);
+    let mut reader = crate::stamp::Hashing::new(file);
     let mut bytes = Vec::new();
     io::Read::read_to_end(&mut reader, &mut bytes)?;
-    Ok((bytes, reader.source(path)))
+    Ok((bytes, super::text::source(reader, path)))
 }

@@ -5,14 +5,14 @@ use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use sha2::{Digest as _, Sha256};
 
 use super::account::Source;
-use crate::hex::hex;
+use crate::finding::Stamp;
 use crate::model::{DbArchive, Dropped, Encoding, Place};
 use crate::read::agent_db::AgentDb;
 use crate::read::snapshot::Snapshot;
 use crate::read::transcript::{self, Line, Summary, Survey};
+use crate::stamp::Hashing;
 
 const BUFFER: usize = 128 * 1024;
 
@@ -199,7 +199,7 @@ pub(super) fn look(file: File, path: &Path, encoding: Encoding) -> io::Result<(G
     // What lies behind a compressed frame counts for the hash.
     io::copy(&mut reader, &mut io::sink())?;
     let best_effort = state(&kept)? != before;
-    Ok((Glance::of(&summary), Source { best_effort, ..reader.source(path) }))
+    Ok((Glance::of(&summary), Source { best_effort, ..source(reader, path) }))
 }
 
 /// Size and time of a file.
@@ -208,34 +208,8 @@ fn state(file: &File) -> io::Result<(u64, Timestamp)> {
     Ok((meta.len(), crate::folder::modified(&meta)))
 }
 
-/// Counts and hashes what is read.
-pub(super) struct Hashing<R> {
-    inner: R,
-    bytes: u64,
-    hash: Sha256,
-}
-
-impl<R: Read> Hashing<R> {
-    pub(super) fn new(inner: R) -> Self {
-        Self { inner, bytes: 0, hash: Sha256::new() }
-    }
-
-    /// The account of what was read, without records yet.
-    pub(super) fn source(self, path: &Path) -> Source {
-        Source {
-            path: path.display().to_string(),
-            bytes: self.bytes,
-            sha256: hex(&self.hash.finalize()),
-            ..Source::default()
-        }
-    }
-}
-
-impl<R: Read> Read for Hashing<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.inner.read(buffer)?;
-        self.hash.update(&buffer[..count]);
-        self.bytes += count as u64;
-        Ok(count)
-    }
+/// The account of what was read, without records yet.
+pub(super) fn source<R>(read: Hashing<R>, path: &Path) -> Source {
+    let Stamp { bytes, sha256 } = read.finish().1;
+    Source { path: path.display().to_string(), bytes, sha256, ..Source::default() }
 }

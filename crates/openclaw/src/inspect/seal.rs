@@ -6,11 +6,9 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest as _, Sha256};
-
 use super::survey::Survey;
 use crate::finding::{Cure, Finding, Item, Stamp, Step};
-use crate::hex::hex;
+use crate::stamp::{self, Hashing};
 
 /// Fills in what the steps were decided from. What cannot be read any more needs a person.
 pub(super) fn seal(root: &Path, survey: &Survey, findings: &mut [Finding]) {
@@ -63,32 +61,17 @@ impl Seal<'_> {
         let range = self.rows.get(&(store, key)).cloned().unwrap_or_default();
         let mut file = File::open(self.root.join(store))?;
         file.seek(SeekFrom::Start(range.start))?;
-        let mut hash = Sha256::new();
-        io::copy(&mut file.take(range.end - range.start), &mut Hashed(&mut hash))?;
-        Ok(hex(&hash.finalize()))
+        let mut hash = Hashing::new(file.take(range.end - range.start));
+        io::copy(&mut hash, &mut io::sink())?;
+        Ok(hash.finish().1.sha256)
     }
 
     fn file(&mut self, path: &Path) -> io::Result<Stamp> {
         if let Some(stamp) = self.files.get(path) {
             return Ok(stamp.clone());
         }
-        let mut hash = Sha256::new();
-        let bytes = io::copy(&mut File::open(self.root.join(path))?, &mut Hashed(&mut hash))?;
-        let stamp = Stamp { bytes, sha256: hex(&hash.finalize()) };
+        let stamp = stamp::stamp(&self.root.join(path))?.ok_or(io::ErrorKind::NotFound)?;
         self.files.insert(path.to_owned(), stamp.clone());
         Ok(stamp)
-    }
-}
-
-struct Hashed<'a>(&'a mut Sha256);
-
-impl io::Write for Hashed<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.update(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }

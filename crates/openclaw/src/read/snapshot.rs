@@ -105,7 +105,7 @@ impl Snapshot {
     }
 }
 
-/// A file that belongs to a database.
+/// A path with an ending behind its name, as in `openclaw.sqlite-wal`.
 pub fn beside(database: &Path, end: &str) -> PathBuf {
     let mut name = database.as_os_str().to_owned();
     name.push(end);

@@ -5,11 +5,12 @@ use std::path::Path;
 use super::Gather;
 use crate::import::account::{Source, place};
 use crate::import::runs::Past;
-use crate::import::text::Hashing;
+use crate::import::text;
 use crate::model::{Place, Tally};
 use crate::read::runs;
 use crate::read::snapshot::{Quality, Snapshot};
 use crate::read::state_db::StateDb;
+use crate::stamp::Hashing;
 
 impl Gather<'_, '_> {
     /// Every record of a run. Tasks come first: they say most.
@@ -39,7 +40,7 @@ impl Gather<'_, '_> {
         let copied = copied.map_err(std::io::Error::other).and_then(|snapshot| {
             let mut reader = Hashing::new(std::fs::File::open(snapshot.path())?);
             std::io::copy(&mut reader, &mut std::io::sink())?;
-            Ok((snapshot, reader.source(path)))
+            Ok((snapshot, text::source(reader, path)))
         });
         match copied {
             Ok((snapshot, source)) => {
@@ -90,7 +91,7 @@ impl Gather<'_, '_> {
             Ok(tally) => tally,
             Err(error) => return self.remark(path, &error),
         };
-        let mut source = reader.source(path);
+        let mut source = text::source(reader, path);
         source.quarantine_all(tally.dropped);
         let name = source.path.clone();
         let at = self.source(source);
