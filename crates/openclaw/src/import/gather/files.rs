@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use super::{Gather, whole};
+use super::Gather;
 use crate::import::account;
 use crate::import::entries::tokens;
 use crate::import::sessions::{End, Told};
@@ -13,6 +13,7 @@ use crate::import::text::{self, From, Glance, Text};
 use crate::model::{Encoding, Place, Pointer, SessionRow};
 use crate::read::names::{self, FileKind, Reason};
 use crate::read::sessions::rows;
+use crate::stamp::Hashing;
 
 /// The rows of the index that name one transcript, with the source they are counted in. A job's base row
 /// and the row of its last run name the same one.
@@ -58,23 +59,22 @@ impl Gather<'_, '_> {
         let mut index = BTreeMap::new();
         let Some(path) = self.folder.agents[agent].index.clone() else { return index };
         let Some(file) = self.opened(&path) else { return index };
-        let (bytes, mut source) = match whole(file, &path) {
-            Ok(read) => read,
-            Err(error) => {
-                self.remark(&path, &error);
-                return index;
-            }
-        };
         let mut found: BTreeMap<Box<str>, SessionRow> = BTreeMap::new();
-        let read = rows(bytes.as_slice(), &mut |row| {
-            if let Some(before) = found.insert(row.row.key.clone(), row.row) {
-                let place = Place::Byte(before.range.start);
-                source.quarantine(place, format!("key {} stands there again", before.key));
-            }
-        });
+        let mut again = Vec::new();
+        let mut file = Hashing::new(file);
+        let read =
+            rows(&mut file, &mut |row| again.extend(found.insert(row.row.key.clone(), row.row)));
+        // What lies behind the end of the value belongs to the file that was read.
+        let read =
+            read.and_then(|read| std::io::copy(&mut file, &mut std::io::sink()).map(|_| read));
+        let mut source = text::source(file, &path);
         match read {
             Ok(read) => source.quarantine_all(read.tally.dropped),
             Err(error) => self.remark(&path, &error),
+        }
+        for before in again {
+            let place = Place::Byte(before.range.start);
+            source.quarantine(place, format!("key {} stands there again", before.key));
         }
         let name = source.path.clone();
         let at = self.source(source);
