@@ -92,7 +92,11 @@ pub fn parse_at(text: &str, zone: Option<&Zone>, now: Timestamp) -> Result<Times
 
 fn absolute(text: &str, zone: Option<&Zone>) -> Result<Timestamp, AtError> {
     let owned = || text.chars().take(80).collect::<String>();
-    let invalid = |reason: String| AtError::Invalid { text: owned(), reason };
+    // The reason repeats the text, whatever its length.
+    let invalid = |reason: String| {
+        let reason = reason.chars().take(200).collect();
+        AtError::Invalid { text: owned(), reason }
+    };
     if !is_dashed_date(text) {
         return Err(invalid(
             "expected a date like 2027-01-31, or a date and a time like 2027-01-31T09:00:00Z"
@@ -170,6 +174,14 @@ mod tests {
             let error = read_without_zone(text).unwrap_err();
             assert_eq!(error, AtError::NoZone { text: text.to_owned() });
         }
+    }
+
+    /// A text of 4 KB made a message of more than that: the reason repeated it.
+    #[test]
+    fn a_long_text_makes_a_short_message() {
+        let text = format!("{}:30:00.123456789z", "2027-01-15t12".repeat(400));
+        let error = parse_at(&text, None, Timestamp::UNIX_EPOCH).unwrap_err();
+        assert!(error.to_string().len() < 500, "{error}");
     }
 
     #[test]

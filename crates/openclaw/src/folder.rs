@@ -1,5 +1,6 @@
 //! What lies where in a state folder. Reads names and sizes only; links are not followed out of it.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -36,6 +37,8 @@ pub struct Folder {
     pub state_database: Option<PathBuf>,
     /// `tasks/runs.sqlite`.
     pub task_database: Option<PathBuf>,
+    /// What leads out of the folder by a link, and is not followed.
+    pub linked_out: Vec<PathBuf>,
 }
 
 /// What an agent has.
@@ -111,9 +114,11 @@ impl Folder {
             .as_deref()
             .map_or_else(|| PathBuf::from("cron/jobs.json"), |store| placed(&root, store, None));
         let beside = |name: &str| cron.with_file_name(name);
-        let there = |path: PathBuf| is_inside(&root, &root.join(&path)).then_some(path);
-        Ok(Self {
-            agents: agents(&root, &config),
+        let mut linked_out = BTreeSet::new();
+        let agents = agents(&root, &config, &mut linked_out);
+        let mut there = |path: PathBuf| there(&root, path, &mut linked_out);
+        let mut folder = Self {
+            agents,
             job_states: there(beside("jobs-state.json")),
             job_quarantine: there(beside("jobs-quarantine.json")),
             old_jobs: ["jobs.json.migrated", "jobs.json.bak"]
@@ -124,10 +129,13 @@ impl Folder {
             jobs: there(cron),
             state_database: there(PathBuf::from("state/openclaw.sqlite")),
             task_database: there(PathBuf::from("tasks/runs.sqlite")),
-            root,
+            linked_out: Vec::new(),
+            root: root.clone(),
             config,
             remarks,
-        })
+        };
+        folder.linked_out = linked_out.into_iter().collect();
+        Ok(folder)
     }
 
     /// Which era its files are of.
@@ -181,6 +189,17 @@ fn is_inside(root: &Path, path: &Path) -> bool {
     real.starts_with(root) || !path.starts_with(root)
 }
 
+/// A path that is there; what leads out of the folder is taken down.
+fn there(root: &Path, path: PathBuf, linked_out: &mut BTreeSet<PathBuf>) -> Option<PathBuf> {
+    if is_inside(root, &root.join(&path)) {
+        return Some(path);
+    }
+    if fs::canonicalize(root.join(&path)).is_ok() {
+        linked_out.insert(path);
+    }
+    None
+}
+
 /// A path of the config: `~` is the home that the state folder lies in, `{agentId}` the agent. What lies
 /// in the folder is relative to it, also where the folder was at another place when the config was written.
 pub fn placed(root: &Path, text: &str, agent: Option<&str>) -> PathBuf {
@@ -196,7 +215,7 @@ pub fn placed(root: &Path, text: &str, agent: Option<&str>) -> PathBuf {
     path.strip_prefix(root).map_or_else(|_| path.clone(), Path::to_owned)
 }
 
-fn agents(root: &Path, config: &Config) -> Vec<Agent> {
+fn agents(root: &Path, config: &Config, linked_out: &mut BTreeSet<PathBuf>) -> Vec<Agent> {
     let mut ids: Vec<String> = config.agents.iter().map(|agent| agent.id.clone()).collect();
     for entry in fs::read_dir(root.join("agents")).into_iter().flatten().flatten() {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
@@ -208,12 +227,21 @@ fn agents(root: &Path, config: &Config) -> Vec<Agent> {
     if ids.is_empty() {
         ids.push("main".to_owned());
     }
-    ids.into_iter().map(|id| agent(root, config, id)).collect()
+    let mut agents: Vec<Agent> =
+        ids.into_iter().map(|id| agent(root, config, id, linked_out)).collect();
+    // A store that the config has all agents share is read once.
+    let mut stores = BTreeSet::new();
+    for agent in &mut agents {
+        if agent.sessions.as_ref().is_some_and(|sessions| !stores.insert(sessions.clone())) {
+            (agent.sessions, agent.index) = (None, None);
+        }
+    }
+    agents
 }
 
-fn agent(root: &Path, config: &Config, id: String) -> Agent {
+fn agent(root: &Path, config: &Config, id: String, linked_out: &mut BTreeSet<PathBuf>) -> Agent {
     let home = PathBuf::from("agents").join(&id);
-    let there = |path: PathBuf| is_inside(root, &root.join(&path)).then_some(path);
+    let mut there = |path: PathBuf| there(root, path, linked_out);
     let index = config.session_store.as_deref().map_or_else(
         || home.join("sessions/sessions.json"),
         |store| placed(root, store, Some(&id)),
@@ -224,9 +252,10 @@ fn agent(root: &Path, config: &Config, id: String) -> Agent {
         .find(|agent| agent.id == id)
         .and_then(|agent| agent.agent_dir.as_deref())
         .map(|folder| placed(root, folder, Some(&id)).join("openclaw-agent.sqlite"));
-    let database =
-        own_database.and_then(there).or_else(|| there(home.join("agent/openclaw-agent.sqlite")));
-    let sessions = index.parent().map(Path::to_owned).and_then(there);
+    let database = own_database
+        .and_then(&mut there)
+        .or_else(|| there(home.join("agent/openclaw-agent.sqlite")));
+    let sessions = index.parent().map(Path::to_owned).and_then(&mut there);
     Agent { sessions, index: there(index), database, id }
 }
 

@@ -53,6 +53,8 @@ pub struct Report {
     pub as_of: Timestamp,
     /// The process of the gateway that owns it.
     pub gateway_pid: Option<u32>,
+    /// Why it is believed that this one does.
+    pub gateway_evidence: Option<String>,
     /// What could be read only while it was being written to.
     pub best_effort: Vec<PathBuf>,
     /// The agents.
@@ -116,7 +118,8 @@ pub fn inspect(path: &Path, options: Options<'_>) -> Result<Report, FolderError>
         era: folder.era(),
         version: gathered.version,
         as_of: survey.as_of,
-        gateway_pid: survey.owner,
+        gateway_pid: survey.owner.as_ref().map(|owner| owner.pid),
+        gateway_evidence: survey.owner.as_ref().map(|owner| owner.evidence.clone()),
         best_effort: gathered.best_effort,
         agents: survey.agents.iter().map(count).collect(),
         jobs: survey.jobs.as_ref().map(|jobs| JobCount {

@@ -279,7 +279,7 @@ pub enum TaskStatus {
 
 /// A process that owns something: an id, and when it started in clock ticks since the machine's boot,
 /// which tells it from a later process of the same id.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Process {
     /// The process id.
     pub pid: u32,

@@ -19,6 +19,12 @@ const FREE_BYTES: u64 = 16 * 1024 * 1024;
 /// Everything that is wrong with files.
 pub fn find(survey: &Survey) -> Vec<(Code, Item)> {
     let mut found = Vec::new();
+    found.extend(survey.linked_out.iter().map(|path| {
+        let cure =
+            Cure::Person("put the file or folder itself in the place of the link".to_owned());
+        let evidence = "it leads out of the folder by a link, and was not read".to_owned();
+        file_item(Code::FileLinked, path.clone(), evidence, cure)
+    }));
     found.extend(survey.locks.iter().filter_map(|lock| stale_lock(survey, lock)));
     for agent in &survey.agents {
         for file in &agent.files {

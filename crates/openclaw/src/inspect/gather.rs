@@ -15,7 +15,7 @@ use super::survey::{
 };
 use crate::finding::{Code, Cure, Item, Subject};
 use crate::folder::{self, Folder};
-use crate::heal::owner;
+use crate::heal::owner::{self, Owner};
 use crate::model::{Encoding, JobRecord, Process, RunEntry, RunStatus, Status, Tally, Task};
 use crate::read::config::Retention;
 use crate::read::names::{self, FileKind};
@@ -59,6 +59,8 @@ pub(super) fn gather(folder: &Folder, options: Options<'_>) -> Gathered {
 fn blank(folder: &Folder, now: Timestamp) -> Survey {
     let config = &folder.config;
     Survey {
+        root: folder.root.clone(),
+        linked_out: folder.linked_out.clone(),
         as_of: now,
         now,
         owner: None,
@@ -75,6 +77,7 @@ fn blank(folder: &Folder, now: Timestamp) -> Survey {
         longest_run: Duration::from_secs(DEFAULT_RUN_SECS),
         jobs_source: folder.jobs.clone().unwrap_or_default(),
         jobs: None,
+        all_jobs: false,
         unmigrated_jobs: Vec::new(),
         ends: HashMap::new(),
         sessions_of_jobs: HashMap::new(),
@@ -96,7 +99,7 @@ struct Gatherer<'f, 'o> {
     best_effort: Vec<PathBuf>,
     bytes_read: u64,
     newest: Option<Timestamp>,
-    processes: BTreeSet<(u32, Option<u64>)>,
+    processes: BTreeSet<Process>,
 }
 
 impl Gatherer<'_, '_> {
@@ -159,6 +162,7 @@ impl Gatherer<'_, '_> {
         if !whole {
             self.take_jobs(jobs::join(records, &states.unwrap_or_default()));
         }
+        self.survey.all_jobs = tally.dropped.is_empty() && self.folder.job_quarantine.is_none();
     }
 
     fn take_jobs(&mut self, jobs: Vec<JobRecord>) {
@@ -229,7 +233,7 @@ impl Gatherer<'_, '_> {
             self.alive_at(at);
         }
         if let Some(owner) = task.owner {
-            self.processes.insert((owner.pid, owner.started_ticks));
+            self.processes.insert(owner);
         }
         let session = task.session_key.as_deref().and_then(|key| key.rsplit_once(":run:"));
         if let Some((job, run)) = session {
@@ -306,7 +310,7 @@ impl Gatherer<'_, '_> {
         let bytes = fs::read(self.root().join(path)).unwrap_or_default();
         let (owner, _) = lock::lock(&bytes);
         if let Some(owner) = owner {
-            self.processes.insert((owner.pid, owner.started_ticks));
+            self.processes.insert(owner);
         }
         let owner = owner.map(|owner| (owner, Life::Dead));
         self.survey.locks.push(LockSeen {
@@ -379,8 +383,8 @@ impl Gatherer<'_, '_> {
         let backup =
             seen.files.iter().rev().find(|file| matches!(file.kind, FileKind::IndexBackup));
         let help = match backup {
-            Some(backup) => format!("a backup lies beside it: {}; or bring the folder over: `sexton openclaw import` needs no index", backup.name),
-            None => "bring the folder over: `sexton openclaw import` reads transcripts without an index; or restore a backup".to_owned(),
+            Some(backup) => format!("a backup lies beside it: {}; or bring the folder over: `sexton openclaw import PATH` needs no index", backup.name),
+            None => "bring the folder over: `sexton openclaw import PATH` reads transcripts without an index; or restore a backup".to_owned(),
         };
         if let Some(what) = what {
             let evidence = format!(
@@ -397,14 +401,10 @@ impl Gatherer<'_, '_> {
     /// Who lives, since when nobody does, and what that makes of locks.
     fn finish(mut self) -> Gathered {
         for boot in self.survey.boots.iter().filter(|boot| boot.completed_at.is_none()) {
-            self.processes.insert((boot.pid, None));
+            self.processes.insert(Process { pid: boot.pid, started_ticks: None });
         }
-        for (pid, started_ticks) in std::mem::take(&mut self.processes) {
-            let life = life(Process { pid, started_ticks });
-            let known = self.survey.living.entry(pid).or_insert(life);
-            if life == Life::Alive {
-                *known = life;
-            }
+        for process in std::mem::take(&mut self.processes) {
+            self.survey.living.insert(process, life(process));
         }
         for lock in &mut self.survey.locks {
             if let Some((process, found)) = &mut lock.owner {
@@ -423,7 +423,7 @@ impl Gatherer<'_, '_> {
         }
     }
 
-    fn live_gateway(&self) -> Option<u32> {
+    fn live_gateway(&self) -> Option<Owner> {
         let boots = self.survey.boots.iter().filter(|boot| boot.completed_at.is_none());
         let boots = boots.map(|boot| {
             let process = Process { pid: boot.pid, started_ticks: None };
@@ -438,7 +438,7 @@ impl Gatherer<'_, '_> {
             lock.owner.map(|(process, _)| (process, lock.path.display().to_string()))
         });
         let candidates: Vec<(Process, String)> = receipts.chain(locks).chain(boots).collect();
-        owner::live_owner(self.root(), &candidates).map(|owner| owner.pid)
+        owner::live_owner(self.root(), &candidates)
     }
 }
 

@@ -23,7 +23,11 @@ pub fn find(survey: &Survey, zone: &Zone) -> Vec<(Code, Item)> {
         let original = &jobs[*first];
         for job in others.iter().map(|index| &jobs[*index]) {
             let evidence = format!("same name, schedule and payload as {}", original.id);
-            let help = format!("keep one: openclaw cron rm {}", job.id);
+            let help = if job.id == original.id {
+                "it stands there twice: take one of the two out of the file".to_owned()
+            } else {
+                format!("keep one: openclaw cron rm {}", job.id)
+            };
             found.push((Code::JobDuplicated, item(&survey.jobs_source, job, evidence, help)));
         }
     }
@@ -83,7 +87,7 @@ fn cut_off(survey: &Survey, job: &JobRecord) -> Option<String> {
     }
     let since = job.state.running_at?;
     let owner = survey.receipts.iter().find(|receipt| receipt.job_id == job.id);
-    let dead = match owner.map(|receipt| survey.living.get(&receipt.owner.pid)) {
+    let dead = match owner.map(|receipt| survey.living.get(&receipt.owner)) {
         Some(Some(life)) => *life != Life::Alive,
         _ => survey.owner.is_none(),
     };

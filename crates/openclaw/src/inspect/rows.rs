@@ -18,17 +18,17 @@ pub const OVERSIZED_BYTES: u64 = 64 * 1024;
 pub const STRING_LIMIT: u64 = 0x1fff_ffe8;
 /// Fields that OpenClaw makes anew whenever it needs them.
 pub const MADE_ANEW: &[&str] = &["skillsSnapshot", "systemPromptReport", "pluginDebugEntries"];
-/// A row that was touched within this long before the end may still be without its transcript.
+/// Under a living gateway a row that was touched within this long may still be without its transcript.
 const FRESH_SECS: u64 = 3600;
 
 /// Everything that is wrong with rows.
 pub fn find(survey: &Survey) -> Vec<(Code, Item)> {
     let mut found = Vec::new();
     for agent in &survey.agents {
-        let lineage = Lineage::of(agent);
+        let lineage = Lineage::of(&survey.root, agent);
         for place in places(agent) {
-            for row in place.rows() {
-                let seen = Seen { survey, agent, lineage: &lineage, place: &place, row };
+            for (row, stamp) in place.rows() {
+                let seen = Seen { survey, agent, lineage: &lineage, place: &place, row, stamp };
                 let going = seen.overdue().or_else(|| seen.of_deleted_job());
                 found.extend(going.or_else(|| seen.without_transcript()));
                 found.extend(seen.wrong_pointer());
@@ -52,10 +52,12 @@ fn places(agent: &AgentSeen) -> Vec<RowsOf<'_>> {
 }
 
 impl RowsOf<'_> {
-    fn rows(&self) -> Box<dyn Iterator<Item = &Row> + '_> {
+    fn rows(&self) -> Box<dyn Iterator<Item = (&Row, &str)> + '_> {
         match self {
-            Self::Store(store) => Box::new(store.rows.iter()),
-            Self::Database(database) => Box::new(database.nodes.iter().map(|(row, _)| row)),
+            Self::Store(store) => Box::new(store.rows.iter().map(|row| (row, ""))),
+            Self::Database(database) => {
+                Box::new(database.nodes.iter().map(|(row, stamp)| (row, &**stamp)))
+            }
         }
     }
 
@@ -74,26 +76,38 @@ impl RowsOf<'_> {
 /// Which rows share a session or a file, and the home that their pointers name.
 struct Lineage<'a> {
     by_session: HashMap<&'a str, Vec<&'a Row>>,
-    home: Option<&'a str>,
+    /// How many rows could mean a file, by its name.
+    by_file: HashMap<String, usize>,
+    home: Option<String>,
     files: HashMap<&'a str, u64>,
 }
 
 impl<'a> Lineage<'a> {
-    fn of(agent: &'a AgentSeen) -> Self {
+    fn of(root: &Path, agent: &'a AgentSeen) -> Self {
         let mut by_session: HashMap<&str, Vec<&Row>> = HashMap::new();
+        let mut by_file: HashMap<String, usize> = HashMap::new();
         let mut homes: HashMap<&str, usize> = HashMap::new();
         for row in agent.store.iter().flat_map(|store| &store.rows) {
             if !row.session_id.is_empty() {
                 by_session.entry(&row.session_id).or_default().push(row);
             }
-            if let Some(home) = row.named.as_deref().and_then(folder_of) {
-                *homes.entry(home).or_default() += 1;
+            let derived = format!("{}.jsonl", row.session_id);
+            if let Some(named) = row.named.as_deref() {
+                if name_of(named) != derived {
+                    *by_file.entry(name_of(named).to_owned()).or_default() += 1;
+                }
+                *homes.entry(folder_of(named).unwrap_or_default()).or_default() += 1;
             }
+            *by_file.entry(derived).or_default() += 1;
         }
-        let home =
-            homes.into_iter().max_by_key(|(home, count)| (*count, *home)).map(|(home, _)| home);
+        // A row that names the folder as it lies now is right, however many name another one.
+        let own = agent.sessions.as_deref().map(|sessions| root.join(sessions));
+        let own = own.and_then(|own| own.to_str().map(str::to_owned));
+        let own = own.filter(|own| homes.contains_key(own.as_str()));
+        let most = homes.into_iter().max_by_key(|(home, count)| (*count, *home));
+        let home = own.or_else(|| most.map(|(home, _)| home.to_owned()));
         let files = agent.files.iter().map(|file| (&*file.name, file.bytes)).collect();
-        Self { by_session, home, files }
+        Self { by_session, by_file, home, files }
     }
 }
 
@@ -111,6 +125,8 @@ struct Seen<'a> {
     lineage: &'a Lineage<'a>,
     place: &'a RowsOf<'a>,
     row: &'a Row,
+    /// Of a node, what it was read from.
+    stamp: &'a str,
 }
 
 impl Seen<'_> {
@@ -185,28 +201,22 @@ impl Seen<'_> {
         match self.place {
             RowsOf::Store(store) => {
                 let mut steps = vec![remove(store.path.clone(), &self.row.key)];
-                let shared = self
-                    .lineage
-                    .by_session
-                    .get(&*self.row.session_id)
-                    .is_some_and(|rows| rows.len() > 1);
-                if let (false, Some(file), Some(folder)) =
-                    (shared, self.transcript(), self.agent.sessions.as_deref())
+                if let (Some(file), Some(folder)) =
+                    (self.transcript(), self.agent.sessions.as_deref())
+                    && matches!(names::kind(file), FileKind::Transcript { .. })
+                    && self.lineage.by_file.get(file).is_none_or(|rows| *rows < 2)
                 {
                     steps.push(archive(folder, file, self.survey));
                 }
                 Cure::Steps(steps)
             }
-            RowsOf::Database(database) => {
-                let stamp = database.nodes.iter().find(|(row, _)| row.key == self.row.key);
-                Cure::Steps(vec![Step::ArchiveNode {
-                    database: database.path.clone(),
-                    key: self.row.key.to_string(),
-                    session_id: self.row.session_id.to_string(),
-                    was: stamp.map(|(_, stamp)| stamp.to_string()).unwrap_or_default(),
-                    at: self.survey.now,
-                }])
-            }
+            RowsOf::Database(database) => Cure::Steps(vec![Step::ArchiveNode {
+                database: database.path.clone(),
+                key: self.row.key.to_string(),
+                session_id: self.row.session_id.to_string(),
+                was: self.stamp.to_owned(),
+                at: self.survey.now,
+            }]),
         }
     }
 
@@ -222,9 +232,11 @@ impl Seen<'_> {
 
     /// Iff it names a session, nothing of that session is there, and the row is not fresh or running.
     fn without_transcript(&self) -> Option<(Code, Item)> {
-        let fresh = self.row.updated_at.is_some_and(|at| {
-            self.survey.age(at) <= sexton_domain::duration::Duration::from_secs(FRESH_SECS)
-        });
+        // Without a gateway nobody is about to write it.
+        let fresh = self.survey.owner.is_some()
+            && self.row.updated_at.is_some_and(|at| {
+                self.survey.age(at) <= sexton_domain::duration::Duration::from_secs(FRESH_SECS)
+            });
         let running = self.row.status == Some(Status::Running);
         if self.row.session_id.is_empty() || fresh || running || self.has_transcript() {
             return None;
@@ -249,19 +261,21 @@ impl Seen<'_> {
                 let prefix = format!("{}-topic-", self.row.session_id);
                 self.transcript().is_some()
                     || self.lineage.files.keys().any(|name| name.starts_with(&prefix))
-                    || self.agent.database.as_ref().is_some_and(|database| {
-                        database.transcripts.contains_key(&self.row.session_id)
-                    })
+                    || self
+                        .agent
+                        .database
+                        .as_ref()
+                        .is_some_and(|database| database.has(&self.row.session_id))
             }
-            RowsOf::Database(database) => database.transcripts.contains_key(&self.row.session_id),
+            RowsOf::Database(database) => database.has(&self.row.session_id),
         }
     }
 
     /// Iff it names a file of another folder than the other rows do, or the session of another row.
     fn wrong_pointer(&self) -> Option<(Code, Item)> {
         let RowsOf::Store(store) = self.place else { return None };
-        if let (Some(named), Some(home)) = (self.row.named.as_deref(), self.lineage.home)
-            && folder_of(named).is_some_and(|folder| folder != home && !is_own(folder, self.agent))
+        if let (Some(named), Some(home)) = (self.row.named.as_deref(), self.lineage.home.as_deref())
+            && folder_of(named).is_some_and(|folder| folder != home)
         {
             let evidence = format!("it names {named}; the other rows name files in {home}");
             let cure = match self.transcript() {
@@ -337,11 +351,6 @@ fn made_anew(place: &RowsOf<'_>) -> Option<(Code, Item)> {
     (rows > 0).then_some((Code::RowOversized, item))
 }
 
-/// Whether a folder that a pointer names is the agent's own.
-fn is_own(folder: &str, agent: &AgentSeen) -> bool {
-    agent.sessions.as_deref().is_some_and(|own| own == Path::new(folder))
-}
-
 /// A job's own row and those of its runs may share a session: older versions kept one object in both.
 fn is_family(a: &str, b: &str) -> bool {
     if a == b {
@@ -359,11 +368,8 @@ fn remove(store: PathBuf, key: &str) -> Step {
 
 /// Renames a transcript into the form of deleted ones.
 pub fn archive(folder: &Path, file: &str, survey: &Survey) -> Step {
-    let session_id = match names::kind(file) {
-        FileKind::Transcript { session_id, .. } => session_id,
-        _ => file.trim_end_matches(".jsonl").to_owned(),
-    };
-    let to = names::archive_name(&session_id, names::Reason::Deleted, survey.now);
+    let stamp = names::archive_name("", names::Reason::Deleted, survey.now);
+    let to = format!("{}{}", file.trim_end_matches(".jsonl"), stamp);
     let was = crate::finding::Stamp { bytes: 0, sha256: String::new() };
     Step::Rename { from: folder.join(file), to: folder.join(to), was }
 }

@@ -1,6 +1,6 @@
 //! What each step was decided from: hashes of rows and files, filled in for those that have a cure.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
@@ -12,7 +12,9 @@ use crate::stamp::{self, Hashing};
 
 /// Fills in what the steps were decided from. What cannot be read any more needs a person.
 pub(super) fn seal(root: &Path, survey: &Survey, findings: &mut [Finding]) {
-    let mut seal = Seal { root, rows: ranges(survey), files: HashMap::new() };
+    let damaged = survey.agents.iter().filter(|agent| !agent.is_indexed);
+    let damaged = damaged.filter_map(|agent| Some(agent.store.as_ref()?.path.as_path())).collect();
+    let mut seal = Seal { root, rows: ranges(survey), files: HashMap::new(), damaged };
     for item in findings.iter_mut().flat_map(|finding| &mut finding.items) {
         let failed = seal.item(item).err();
         if let Some(error) = failed {
@@ -36,11 +38,24 @@ struct Seal<'a> {
     root: &'a Path,
     rows: Ranges<'a>,
     files: HashMap<PathBuf, Stamp>,
+    /// Indexes that cannot be changed row by row.
+    damaged: HashSet<&'a Path>,
 }
 
 impl Seal<'_> {
     fn item(&mut self, item: &mut Item) -> io::Result<()> {
         let Cure::Steps(steps) = &mut item.cure else { return Ok(()) };
+        let on_damaged = |step: &Step| match step {
+            Step::EditRow { store, .. } | Step::RemoveRow { store, .. } => {
+                self.damaged.contains(store.as_path())
+            }
+            _ => false,
+        };
+        if steps.iter().any(on_damaged) {
+            let help = "the index is damaged as a whole: mend that first".to_owned();
+            item.cure = Cure::Person(help);
+            return Ok(());
+        }
         for step in steps {
             match step {
                 Step::EditRow { store, key, was, .. } | Step::RemoveRow { store, key, was } => {

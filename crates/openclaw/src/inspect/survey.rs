@@ -9,6 +9,7 @@ use sexton_domain::duration::Duration;
 use sexton_domain::key::{SessionKey, SessionKind, Shape};
 
 use crate::finding::{Code, Item};
+use crate::heal::owner::Owner;
 use crate::model::{
     Boot, DbArchive, Dropped, JobRecord, Process, Receipt, SessionRow, Status, Task, TaskStatus,
 };
@@ -21,10 +22,14 @@ pub struct Survey {
     /// The instant that ages are counted to. Under a living gateway it is now. Else it is the newest
     /// time that the folder's records name: what nobody could do since then is no fault of theirs.
     pub as_of: Timestamp,
-    /// The clock's time, for files.
+    /// Where the folder lies.
+    pub root: PathBuf,
+    /// What leads out of it by a link.
+    pub linked_out: Vec<PathBuf>,
+    /// The clock's time, for files and for silence.
     pub now: Timestamp,
     /// The process that owns the folder, if one lives.
-    pub owner: Option<u32>,
+    pub owner: Option<Owner>,
     /// `cron.sessionRetention`; none if it is off.
     pub retention: Option<Duration>,
     /// `session.maintenance.maxEntries`.
@@ -37,6 +42,8 @@ pub struct Survey {
     pub jobs_source: PathBuf,
     /// The jobs; none if their source could not be read.
     pub jobs: Option<Vec<JobRecord>>,
+    /// Whether these are all: none was unreadable, and none is in quarantine.
+    pub all_jobs: bool,
     /// Jobs in files that the SQLite era does not read any more.
     pub unmigrated_jobs: Vec<(PathBuf, usize)>,
     /// How runs ended, by the id of their session.
@@ -52,7 +59,7 @@ pub struct Survey {
     /// Lock files, whether their owners live, and how old the files are.
     pub locks: Vec<LockSeen>,
     /// What is known of processes that records name.
-    pub living: HashMap<u32, Life>,
+    pub living: HashMap<Process, Life>,
     /// The agents.
     pub agents: Vec<AgentSeen>,
     /// What reading itself found.
@@ -225,6 +232,8 @@ pub struct TranscriptSeen {
     pub header_id: Option<Box<str>>,
     /// How many lines it has.
     pub lines: u64,
+    /// The number of the last of them.
+    pub last_line: u64,
     /// How many of them are messages.
     pub messages: u64,
     /// The time of its first line.
@@ -248,6 +257,8 @@ pub struct DatabaseSeen {
     pub path: PathBuf,
     /// Its nodes: rows whose range is empty, each with its stamp.
     pub nodes: Vec<(Row, Box<str>)>,
+    /// Sessions whose events were moved out of the table.
+    pub cold: HashSet<Box<str>>,
     /// Its windows: id, key and status.
     pub windows: HashMap<Box<str>, (Box<str>, Option<Status>)>,
     /// The transcripts in it.
@@ -260,6 +271,13 @@ pub struct DatabaseSeen {
     pub wal_bytes: u64,
     /// Bytes of its free pages.
     pub free_bytes: u64,
+}
+
+impl DatabaseSeen {
+    /// Whether it has the transcript of a session, in the table or moved out of it.
+    pub fn has(&self, session: &str) -> bool {
+        self.transcripts.contains_key(session) || self.cold.contains(session)
+    }
 }
 
 impl TranscriptSeen {
@@ -282,6 +300,7 @@ impl TranscriptSeen {
         Self {
             header_id: summary.header.and_then(|header| header.id).map(String::into_boxed_str),
             lines: summary.lines,
+            last_line: summary.last_line,
             messages: summary.messages,
             first_at: summary.first_at,
             last_at: summary.last_at,
@@ -296,8 +315,8 @@ impl TranscriptSeen {
 impl Survey {
     /// Whether a job of this id is there; `None` if that is not known.
     pub fn has_job(&self, id: &str) -> Option<bool> {
-        let jobs = self.jobs.as_ref()?;
-        Some(jobs.iter().any(|job| job.id.eq_ignore_ascii_case(id)))
+        let known = self.jobs.as_ref()?.iter().any(|job| job.id.eq_ignore_ascii_case(id));
+        (known || self.all_jobs).then_some(known)
     }
 
     /// How long before `as_of` something was, in whole seconds.

@@ -149,7 +149,7 @@ impl Seen<'_> {
             self.session_id
         );
         let cure = Cure::Person(
-            "look into it; `sexton openclaw import` brings it over as a session of its own"
+            "look into it; `sexton openclaw import PATH` brings it over as a session of its own"
                 .to_owned(),
         );
         Some((Code::TranscriptOrphaned, self.item(None, evidence, cure)))
@@ -170,7 +170,7 @@ impl Seen<'_> {
             _ => return None,
         };
         let cure = Cure::Person(
-            "run `openclaw doctor --session-sqlite import`, or bring the folder over: `sexton openclaw import` reads both".to_owned(),
+            "run `openclaw doctor --session-sqlite import`, or bring the folder over: `sexton openclaw import PATH` reads both".to_owned(),
         );
         Some((Code::HalfMigrated, self.item(None, evidence, cure)))
     }
@@ -222,23 +222,22 @@ impl Seen<'_> {
         Some((Code::LinesDamaged, self.item(None, evidence, cure)))
     }
 
-    /// Results without a call go; a call without a result goes where nothing follows it.
+    /// A call or a result that stands alone may go where it is the last line: others name it as their parent.
     fn unpaired(&self) -> Vec<(Code, Item)> {
         let Some(seen) = self.seen else { return Vec::new() };
         if self.row.is_some_and(|row| row.status == Some(Status::Running)) {
             return Vec::new();
         }
         let uncalled = seen.uncalled.iter().map(|(line, call)| {
-            (*line, format!("line {line} is a result of {call}, which nobody called"), true)
+            (*line, format!("line {line} is a result of {call}, which nobody called"))
         });
         let unanswered = seen.unanswered.iter().map(|(line, call)| {
-            let evidence = format!("line {line} calls {call}, and there is no result");
-            (*line, evidence, *line == seen.lines)
+            (*line, format!("line {line} calls {call}, and there is no result"))
         });
         uncalled
             .chain(unanswered)
-            .map(|(line, evidence, may_go)| {
-                let cure = if may_go {
+            .map(|(line, evidence)| {
+                let cure = if line == seen.last_line {
                     self.without(vec![line])
                 } else {
                     Cure::Person("other lines build on it: reset the session".to_owned())

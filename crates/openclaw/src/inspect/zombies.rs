@@ -5,10 +5,11 @@
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
+use sexton_domain::duration::Duration;
 
-use super::survey::{Address, AgentSeen, End, Life, Row, Survey, ended_as};
+use super::survey::{Address, AgentSeen, End, Life, LockSeen, Row, Survey, ended_as};
 use crate::finding::{Code, Cure, Item, Step, Subject};
-use crate::model::{Receipt, Status, Task, TaskStatus};
+use crate::model::{Process, Receipt, Status, Task, TaskStatus};
 
 /// Every zombie of every agent, and tasks that contradict the history.
 pub fn find(survey: &Survey) -> Vec<(Code, Item)> {
@@ -42,11 +43,20 @@ fn in_store(survey: &Survey, agent: &AgentSeen) -> Vec<(Code, Item)> {
 fn in_database(survey: &Survey, agent: &AgentSeen) -> Vec<(Code, Item)> {
     let Some(database) = &agent.database else { return Vec::new() };
     let zombie = |(row, stamp): &(Row, Box<str>)| {
-        let window = database.windows.get(&row.session_id);
-        let runs = |status: Option<Status>| status == Some(Status::Running);
-        let is_running = runs(row.status) || window.is_some_and(|(_, status)| runs(*status));
-        let row = Row { status: is_running.then_some(Status::Running), ..row.clone() };
-        let proof = proof(survey, agent, &row)?;
+        let window = database.windows.get(&row.session_id).and_then(|(_, status)| *status);
+        let runs = [row.status, window].contains(&Some(Status::Running));
+        let over = [row.status, window].into_iter().flatten().find(|half| *half != Status::Running);
+        let row = Row { status: runs.then_some(Status::Running), ..row.clone() };
+        let mut proof = proof(survey, agent, &row)?;
+        if let Some(status) = over {
+            // Node and window are two halves of one record: the one that has ended is right.
+            proof.status = status;
+            proof.evidence = format!(
+                "one half of it says {}, the other running; {}",
+                word(status),
+                proof.evidence
+            );
+        }
         let subject = Subject::DbRow {
             database: database.path.clone(),
             table: "session_nodes".to_owned(),
@@ -126,8 +136,20 @@ fn proof(survey: &Survey, agent: &AgentSeen, row: &Row) -> Option<Proof> {
     {
         return Some(dead(death));
     }
-    if let Some(death) = dead_lock(survey, agent, row) {
-        return Some(dead(death));
+    match lock_of(survey, agent, row) {
+        Some((process, Life::Dead)) => {
+            let evidence =
+                format!("its transcript is locked by process {}, which is dead", process.pid);
+            return Some(dead(evidence));
+        }
+        Some((process, Life::Recycled)) => {
+            return Some(dead(format!(
+                "its transcript is locked by process {}, which is another process now",
+                process.pid
+            )));
+        }
+        Some((_, Life::Alive)) => return None,
+        None => {}
     }
     if survey.owner.is_some() {
         return None;
@@ -136,7 +158,9 @@ fn proof(survey: &Survey, agent: &AgentSeen, row: &Row) -> Option<Proof> {
         return Some(dead(boot));
     }
     let silent_since = at?;
-    let silence = survey.age(silent_since);
+    // By the clock: nobody owns the folder, so nothing in it is about to go on.
+    let silence =
+        Duration::from_secs(Duration::between(silent_since, survey.now).as_millis() / 1000);
     (silence > survey.longest_run).then(|| {
         dead(format!(
             "no process owns the folder, and it did nothing after {silent_since}: for {silence}, where {} is the longest that a run may take",
@@ -156,8 +180,7 @@ fn is_of_this_run(end: &End, row: &Row) -> bool {
 /// The newest time that the row's transcript names.
 fn last_activity(agent: &AgentSeen, row: &Row) -> Option<Timestamp> {
     let in_database = agent.database.as_ref().and_then(|db| db.transcripts.get(&row.session_id));
-    let name = format!("{}.jsonl", row.session_id);
-    let in_file = agent.transcripts.get(name.as_str());
+    let in_file = agent.transcripts.get(file_of(row).as_str());
     let last = |seen: Option<&super::survey::TranscriptSeen>| seen.and_then(|seen| seen.last_at);
     last(in_database).max(last(in_file))
 }
@@ -169,7 +192,7 @@ fn receipt_of<'a>(survey: &'a Survey, row: &Row) -> Option<&'a Receipt> {
 
 fn death(survey: &Survey, receipt: &Receipt) -> Option<String> {
     let pid = receipt.owner.pid;
-    let how = match survey.living.get(&pid)? {
+    let how = match survey.living.get(&receipt.owner)? {
         Life::Alive => return None,
         Life::Dead => "is dead",
         Life::Recycled => "is another process now",
@@ -177,24 +200,18 @@ fn death(survey: &Survey, receipt: &Receipt) -> Option<String> {
     Some(format!("its receipt {} belongs to process {pid}, which {how}", receipt.id))
 }
 
-fn dead_lock(survey: &Survey, agent: &AgentSeen, row: &Row) -> Option<String> {
-    let file = row.named.as_deref().and_then(|named| named.rsplit(['/', '\\']).next());
-    let derived = format!("{}.jsonl", row.session_id);
+/// Who holds the lock of the row's transcript.
+fn lock_of(survey: &Survey, agent: &AgentSeen, row: &Row) -> Option<(Process, Life)> {
+    let file = file_of(row);
     let folder = agent.sessions.as_deref()?;
-    let lock = survey
-        .locks
-        .iter()
-        .find(|lock| lock.path.parent() == Some(folder) && lock.of == file.unwrap_or(&derived))?;
-    match lock.owner? {
-        (_, Life::Alive) => None,
-        (process, Life::Dead) => {
-            Some(format!("its transcript is locked by process {}, which is dead", process.pid))
-        }
-        (process, Life::Recycled) => Some(format!(
-            "its transcript is locked by process {}, which is another process now",
-            process.pid
-        )),
-    }
+    let own = |lock: &&LockSeen| lock.path.parent() == Some(folder) && lock.of == file;
+    survey.locks.iter().find(own)?.owner
+}
+
+/// The name of the file that a row means.
+fn file_of(row: &Row) -> String {
+    let named = row.named.as_deref().and_then(|named| named.rsplit(['/', '\\']).next());
+    named.map_or_else(|| format!("{}.jsonl", row.session_id), str::to_owned)
 }
 
 /// A gateway that was started after the row's run had begun: the run did not outlive the one before.
@@ -258,7 +275,7 @@ fn end_by_death(survey: &Survey, task: &Task) -> Option<End> {
         return None;
     }
     let owner = task.owner?;
-    let life = survey.living.get(&owner.pid)?;
+    let life = survey.living.get(&owner)?;
     (*life != Life::Alive).then(|| End {
         at: task.last_event_at.or(task.started_at),
         status: Status::Failed,

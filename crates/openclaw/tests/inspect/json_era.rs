@@ -328,6 +328,80 @@ fn records_that_cannot_be_read_are_named_and_the_others_are_read() {
     assert_eq!(sick.report_at(NOW).jobs.unwrap().total, 1);
 }
 
+/// A row of a run that was overdue named the transcript of a conversation, which went into the archive with it.
+#[test]
+fn a_transcript_that_another_row_means_is_not_archived_with_an_overdue_row() {
+    let sick = plain();
+    let key = sick.first_key();
+    let file = format!("{}.jsonl", sick.session_of(&key));
+    sick.add_runs(1, 25);
+    sick.edit_rows(|rows| {
+        let named = rows[&key]["sessionFile"].clone();
+        let run = rows.keys().find(|key| key.contains(":run:")).unwrap().clone();
+        rows[&run]["sessionFile"] = named;
+    });
+    assert_eq!(sick.found()[0], (Code::RunOverdue, 1));
+    let steps = format!("{:?}", sick.report_at(NOW).findings[0].items[0].cure);
+    assert!(steps.contains("RemoveRow") && !steps.contains(&file), "{steps}");
+}
+
+/// In a folder that was moved, the rows that name its new place were pointed back to the old one.
+#[test]
+fn a_row_that_names_the_folder_as_it_lies_now_is_right_however_many_name_another() {
+    let sick = plain();
+    let key = sick.first_key();
+    let root = fs::canonicalize(sick.root()).unwrap();
+    let file = root.join(SESSIONS).join(format!("{}.jsonl", sick.session_of(&key)));
+    sick.set_first("sessionFile", json!(file));
+    let found = sick.found();
+    assert_eq!(found, [(Code::PointerWrong, 10)]);
+    let report = sick.report_at(NOW);
+    let steps = format!("{:?}", report.findings[0].items[0].cure);
+    assert!(steps.contains(&*root.join(SESSIONS).to_string_lossy()), "{steps}");
+}
+
+/// Base rows went to the archive although their job was there, in an element that could not be read.
+#[test]
+fn where_a_job_cannot_be_read_no_row_is_said_to_be_of_a_deleted_one() {
+    let sick = plain();
+    let newest = sick.newest().as_millisecond();
+    sick.edit_rows(|rows| {
+        for (_, row) in rows.iter_mut().skip(1).take(4) {
+            row["updatedAt"] = json!(newest - 25 * 3_600_000);
+        }
+    });
+    sick.edit("cron/jobs.json", |file| {
+        file["jobs"].as_array_mut().unwrap().push(json!(17));
+    });
+    let found = sick.found();
+    assert!(!found.iter().any(|(code, _)| *code == Code::JobRowOrphaned), "{found:?}");
+}
+
+/// A store that was moved and linked counted as healthy, because it was not read.
+#[test]
+fn a_store_that_lies_elsewhere_is_found_and_not_taken_for_an_empty_one() {
+    for name in ["agents", SESSIONS, "cron/jobs.json"] {
+        let sick = plain();
+        let out = sick.root().parent().unwrap().join("elsewhere");
+        fs::rename(sick.path(name), &out).unwrap();
+        std::os::unix::fs::symlink(&out, sick.path(name)).unwrap();
+        let found = sick.found();
+        assert!(found.iter().any(|(code, _)| *code == Code::FileLinked), "{name}: {found:?}");
+    }
+}
+
+#[test]
+fn transcripts_that_are_all_gone_are_found_although_nobody_touched_the_rows_for_long() {
+    let sick = plain();
+    for file in fs::read_dir(sick.path(SESSIONS)).unwrap().flatten() {
+        let name = file.file_name().into_string().unwrap();
+        if name.ends_with(".jsonl") && !name.contains(".trajectory") {
+            fs::remove_file(file.path()).unwrap();
+        }
+    }
+    sick.is(&[(Code::TranscriptMissing, 11)]);
+}
+
 /// All at once: each is found, and none hides another.
 #[test]
 fn sicknesses_do_not_hide_each_other() {

@@ -100,7 +100,7 @@ fn a_run_before_the_last_boot_of_a_folder_that_nobody_owns_is_a_zombie() {
 fn a_young_run_without_other_evidence_is_left_alone() {
     let sick = sick();
     add_run(&sick, 1, "running", 1_795_198_720_000);
-    sick.is(&[]);
+    sick.is_at("2026-11-20T18:40:00Z", &[]);
 }
 
 #[test]

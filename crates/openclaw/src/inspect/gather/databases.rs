@@ -1,6 +1,6 @@
 //! The databases of a folder: each is copied, opened, and read into the survey.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -24,6 +24,8 @@ impl Gatherer<'_, '_> {
     /// `state/openclaw.sqlite`.
     pub(super) fn state_database(&mut self) {
         let Some(path) = self.folder.state_database.clone() else { return };
+        // The files of the older era are not read any more: what they say of jobs is no evidence.
+        (self.survey.jobs, self.survey.all_jobs) = (None, false);
         let Some(snapshot) = self.snapshot(&path) else { return };
         let database = match StateDb::open(&snapshot) {
             Ok(database) => database,
@@ -37,11 +39,12 @@ impl Gatherer<'_, '_> {
         self.survey.jobs_source.clone_from(&path);
         self.unmigrated_jobs(found.len());
         self.take_jobs(found);
+        self.survey.all_jobs = tally.dropped.is_empty();
         self.history(&path, &database);
         let tally = database.receipts(&mut |receipt| {
             self.alive_at(receipt.finished_at.or(receipt.started_at));
             if receipt.status == Some(ReceiptStatus::Running) {
-                self.processes.insert((receipt.owner.pid, receipt.owner.started_ticks));
+                self.processes.insert(receipt.owner);
                 self.survey.receipts.push(receipt);
             }
         });
@@ -105,6 +108,7 @@ impl Gatherer<'_, '_> {
         let mut seen = DatabaseSeen {
             path: path.to_owned(),
             nodes: Vec::new(),
+            cold: HashSet::new(),
             windows: HashMap::new(),
             transcripts: HashMap::new(),
             archives: Vec::new(),
@@ -123,6 +127,10 @@ impl Gatherer<'_, '_> {
         });
         self.dropped_rows(path, &tally);
         let tally = database.archives(&mut |archive, _| seen.archives.push(archive));
+        self.dropped_rows(path, &tally);
+        let tally = database.cold(&mut |cold| {
+            seen.cold.insert(cold.session_id);
+        });
         self.dropped_rows(path, &tally);
         seen.transcripts = self.transcripts_in(path, &database);
         Some(seen)

@@ -54,6 +54,8 @@ pub struct Summary {
     pub header_fault: Option<String>,
     /// Lines that are not blank, readable or not.
     pub lines: u64,
+    /// The number of the last of them.
+    pub last_line: u64,
     /// Messages among them.
     pub messages: u64,
     /// The earliest instant of a line.
@@ -117,6 +119,7 @@ impl Survey {
     pub fn push_too_long(&mut self, number: u64, bytes: u64) {
         self.summary.bytes += bytes + 1;
         self.summary.lines += 1;
+        self.summary.last_line = number;
         let reason = too_long(bytes);
         self.head(&Err(reason.clone()));
         self.damage(number, reason);
@@ -151,6 +154,7 @@ impl Survey {
             return Ok(());
         }
         self.summary.lines += 1;
+        self.summary.last_line = number;
         let read = line(bytes);
         self.head(&read);
         match read {

@@ -17,8 +17,18 @@ const EXAMPLES: usize = 3;
 
 /// Runs `openclaw inspect`.
 pub fn main(args: &Inspect, output: Output) -> Result<Exit, Failure> {
-    let reports = args.paths.iter().map(|path| look(path));
-    let reports = reports.collect::<Result<Vec<Report>, Failure>>()?;
+    // What can be looked at is shown, whatever is wrong with another path.
+    let (mut reports, mut failed) = (Vec::new(), None);
+    for path in &args.paths {
+        match look(path) {
+            Ok(report) => reports.push(report),
+            Err(failure) if args.paths.len() == 1 => return Err(failure),
+            Err(failure) => {
+                say(&failure);
+                failed.get_or_insert(failure.exit);
+            }
+        }
+    }
     let sick = reports.iter().any(|report| report.total() > 0);
     if output.json {
         match reports.as_slice() {
@@ -30,7 +40,7 @@ pub fn main(args: &Inspect, output: Output) -> Result<Exit, Failure> {
             show(report, args.all, output)?;
         }
     }
-    Ok(if sick { Exit::No } else { Exit::Ok })
+    Ok(failed.unwrap_or(if sick { Exit::No } else { Exit::Ok }))
 }
 
 /// Looks at a folder, with the names of large files on a terminal while they are read.
@@ -51,6 +61,11 @@ pub fn look(path: &Path) -> Result<Report, Failure> {
         };
         Failure::chain(exit, &error)
     })
+}
+
+fn say(failure: &Failure) {
+    // Whoever closed stderr does not want to know.
+    let _ = writeln!(std::io::stderr().lock(), "{failure}");
 }
 
 /// A line on a terminal that says what is being read.
@@ -124,7 +139,10 @@ fn era(era: Era) -> &'static str {
 
 fn gateway(report: &Report) -> String {
     match report.gateway_pid {
-        Some(pid) => format!("running, process {pid}"),
+        Some(pid) => {
+            let evidence = report.gateway_evidence.as_deref().unwrap_or_default();
+            format!("process {pid} owns the folder: {evidence}")
+        }
         None => format!("not running; the last sign of life is of {}", report.as_of),
     }
 }
@@ -172,14 +190,21 @@ fn show_finding(finding: &Finding, all: bool, output: Output) -> Result<(), Fail
     ))?;
     let shown = if all { finding.items.len() } else { EXAMPLES };
     for item in finding.items.iter().take(shown) {
-        output.line(format_args!("    {}", subject(&item.subject)))?;
-        output.line(format_args!("      {}", output.dim(&item.evidence)))?;
+        output.line(format_args!("    {}", plain(&subject(&item.subject))))?;
+        output.line(format_args!("      {}", output.dim(&plain(&item.evidence))))?;
     }
     if finding.items.len() > shown {
         output.line(format_args!("    … and {} more", finding.items.len() - shown))?;
     }
     output.line(format_args!("    {}", cure(&finding.items)))?;
     output.line("")
+}
+
+/// Foreign text without what a terminal would obey.
+pub fn plain(text: &str) -> String {
+    let shown =
+        |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    text.chars().map(shown).collect()
 }
 
 /// What a finding is about, in one line.
@@ -214,7 +239,14 @@ fn summary(report: &Report, output: Output) -> String {
         return "nothing is wrong".to_owned();
     }
     let total = report.total() as u64;
-    let text =
-        format!("{} in {}", count(total, "case"), count(report.findings.len() as u64, "finding"));
-    format!("{}; to heal: sexton openclaw heal {}", output.bold(&text), report.folder.display())
+    let steps =
+        |finding: &Finding| finding.items.iter().any(|item| matches!(item.cure, Cure::Steps(_)));
+    let next = if report.findings.iter().any(steps) {
+        format!("to heal: sexton openclaw heal {}", report.folder.display())
+    } else {
+        "all of it needs a person".to_owned()
+    };
+    let findings = count(report.findings.len() as u64, "finding");
+    let text = format!("{} in {findings}", count(total, "case"));
+    format!("{}; {next}", output.bold(&text))
 }
