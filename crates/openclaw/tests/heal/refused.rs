@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use serde_json::json;
 use sexton_openclaw::finding::Step;
 use sexton_openclaw::heal::undo::{Which, undo};
-use sexton_openclaw::heal::{Error, State, apply, list_healings};
+use sexton_openclaw::heal::{Error, Progress, State, apply, list_healings};
 
 use crate::scene::{AGENT, FIRST, SESSIONS, STATE, STUCK, Scene};
 
@@ -102,6 +102,27 @@ fn a_folder_with_a_living_owner_is_refused_and_its_process_named() {
     assert!(message.contains(&child.id().to_string()));
     assert!(scene.listing() == before);
     scene.apply(&plan).unwrap();
+}
+
+#[test]
+fn an_owner_that_comes_while_the_healing_is_prepared_is_refused_and_no_backup_stays() {
+    let scene = Scene::new();
+    let plan = scene.everything();
+    let before = scene.listing();
+    let mut child = None;
+    let refused = apply(&plan, &scene.root, FIRST, &mut |progress| {
+        if matches!(progress, Progress::Saving(_)) && child.is_none() {
+            let database = fs::File::open(scene.path(STATE)).unwrap();
+            let mut sleep = Command::new("sleep");
+            child = Some(sleep.arg("60").stdin(Stdio::from(database)).spawn().unwrap());
+        }
+    });
+    let mut child = child.unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(matches!(&refused, Err(Error::Owned(owner)) if owner.pid == child.id()), "{refused:?}");
+    assert!(scene.listing() == before);
+    assert!(list_healings(&scene.root).unwrap().is_empty());
 }
 
 #[test]
