@@ -15,6 +15,7 @@ use super::lines;
 use super::place::inside;
 use super::plan::{Plan, PlanItem};
 use crate::finding::{Stamp, Step};
+use crate::folder::HEAL_FOLDER;
 use crate::stamp::{Hashing, stamp};
 
 /// What is ready to be done.
@@ -374,7 +375,9 @@ impl<'a, 'o> Stage<'a, 'o> {
         for (from, to) in std::mem::take(&mut self.moves) {
             if let Some(Ok(Some(was))) = self.stamps.get(&from) {
                 let was = was.clone();
-                self.staged.touched.entry(from.clone()).or_insert(false);
+                // Archives are OpenClaw's to remove: without a copy they could not come back.
+                let copied = !to.starts_with(HEAL_FOLDER);
+                self.staged.touched.entry(from.clone()).or_insert(copied);
                 self.staged.touched.insert(to.clone(), false);
                 self.staged.effects.push(Effect::Move { from, to, was });
             }

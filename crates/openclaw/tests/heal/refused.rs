@@ -150,6 +150,21 @@ fn undo_refuses_as_a_whole_what_changed_since_and_names_it() {
     assert!(scene.listing() == before, "something was touched");
 }
 
+#[test]
+fn undo_names_what_it_cannot_bring_back_before_it_begins() {
+    let scene = Scene::new();
+    let name = "sessions.json.7.tmp";
+    let steps = vec![vec![scene.set_aside(name)], vec![scene.rename("gone.jsonl")]];
+    scene.apply(&scene.plan(steps)).unwrap();
+    let backup = scene.path(".sexton-heal").join(FIRST);
+    fs::remove_file(backup.join("aside").join(SESSIONS).join(name)).unwrap();
+    let before = scene.listing();
+    let Err(Error::Changed { paths, .. }) = scene.undo() else { panic!("not refused") };
+    assert_eq!(paths, [Path::new(SESSIONS).join(name)]);
+    assert!(scene.listing() == before, "something was touched");
+    assert_eq!(list_healings(&scene.root).unwrap()[0].state, State::Healed);
+}
+
 /// A gateway that came after the healing leaves its changes in the log at first.
 #[test]
 fn undo_refuses_a_database_with_a_log_that_is_newer_than_the_healing() {
