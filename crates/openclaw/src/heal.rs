@@ -214,6 +214,11 @@ pub fn apply(
         backup.discard()?;
         return Err(Error::Busy { path });
     }
+    // Preparing may have taken long enough for a gateway to start.
+    if let Err(owned) = refuse_owned(&root) {
+        backup.discard()?;
+        return Err(owned);
+    }
     backup.seal(&plan.text(), &manifest)?;
     observer(Progress::Saved);
     run::run(&backup, &manifest, observer)

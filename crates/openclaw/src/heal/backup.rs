@@ -63,7 +63,7 @@ pub struct Saved {
     pub path: PathBuf,
     /// How it stood; `None` if it was not there.
     pub was: Option<Standing>,
-    /// Whether there is a copy. Files that are only renamed have none.
+    /// Whether there is a copy. Files that are only taken out have none: they lie in the backup.
     pub copied: bool,
 }
 

@@ -128,17 +128,12 @@ impl Database {
         }
     }
 
-    /// Removes the copy.
-    ///
-    /// # Errors
-    ///
-    /// If it cannot be removed.
-    pub fn abandon(self) -> Result<(), String> {
+    /// Removes the copy. What cannot be removed goes with the backup's other new files.
+    pub fn abandon(self) {
         drop(self.db);
         for file in [self.copy.clone(), beside(&self.copy, LOG), beside(&self.copy, SHARED)] {
-            remove(&file).map_err(|error| error.to_string())?;
+            let _ = remove(&file);
         }
-        Ok(())
     }
 
     /// Commits, gives free pages back if asked to, checks, and closes. What the copy holds then.

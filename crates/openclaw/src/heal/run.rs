@@ -10,7 +10,7 @@ use super::{Error, Outcome, Progress, database, left_out};
 use crate::finding::Stamp;
 use crate::folder::HEAL_FOLDER;
 use crate::read::snapshot::beside;
-use crate::stamp::{modified, stamp};
+use crate::stamp::{Standing, modified, stamp};
 
 /// A file that is not any more what the changes were prepared from.
 pub fn changed_meanwhile(manifest: &Manifest, read: &BTreeMap<PathBuf, Stamp>) -> Option<PathBuf> {
@@ -133,7 +133,7 @@ impl Run<'_> {
         match self.effect {
             Effect::Replace { path, after } | Effect::Create { path, after } => {
                 let now = stamp(&root.join(path))?;
-                Ok(match now {
+                let made = match now {
                     // Equal contents still may have to lose their other names.
                     _ if self.is_untouched(path) => {
                         self.backup.staged(self.place).exists().then_some(false)
@@ -141,7 +141,10 @@ impl Run<'_> {
                     Some(now) if now == *after => Some(true),
                     now if now == self.before(path) => Some(false),
                     _ => None,
-                })
+                };
+                // A log is somebody's who wrote since: it belongs to the database that is there.
+                let log = fs::metadata(root.join(beside(path, database::LOG)));
+                Ok(made.filter(|made| *made || log.map_or(true, |log| log.len() == 0)))
             }
             Effect::Move { from, to, was } => {
                 let (from, to) = (stamp(&root.join(from))?, stamp(&root.join(to))?);
@@ -152,8 +155,9 @@ impl Run<'_> {
                 })
             }
             Effect::Fold { database, after } => {
-                let log = fs::metadata(root.join(beside(database, database::LOG)));
-                if log.is_ok_and(|log| log.len() > 0) {
+                let log = beside(database, database::LOG);
+                let now = stamp(&root.join(&log))?.filter(|now| now.bytes > 0);
+                if now.is_some() && now.as_ref() == self.saved(&log) {
                     return Ok(Some(false));
                 }
                 let now = stamp(&root.join(database))?;
@@ -169,8 +173,7 @@ impl Run<'_> {
     /// Whether length and time of a file are still those of the backup, and it is no database whose log
     /// was written back.
     fn is_untouched(&self, path: &Path) -> bool {
-        let saved = self.manifest.files.iter().find(|saved| saved.path == path);
-        let Some(was) = saved.and_then(|saved| saved.was.as_ref()) else { return false };
+        let Some(was) = self.standing(path) else { return false };
         fs::metadata(self.backup.root.join(path))
             .is_ok_and(|now| now.len() == was.stamp.bytes && modified(&now) == was.modified)
     }
@@ -181,8 +184,17 @@ impl Run<'_> {
             Effect::Fold { database, after } if database == path => Some(after.clone()),
             _ => None,
         });
+        folded.or_else(|| self.saved(path).cloned())
+    }
+
+    /// What a file held when it was saved.
+    fn saved(&self, path: &Path) -> Option<&Stamp> {
+        Some(&self.standing(path)?.stamp)
+    }
+
+    fn standing(&self, path: &Path) -> Option<&Standing> {
         let saved = self.manifest.files.iter().find(|saved| saved.path == path);
-        folded.or_else(|| Some(saved?.was.as_ref()?.stamp.clone()))
+        saved?.was.as_ref()
     }
 
     fn change(&self) -> Result<(), String> {

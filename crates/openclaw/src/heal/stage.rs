@@ -15,6 +15,7 @@ use super::lines;
 use super::place::inside;
 use super::plan::{Plan, PlanItem};
 use crate::finding::{Stamp, Step};
+use crate::folder::HEAL_FOLDER;
 use crate::stamp::{Hashing, stamp};
 
 /// What is ready to be done.
@@ -37,20 +38,18 @@ pub struct Staged {
 /// What happens to an index.
 #[derive(Default)]
 struct Rewrite {
-    /// One of the items that want it.
-    n: usize,
     changes: BTreeMap<String, Change>,
     /// Fields that go from every row.
     strip: Vec<String>,
 }
 
-/// An item that cannot be done after all.
+/// Items that cannot be done after all: one, or all of a file.
 struct Failed {
-    n: usize,
+    items: BTreeSet<usize>,
     reason: String,
 }
 
-/// Prepares a plan. An item that turns out to be impossible is left out, and the others are prepared anew.
+/// Prepares a plan. Items that turn out to be impossible are left out, and the others are prepared anew.
 pub fn stage(
     plan: &Plan,
     backup: &Backup,
@@ -67,7 +66,9 @@ pub fn stage(
                 staged.left_out.sort();
                 return Ok(staged);
             }
-            Err(Failed { n, reason }) => left_out.push((n, reason)),
+            Err(Failed { items, reason }) => {
+                left_out.extend(items.into_iter().map(|n| (n, reason.clone())));
+            }
         }
     }
 }
@@ -280,7 +281,7 @@ impl<'a, 'o> Stage<'a, 'o> {
                     {
                         continue;
                     }
-                    let failed = |reason| Failed { n: item.n, reason };
+                    let failed = |reason| Failed { items: BTreeSet::from([item.n]), reason };
                     let database = self.database(database).as_mut();
                     database.map_err(|error| failed(error.clone()))?.apply(step).map_err(failed)?;
                 }
@@ -302,7 +303,6 @@ impl<'a, 'o> Stage<'a, 'o> {
                     _ => continue,
                 };
                 let file = files.entry(store).or_default();
-                file.n = item.n;
                 if let Step::StripFields { fields, .. } = step {
                     file.strip.extend(fields.iter().cloned());
                 }
@@ -316,39 +316,41 @@ impl<'a, 'o> Stage<'a, 'o> {
                 }
             }
         }
-        for (store, Rewrite { n, changes, strip }) in files {
+        for (store, Rewrite { changes, strip }) in files {
             let Some(Ok(found)) = self.stores.remove(store) else { continue };
             self.staged.read.insert(store.to_owned(), found.stamp.clone());
-            self.replace(store, n, |path, out| {
-                index::rewrite(path, &found, &changes, &strip, out)
-            })?;
+            self.replace(store, |path, out| index::rewrite(path, &found, &changes, &strip, out))?;
         }
         Ok(())
     }
 
     fn lines(&mut self, held: &[&PlanItem]) -> Result<(), Failed> {
-        let mut files: BTreeMap<&Path, (usize, BTreeSet<u64>)> = BTreeMap::new();
+        let mut files: BTreeMap<&Path, BTreeSet<u64>> = BTreeMap::new();
         for item in held {
             for step in &item.steps {
                 if let Step::DropLines { path, lines, .. } = step {
-                    files.entry(path).or_insert((item.n, BTreeSet::new())).1.extend(lines);
+                    files.entry(path).or_default().extend(lines);
                 }
             }
         }
-        for (path, (n, numbers)) in files {
+        for (path, numbers) in files {
             let numbers: Vec<u64> = numbers.into_iter().collect();
-            self.replace(path, n, |path, out| {
+            self.replace(path, |path, out| {
                 lines::drop(&mut BufReader::new(File::open(path)?), &numbers, out)
             })?;
         }
         Ok(())
     }
 
+    /// A failure of a file is one of all its items.
+    fn failed(&self, path: &Path, reason: String) -> Failed {
+        Failed { items: self.items_of.get(path).cloned().unwrap_or_default(), reason }
+    }
+
     /// Writes the new contents of a file.
     fn replace(
         &mut self,
         path: &Path,
-        n: usize,
         write: impl FnOnce(&Path, &mut dyn io::Write) -> io::Result<()>,
     ) -> Result<(), Failed> {
         (self.observer)(Progress::Writing(path));
@@ -362,7 +364,7 @@ impl<'a, 'o> Stage<'a, 'o> {
             file.sync_all()?;
             Ok(after)
         };
-        let after = written().map_err(|error| Failed { n, reason: error.to_string() })?;
+        let after = written().map_err(|error| self.failed(path, error.to_string()))?;
         self.stamps.insert(path.to_owned(), Ok(Some(after.clone())));
         self.staged.touched.insert(path.to_owned(), true);
         self.staged.effects.push(Effect::Replace { path: path.to_owned(), after });
@@ -373,7 +375,9 @@ impl<'a, 'o> Stage<'a, 'o> {
         for (from, to) in std::mem::take(&mut self.moves) {
             if let Some(Ok(Some(was))) = self.stamps.get(&from) {
                 let was = was.clone();
-                self.staged.touched.entry(from.clone()).or_insert(false);
+                // Archives are OpenClaw's to remove: without a copy they could not come back.
+                let copied = !to.starts_with(HEAL_FOLDER);
+                self.staged.touched.entry(from.clone()).or_insert(copied);
                 self.staged.touched.insert(to.clone(), false);
                 self.staged.effects.push(Effect::Move { from, to, was });
             }
@@ -387,8 +391,7 @@ impl<'a, 'o> Stage<'a, 'o> {
             let of = |step: &&Step| target(step) == path.as_path();
             let mut steps = held.iter().flat_map(|item| &item.steps).filter(of).peekable();
             if steps.peek().is_none() {
-                let n = 0;
-                database.abandon().map_err(|reason| Failed { n, reason })?;
+                database.abandon();
                 continue;
             }
             let compact = steps.any(|step| matches!(step, Step::Compact { .. }));
@@ -396,12 +399,10 @@ impl<'a, 'o> Stage<'a, 'o> {
             if let Some(log) = database.log.clone() {
                 self.staged.read.insert(crate::read::snapshot::beside(&path, LOG), log);
             }
-            let n = self.items_of.get(&path).and_then(BTreeSet::first).copied().unwrap_or(0);
-            let failed = |reason: String| Failed { n, reason };
             let home = path.parent().and_then(Path::parent).unwrap_or(Path::new(""));
             for archive in std::mem::take(&mut database.archives) {
                 self.publish(&home.join("sessions"), &path, &archive)
-                    .map_err(|error| failed(error.to_string()))?;
+                    .map_err(|error| self.failed(&path, error.to_string()))?;
             }
             if let Some(after) = database.folded.clone() {
                 self.staged.touched.insert(crate::read::snapshot::beside(&path, LOG), true);
@@ -409,8 +410,8 @@ impl<'a, 'o> Stage<'a, 'o> {
             }
             let new = self.backup.staged(self.staged.effects.len());
             let copy = database.copy().to_owned();
-            let after = database.finish(compact).map_err(failed)?;
-            fs::rename(&copy, &new).map_err(|error| failed(error.to_string()))?;
+            let after = database.finish(compact).map_err(|reason| self.failed(&path, reason))?;
+            fs::rename(&copy, &new).map_err(|error| self.failed(&path, error.to_string()))?;
             self.staged.touched.insert(path.clone(), true);
             self.staged.effects.push(Effect::Replace { path, after });
         }

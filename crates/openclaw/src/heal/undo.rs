@@ -110,13 +110,14 @@ struct Undo<'a> {
 }
 
 impl Undo<'_> {
-    /// Files that hold what neither the healing nor anything before it put there.
+    /// Files that hold what neither the healing nor anything before it put there, and files that are
+    /// nowhere to be taken from.
     fn changed(&self) -> Result<Vec<PathBuf>, Error> {
         let mut changed = Vec::new();
         for saved in &self.manifest.files {
             let path = self.backup.root.join(&saved.path);
-            let ours = self.is_ours(saved, &path).map_err(Error::io("read", &path))?;
-            if !ours {
+            let comes_back = || Ok(self.is_ours(saved, &path)? && self.is_kept(saved, &path)?);
+            if !comes_back().map_err(Error::io("read", &path))? {
                 changed.push(saved.path.clone());
             }
         }
@@ -140,6 +141,24 @@ impl Undo<'_> {
             return Ok(self.log_fits(saved));
         }
         self.is_folding(&beside(&saved.path, database::LOG))
+    }
+
+    /// Whether a file is as it was, or can be copied or renamed back.
+    fn is_kept(&self, saved: &Saved, path: &Path) -> std::io::Result<bool> {
+        let Some(was) = &saved.was else { return Ok(true) };
+        if saved.copied && self.backup.copy_of(&saved.path).is_file() {
+            return Ok(true);
+        }
+        let moved = self.manifest.effects.iter().find_map(|effect| match effect {
+            Effect::Move { from, to, .. } if *from == saved.path => Some(self.backup.root.join(to)),
+            _ => None,
+        });
+        for place in [Some(path.to_owned()), moved].into_iter().flatten() {
+            if stamp(&place)?.as_ref() == Some(&was.stamp) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// What a file holds at some time of the healing.

@@ -6,8 +6,9 @@ use std::path::Path;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 use sexton_openclaw::finding::Step;
+use sexton_openclaw::heal::{Progress, apply};
 
-use crate::scene::{AGENT, OVERDUE, SESSIONS, STATE, STUCK, Scene, event, sha256};
+use crate::scene::{AGENT, FIRST, OVERDUE, SESSIONS, STATE, STUCK, Scene, event, sha256};
 
 fn number(db: &Connection, sql: &str) -> i64 {
     db.query_row(sql, [], |row| row.get(0)).unwrap()
@@ -198,5 +199,32 @@ fn a_database_that_fails_its_integrity_check_is_left_alone() {
     let outcome = scene.apply(&scene.plan(vec![vec![task], vec![end]])).unwrap();
     assert_eq!(outcome.done, [2]);
     assert_eq!(outcome.left_out[0].reason, "the database fails its integrity check");
+    assert!(scene.contents()[Path::new(STATE)] == before[Path::new(STATE)]);
+}
+
+/// Its other items would fail one by one, and all be staged anew each time.
+#[test]
+fn a_database_that_cannot_be_finished_is_left_out_with_all_its_items_at_once() {
+    let scene = Scene::new();
+    let db = Connection::open(scene.path(STATE)).unwrap();
+    db.execute_batch(
+        "CREATE TABLE child (x REFERENCES task_runs (task_id) DEFERRABLE INITIALLY DEFERRED);
+         CREATE TRIGGER orphan AFTER UPDATE ON task_runs
+         BEGIN INSERT INTO child VALUES ('nobody'); END",
+    )
+    .unwrap();
+    drop(db);
+    let plan =
+        scene.plan(vec![vec![scene.end_task()], vec![scene.compact()], vec![scene.end_node()]]);
+    let before = scene.contents();
+    let mut read = 0;
+    let outcome = apply(&plan, &scene.root, FIRST, &mut |progress| {
+        read +=
+            usize::from(matches!(progress, Progress::Reading(path) if path == Path::new(STATE)));
+    })
+    .unwrap();
+    assert_eq!((outcome.done, read), (vec![3], 1));
+    let left: Vec<usize> = outcome.left_out.iter().map(|item| item.n).collect();
+    assert_eq!(left, [1, 2], "{:?}", outcome.left_out);
     assert!(scene.contents()[Path::new(STATE)] == before[Path::new(STATE)]);
 }

@@ -90,6 +90,17 @@ fn a_file_that_is_set_aside_is_in_the_backup() {
     });
 }
 
+/// OpenClaw removes archives that are older than its retention.
+#[test]
+fn a_file_comes_back_when_the_archive_that_it_became_is_gone() {
+    let scene = Scene::new();
+    let before = scene.listing();
+    scene.apply(&scene.plan(vec![vec![scene.rename("gone.jsonl")]])).unwrap();
+    fs::remove_file(scene.session_file("gone.jsonl.deleted.2026-11-26T12-00-00.000Z")).unwrap();
+    scene.undo().unwrap();
+    assert!(scene.listing() == before, "not every byte is back");
+}
+
 #[test]
 fn dropped_lines_go_and_mode_and_owner_stay() {
     let scene = Scene::new();

@@ -10,7 +10,7 @@ use sexton_openclaw::heal::plan::Plan;
 use sexton_openclaw::heal::undo::{Which, undo};
 use sexton_openclaw::heal::{Error, Progress, State, apply, finish, list_healings};
 
-use crate::scene::{FIRST, Scene};
+use crate::scene::{AGENT, FIRST, STATE, Scene};
 
 const FOLDER: &str = "SEXTON_TEST_FOLDER";
 const PLAN: &str = "SEXTON_TEST_PLAN";
@@ -116,4 +116,43 @@ fn an_undoing_that_is_killed_at_any_step_goes_on() {
         assert!(again.listing() == before, "step {at}: not every byte is back");
     }
     assert!(at > 20, "{at} steps");
+}
+
+/// Leaves commits in the log of a database, as a gateway does that is killed.
+fn leave_in_the_log(scene: &Scene, database: &str) {
+    let db = scene.look(database);
+    db.execute_batch("PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 0").unwrap();
+    db.execute_batch("CREATE TABLE theirs (x); INSERT INTO theirs VALUES (7)").unwrap();
+    fs::copy(scene.beside("look.sqlite-wal"), scene.path(format!("{database}-wal"))).unwrap();
+}
+
+/// One database has a log when it is staged, the other has none.
+#[test]
+fn what_a_gateway_committed_between_a_kill_and_the_finish_stays() {
+    let scene = Scene::new();
+    let plan = scene.everything();
+    let (mut at, mut saved) = (0, 0);
+    let mut count = |progress: Progress<'_>| {
+        at += 1;
+        if matches!(progress, Progress::Saved) {
+            saved = at;
+        }
+    };
+    apply(&plan, &scene.again().root, FIRST, &mut count).unwrap();
+    assert!(is_killed(&scene, Some(&plan), saved));
+    for database in [AGENT, STATE] {
+        leave_in_the_log(&scene, database);
+    }
+    let files: Vec<_> = [AGENT, STATE].map(|name| fs::read(scene.path(name)).unwrap()).into();
+    let outcome = finish(&scene.root, FIRST, &mut |_| ()).unwrap();
+    assert_eq!(outcome.done, [1, 2, 3, 4, 5]);
+    let left: Vec<(usize, &str)> =
+        outcome.left_out.iter().map(|item| (item.n, item.reason.as_str())).collect();
+    let (agent, state) = (format!("{AGENT} has changed"), format!("{STATE} has changed"));
+    assert_eq!(left, [(6, &*agent), (7, &*agent), (8, &*state), (9, &*state)]);
+    for (database, was) in [AGENT, STATE].into_iter().zip(files) {
+        assert!(fs::read(scene.path(database)).unwrap() == was, "{database} was replaced");
+        let theirs = scene.look(database).query_row("SELECT x FROM theirs", [], |row| row.get(0));
+        assert_eq!(theirs, Ok(7), "{database}");
+    }
 }

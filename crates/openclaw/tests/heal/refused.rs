@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use serde_json::json;
 use sexton_openclaw::finding::Step;
 use sexton_openclaw::heal::undo::{Which, undo};
-use sexton_openclaw::heal::{Error, State, apply, list_healings};
+use sexton_openclaw::heal::{Error, Progress, State, apply, list_healings};
 
 use crate::scene::{AGENT, FIRST, SESSIONS, STATE, STUCK, Scene};
 
@@ -105,6 +105,27 @@ fn a_folder_with_a_living_owner_is_refused_and_its_process_named() {
 }
 
 #[test]
+fn an_owner_that_comes_while_the_healing_is_prepared_is_refused_and_no_backup_stays() {
+    let scene = Scene::new();
+    let plan = scene.everything();
+    let before = scene.listing();
+    let mut child = None;
+    let refused = apply(&plan, &scene.root, FIRST, &mut |progress| {
+        if matches!(progress, Progress::Saving(_)) && child.is_none() {
+            let database = fs::File::open(scene.path(STATE)).unwrap();
+            let mut sleep = Command::new("sleep");
+            child = Some(sleep.arg("60").stdin(Stdio::from(database)).spawn().unwrap());
+        }
+    });
+    let mut child = child.unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(matches!(&refused, Err(Error::Owned(owner)) if owner.pid == child.id()), "{refused:?}");
+    assert!(scene.listing() == before);
+    assert!(list_healings(&scene.root).unwrap().is_empty());
+}
+
+#[test]
 fn a_lock_of_a_living_process_is_an_owner_too() {
     let scene = Scene::new();
     let lock = json!({"pid": std::process::id(), "createdAt": "2026-11-20T18:05:44.888Z"});
@@ -127,6 +148,21 @@ fn undo_refuses_as_a_whole_what_changed_since_and_names_it() {
     assert_eq!(stamp, FIRST);
     assert_eq!(paths, [Path::new(AGENT), &Path::new(SESSIONS).join("left.jsonl")]);
     assert!(scene.listing() == before, "something was touched");
+}
+
+#[test]
+fn undo_names_what_it_cannot_bring_back_before_it_begins() {
+    let scene = Scene::new();
+    let name = "sessions.json.7.tmp";
+    let steps = vec![vec![scene.set_aside(name)], vec![scene.rename("gone.jsonl")]];
+    scene.apply(&scene.plan(steps)).unwrap();
+    let backup = scene.path(".sexton-heal").join(FIRST);
+    fs::remove_file(backup.join("aside").join(SESSIONS).join(name)).unwrap();
+    let before = scene.listing();
+    let Err(Error::Changed { paths, .. }) = scene.undo() else { panic!("not refused") };
+    assert_eq!(paths, [Path::new(SESSIONS).join(name)]);
+    assert!(scene.listing() == before, "something was touched");
+    assert_eq!(list_healings(&scene.root).unwrap()[0].state, State::Healed);
 }
 
 /// A gateway that came after the healing leaves its changes in the log at first.
