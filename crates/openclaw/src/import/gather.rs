@@ -92,6 +92,8 @@ struct Gather<'a, 'b> {
     found: Gathered,
     /// Jobs of ours by the ids of theirs.
     jobs: BTreeMap<String, (JobId, JobKey)>,
+    /// The state database has jobs: those of the older era's files are not current.
+    has_job_table: bool,
     pasts: BTreeMap<RunId, (Past, Vec<usize>)>,
     /// The run of each session of theirs.
     run_of: HashMap<String, RunId>,
@@ -114,13 +116,14 @@ pub fn gather(path: &Path, mut options: Options<'_>) -> Result<Gathered, FolderE
         folder,
         found,
         jobs: BTreeMap::new(),
+        has_job_table: false,
         pasts: BTreeMap::new(),
         run_of: HashMap::new(),
         drafts: Vec::new(),
         known: HashSet::new(),
     };
-    gather.job_file();
     gather.history();
+    gather.job_files();
     for index in 0..gather.folder.agents.len() {
         gather.database(index);
         gather.files(index);

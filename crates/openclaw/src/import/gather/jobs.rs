@@ -1,7 +1,7 @@
-//! Jobs: of `jobs.json` with the states beside it, and of the state database.
+//! Jobs: of the state database, else of `jobs.json` with the states beside it.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use sexton_domain::change::{Change, Record};
@@ -31,11 +31,27 @@ pub struct NewJob {
 }
 
 impl Gather<'_, '_> {
-    /// The jobs of `jobs.json`.
-    pub(super) fn job_file(&mut self) {
-        let Some(path) = self.folder.jobs.clone() else { return };
-        let Some((bytes, mut source)) = self.bytes(&path) else { return };
+    /// The jobs of the files, where the state database has none: of the first one that has some.
+    pub(super) fn job_files(&mut self) {
+        let migrated = |path: &&PathBuf| path.extension().is_some_and(|end| end == "migrated");
+        let migrated = self.folder.old_jobs.iter().filter(migrated);
+        let paths: Vec<PathBuf> = self.folder.jobs.iter().chain(migrated).cloned().collect();
+        let mut has_jobs = self.has_job_table;
+        for path in paths {
+            if has_jobs {
+                let why = "the jobs are taken from where they are newer";
+                self.found.left_out.push(format!("{}: {why}", path.display()));
+            } else {
+                has_jobs = self.job_file(&path);
+            }
+        }
+    }
+
+    /// The jobs of a file; whether it has any.
+    fn job_file(&mut self, path: &Path) -> bool {
+        let Some((bytes, mut source)) = self.bytes(path) else { return false };
         let (records, tally) = jobs(&bytes);
+        let has_jobs = !records.is_empty();
         source.quarantine_all(tally.dropped);
         let states_path = self.folder.job_states.clone();
         let known = states_path.and_then(|path| self.bytes(&path));
@@ -44,12 +60,14 @@ impl Gather<'_, '_> {
         for record in join(records, &known) {
             self.job(record, at);
         }
+        has_jobs
     }
 
     /// The jobs of the state database.
     pub(super) fn job_table(&mut self, database: &StateDb, source: &Source) {
         let mut records = Vec::new();
         let read = database.jobs(&mut |record| records.push(record));
+        self.has_job_table |= !records.is_empty() || !read.dropped.is_empty();
         let at = self.table(source, "cron_jobs", read);
         for record in records {
             self.job(record, at);

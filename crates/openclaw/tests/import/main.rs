@@ -1,0 +1,61 @@
+//! What an import reads of a state folder: of real ones, changed in one place each.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on stops")]
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use folder::{AGENT, Copy, SESSIONS, STATE, source};
+use serde_json::json;
+use sexton_openclaw::import::gather::Gathered;
+use sexton_openclaw::model::Place;
+
+mod folder;
+
+/// The job of the SQLite era that people made.
+const JOB: &str = "06556bc8-5dc4-4d2c-b101-9ea521072eb9";
+/// The one session that has events.
+const SESSION: &str = "cfc1d97d-1aa1-442d-b3cf-12b3debe7b77";
+/// A generation of the JSON era that a reset put aside.
+const RESET: &str = "fc4a1fea-8670-4b34-88a4-8822ed211afb";
+
+/// Jobs of `jobs.json`: that of the database with another schedule, and one that it has not.
+fn stale() -> String {
+    let job = |id: &str| {
+        json!({
+            "id": id, "name": "old", "enabled": true, "createdAtMs": 1_795_197_789_180_u64,
+            "schedule": { "kind": "every", "everyMs": 60_000 }, "sessionTarget": "isolated",
+            "payload": { "kind": "agentTurn", "message": "old" },
+        })
+    };
+    json!({ "version": 1, "jobs": [job(JOB), job("gone")] }).to_string()
+}
+
+/// The jobs: id, file, and prompt.
+fn jobs(found: &Gathered) -> Vec<(&str, &str, &str)> {
+    let job = found.jobs.iter().map(|new| {
+        let source = new.imported.origin.source.as_str();
+        (new.record.id.as_str(), source, new.job.spec.prompt.as_str())
+    });
+    job.collect()
+}
+
+#[test]
+fn jobs_come_from_the_table_and_from_files_only_where_it_has_none() {
+    let folder = Copy::of("2026.9.6-plain");
+    folder.write("cron/jobs.json", &stale());
+    let found = folder.gather();
+    let table = format!("{STATE}#cron_jobs");
+    assert!(jobs(&found).contains(&(JOB, &table, "Check status")), "{:?}", jobs(&found));
+    assert!(jobs(&found).iter().all(|(_, source, _)| *source == table), "{:?}", jobs(&found));
+    assert_eq!(source(&found, &table).already_present, 0);
+    assert!(found.left_out.iter().any(|left| left.starts_with("cron/jobs.json: ")));
+
+    let of = |path| vec![(JOB, path, "old"), ("gone", path, "old")];
+    folder.sql(STATE, "DELETE FROM cron_jobs");
+    assert_eq!(jobs(&folder.gather()), of("cron/jobs.json"));
+    fs::rename(folder.path("cron/jobs.json"), folder.path("cron/jobs.json.migrated")).unwrap();
+    assert_eq!(jobs(&folder.gather()), of("cron/jobs.json.migrated"));
+    folder.write(STATE, "no database");
+    assert_eq!(jobs(&folder.gather()), of("cron/jobs.json.migrated"));
+}
