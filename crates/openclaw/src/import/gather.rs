@@ -124,6 +124,7 @@ pub fn gather(path: &Path, mut options: Options<'_>) -> Result<Gathered, FolderE
     };
     gather.history();
     gather.job_files();
+    gather.job_quarantine();
     for index in 0..gather.folder.agents.len() {
         gather.database(index);
         gather.files(index);

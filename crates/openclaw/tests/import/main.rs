@@ -59,3 +59,26 @@ fn jobs_come_from_the_table_and_from_files_only_where_it_has_none() {
     folder.write(STATE, "no database");
     assert_eq!(jobs(&folder.gather()), of("cron/jobs.json.migrated"));
 }
+
+#[test]
+fn jobs_that_were_quarantined_there_arrive_disabled_or_are_named() {
+    let folder = Copy::of("2026.5.6-plain");
+    let job = json!({
+        "id": "q", "name": "odd", "createdAtMs": 1_795_197_764_329_u64,
+        "schedule": { "kind": "every", "everyMs": 60_000 },
+        "payload": { "kind": "agentTurn", "message": "hm" },
+    });
+    let entries = json!({ "jobs": [
+        { "job": job, "reason": "odd delivery" },
+        { "job": { "name": "nobody" }, "reason": "missing id" },
+    ] });
+    folder.write("cron/jobs-quarantine.json", &entries.to_string());
+    let found = folder.gather();
+    let new = found.jobs.iter().find(|new| new.record.id == "q").unwrap();
+    assert!(!new.job.spec.enabled);
+    assert!(new.imported.notes.iter().any(|note| note.text.contains("odd delivery")));
+    assert!(found.jobs.iter().any(|new| new.job.spec.enabled));
+    let of = source(&found, "cron/jobs-quarantine.json");
+    assert_eq!((of.read, of.imported, of.quarantined.len()), (2, 1, 1), "{of:?}");
+    assert!(of.quarantined[0].reason.contains("missing id"), "{of:?}");
+}

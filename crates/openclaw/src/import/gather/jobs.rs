@@ -15,9 +15,10 @@ use super::{Gather, whole};
 use crate::import::account::{Became, Source};
 use crate::import::ids;
 use crate::import::jobs::{Context, Imported, job};
-use crate::model::JobRecord;
-use crate::read::jobs::{jobs, join, states};
+use crate::model::{JobRecord, Place};
+use crate::read::jobs::{jobs, join, quarantined, states};
 use crate::read::state_db::StateDb;
+use crate::schedule::Note;
 
 /// A job that is to be stored.
 #[derive(Debug)]
@@ -61,6 +62,32 @@ impl Gather<'_, '_> {
             self.job(record, at);
         }
         has_jobs
+    }
+
+    /// The jobs that OpenClaw put aside because it could not run them.
+    pub(super) fn job_quarantine(&mut self) {
+        let Some(path) = self.folder.job_quarantine.clone() else { return };
+        let Some((bytes, mut source)) = self.bytes(&path) else { return };
+        let (entries, tally) = quarantined(&bytes);
+        source.quarantine_all(tally.dropped);
+        let at = self.source(source);
+        for (entry, index) in entries.into_iter().zip(0..) {
+            let why = entry.reason.unwrap_or_else(|| "it does not say why".to_owned());
+            let why = format!("OpenClaw put it aside: {why}");
+            match entry.job {
+                Ok(record) => self.put_aside(JobRecord { enabled: false, ..record }, why, at),
+                Err(reason) => self.found.sources[at]
+                    .quarantine(Place::Index(index), format!("{reason}; {why}")),
+            }
+        }
+    }
+
+    fn put_aside(&mut self, record: JobRecord, why: String, source: usize) {
+        let before = self.found.jobs.len();
+        self.job(record, source);
+        for new in &mut self.found.jobs[before..] {
+            new.imported.notes.push(Note::new("enabled", why.clone()));
+        }
     }
 
     /// The jobs of the state database.
