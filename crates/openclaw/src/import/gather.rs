@@ -19,7 +19,7 @@ use super::runs::{Past, Place as RunPlace};
 use super::sessions;
 use super::text::{Text, Texts};
 use crate::folder::{Folder, FolderError};
-use crate::model::Status;
+use crate::model::{Place, Status};
 use crate::read::config::agent_id;
 
 mod database;
@@ -106,7 +106,7 @@ struct Gather<'a, 'b> {
 ///
 /// # Errors
 ///
-/// [`FolderError`] if it is none. What cannot be read within it is quarantined or remarked upon.
+/// [`FolderError`] if it is none. What cannot be read within it is quarantined.
 pub fn gather(path: &Path, mut options: Options<'_>) -> Result<Gathered, FolderError> {
     let folder = Folder::open(path)?;
     let texts = Texts::new(folder.root.clone());
@@ -144,7 +144,7 @@ impl Gather<'_, '_> {
         self.folder.root.join(path)
     }
 
-    /// A file that is about to be read; a remark where it cannot be.
+    /// A file that is about to be read; quarantined where it cannot be.
     fn opened(&mut self, path: &Path) -> Option<File> {
         let real = self.at(path);
         let opened = File::open(&real).and_then(|file| Ok((file.metadata()?.len(), file)));
@@ -154,15 +154,17 @@ impl Gather<'_, '_> {
                 Some(file)
             }
             Err(error) => {
-                self.remark(path, &error);
+                self.unread(path, &error);
                 None
             }
         }
     }
 
-    fn remark(&mut self, path: &Path, error: &dyn std::error::Error) {
-        let error = sexton_domain::errors::causes(error);
-        self.found.remarks.push(format!("{}: {error}", path.display()));
+    /// A source of which nothing can be read.
+    fn unread(&mut self, path: &Path, error: &dyn std::error::Error) {
+        let mut source = Source { path: path.display().to_string(), ..Source::default() };
+        source.quarantine(Place::Whole, sexton_domain::errors::causes(error));
+        self.source(source);
     }
 
     /// Our name of an agent of theirs.

@@ -61,6 +61,23 @@ fn jobs_come_from_the_table_and_from_files_only_where_it_has_none() {
 }
 
 #[test]
+fn a_source_that_cannot_be_opened_is_quarantined_whole() {
+    let folder = Copy::of("2026.9.6-plain");
+    for path in [STATE, AGENT] {
+        folder.write(path, "no database");
+    }
+    let index = format!("{SESSIONS}/sessions.json");
+    fs::remove_file(folder.path(&index)).ok();
+    fs::create_dir_all(folder.path(&index)).unwrap();
+    let found = folder.gather();
+    for path in [STATE, AGENT, &index] {
+        let source = source(&found, path);
+        assert_eq!(source.quarantined.len(), 1, "{source:?}");
+        assert_eq!((&source.quarantined[0].place, source.adds_up()), (&Place::Whole, true));
+    }
+}
+
+#[test]
 fn jobs_that_were_quarantined_there_arrive_disabled_or_are_named() {
     let folder = Copy::of("2026.5.6-plain");
     let job = json!({

@@ -30,7 +30,7 @@ impl Gather<'_, '_> {
         let Some((snapshot, source)) = self.snapshot(&path) else { return };
         let database = match AgentDb::open(&snapshot) {
             Ok(database) => database,
-            Err(error) => return self.remark(&path, &error),
+            Err(error) => return self.unread(&path, &error),
         };
         let agent = self.folder.agents[agent].id.clone();
         let mut known: BTreeMap<String, Known> = BTreeMap::new();

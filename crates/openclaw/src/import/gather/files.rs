@@ -70,7 +70,7 @@ impl Gather<'_, '_> {
         let mut source = text::source(file, &path);
         match read {
             Ok(read) => source.quarantine_all(read.tally.dropped),
-            Err(error) => self.remark(&path, &error),
+            Err(error) => source.quarantine(Place::Whole, error.to_string()),
         }
         for before in again {
             let place = Place::Byte(before.range.start);
@@ -103,7 +103,7 @@ impl Gather<'_, '_> {
         let entries = match std::fs::read_dir(self.at(folder)) {
             Ok(entries) => entries,
             Err(error) => {
-                self.remark(folder, &error);
+                self.unread(folder, &error);
                 return Vec::new();
             }
         };
@@ -146,7 +146,7 @@ impl Gather<'_, '_> {
         let Some(file) = self.opened(&found.path) else { return };
         let (glance, source) = match text::look(file, &found.path, found.encoding) {
             Ok(looked) => looked,
-            Err(error) => return self.remark(&found.path, &error),
+            Err(error) => return self.unread(&found.path, &error),
         };
         let path = source.path.clone();
         let text =

@@ -106,7 +106,7 @@ impl Gather<'_, '_> {
         match whole(file, path) {
             Ok(read) => Some(read),
             Err(error) => {
-                self.remark(path, &error);
+                self.unread(path, &error);
                 None
             }
         }
