@@ -78,6 +78,26 @@ fn a_source_that_cannot_be_opened_is_quarantined_whole() {
 }
 
 #[test]
+fn events_that_were_moved_to_a_cold_archive_are_quarantined_by_its_name() {
+    let folder = Copy::of("2026.9.6-plain");
+    folder.sql(
+        AGENT,
+        &format!(
+            "DELETE FROM transcript_events;
+             INSERT INTO session_transcript_cold_archives (session_id, generation, archive_name,
+               archive_sha256, event_count, raw_bytes, archive_bytes, last_seq, archived_at, storage)
+             VALUES ('{SESSION}', 'g', 'cold.zst', '{}', 6, 2786, 900, 5, 1795198000000, 'file')",
+            "0".repeat(64)
+        ),
+    );
+    let found = folder.gather();
+    let cold = source(&found, &format!("{AGENT}#session_transcript_cold_archives"));
+    assert_eq!(cold.quarantined.len(), 1, "{cold:?}");
+    assert_eq!(cold.quarantined[0].place, Place::Row(SESSION.to_owned()));
+    assert!(cold.quarantined[0].reason.contains("cold.zst"), "{cold:?}");
+}
+
+#[test]
 fn jobs_that_were_quarantined_there_arrive_disabled_or_are_named() {
     let folder = Copy::of("2026.5.6-plain");
     let job = json!({

@@ -10,7 +10,7 @@ use crate::import::account::{self, Source};
 use crate::import::sessions::{End, Told};
 use crate::import::text::{From, Glance, Text};
 use crate::model::{DbArchive, Place, Status, Window};
-use crate::read::agent_db::{AgentDb, Node};
+use crate::read::agent_db::{AgentDb, Cold, Node};
 use crate::read::names::Reason;
 use crate::read::transcript::{Survey, summary};
 
@@ -45,6 +45,7 @@ impl Gather<'_, '_> {
         for (session, survey) in surveys {
             known.entry(session).or_default().glance = Some(Glance::of_survey(survey));
         }
+        self.cold(&database, &source);
         let mut archives = Vec::new();
         let read = database.archives(&mut |archive, _| archives.push(archive));
         let archived = self.table(&source, "session_transcript_archives", read);
@@ -68,6 +69,19 @@ impl Gather<'_, '_> {
                 archive,
                 Blob { database: number, row: archived, text: texts },
             );
+        }
+    }
+
+    /// Transcripts that were moved out of the table: what is in their archives is not read.
+    fn cold(&mut self, database: &AgentDb, source: &Source) {
+        let mut archives = Vec::new();
+        let read = database.cold(&mut |cold| archives.push(cold));
+        let at = self.table(source, "session_transcript_cold_archives", read);
+        for Cold { session_id, name, events, .. } in archives {
+            let reason = format!(
+                "its {events} events were moved to the cold archive {name}, which is not read"
+            );
+            self.found.sources[at].quarantine(Place::Row(session_id.into()), reason);
         }
     }
 
