@@ -78,6 +78,16 @@ fn a_source_that_cannot_be_opened_is_quarantined_whole() {
 }
 
 #[test]
+fn events_that_cannot_be_read_are_quarantined_with_their_place() {
+    let folder = Copy::of("2026.9.6-plain");
+    folder.sql(AGENT, "ALTER TABLE transcript_events RENAME COLUMN seq TO number");
+    let found = folder.gather();
+    let events = source(&found, &format!("{AGENT}#transcript_events"));
+    assert_eq!(events.quarantined.len(), 1, "{events:?}");
+    assert_eq!(events.quarantined[0].place, Place::Row("transcript_events".to_owned()));
+}
+
+#[test]
 fn events_that_were_moved_to_a_cold_archive_are_quarantined_by_its_name() {
     let folder = Copy::of("2026.9.6-plain");
     folder.sql(
