@@ -129,3 +129,15 @@ fn jobs_that_were_quarantined_there_arrive_disabled_or_are_named() {
     assert_eq!((of.read, of.imported, of.quarantined.len()), (2, 1, 1), "{of:?}");
     assert!(of.quarantined[0].reason.contains("missing id"), "{of:?}");
 }
+
+#[test]
+fn a_copy_of_a_transcript_is_no_session() {
+    let folder = Copy::of("2026.5.6-reset");
+    let before = folder.gather().generations.len();
+    let name = format!("{SESSIONS}/{RESET}.jsonl");
+    let copy = format!("{name}.bak.2026-11-20T19-04-25.028Z");
+    fs::copy(folder.path(&name), folder.path(&copy)).unwrap();
+    let found = folder.gather();
+    assert_eq!(found.generations.len(), before);
+    assert!(found.left_out.contains(&copy), "{:?}", found.left_out);
+}

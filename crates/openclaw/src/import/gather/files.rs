@@ -125,6 +125,9 @@ impl Gather<'_, '_> {
                     encoding: Encoding::Plain,
                     aside: None,
                 }),
+                FileKind::Archive { reason: Reason::Bak, .. } => {
+                    self.found.left_out.push(path.display().to_string());
+                }
                 FileKind::Archive { session_id, reason, at, encoding, .. } => {
                     let end = name.find(".jsonl.").map_or(name.len(), |end| end + ".jsonl".len());
                     found.push(Found {
@@ -151,10 +154,7 @@ impl Gather<'_, '_> {
         let path = source.path.clone();
         let text =
             Text { source: self.source(source), from: From::File(found.path, found.encoding) };
-        let copy = matches!(found.aside, Some((Reason::Bak, _)));
-        // A copy has the header of what it is a copy of.
-        let id = glance.id.clone().filter(|_| !copy);
-        let id = id.unwrap_or_else(|| match found.aside {
+        let id = glance.id.clone().unwrap_or_else(|| match found.aside {
             None => found.session.clone(),
             Some(_) => path.clone(),
         });
