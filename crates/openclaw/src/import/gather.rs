@@ -58,7 +58,8 @@ pub struct Gathered {
     pub jobs: Vec<NewJob>,
     /// The runs, each with the sources of its records.
     pub runs: Vec<(Run, Vec<usize>)>,
-    /// Files that are not imported: copies, locks, what belongs to a transcript.
+    /// Files that are not imported: copies, locks, what belongs to a transcript, links that lead out; with
+    /// the reason where the name does not tell it.
     pub left_out: Vec<String>,
     /// What is to be said about the reading.
     pub remarks: Vec<String>,

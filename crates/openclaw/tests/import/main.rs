@@ -108,6 +108,21 @@ fn events_that_were_moved_to_a_cold_archive_are_quarantined_by_its_name() {
 }
 
 #[test]
+fn a_link_within_the_folder_is_followed_and_one_that_leads_out_is_named() {
+    let folder = Copy::of("2026.5.6-reset");
+    let name = format!("{RESET}.jsonl");
+    let (file, moved) = (folder.path(SESSIONS).join(&name), folder.path("moved.jsonl"));
+    fs::rename(&file, &moved).unwrap();
+    symlink(&moved, &file).unwrap();
+    let out = tempfile::NamedTempFile::new().unwrap();
+    symlink(out.path(), folder.path(SESSIONS).join("out.jsonl")).unwrap();
+    let found = folder.gather();
+    assert!(!source(&found, &format!("{SESSIONS}/{name}")).sha256.is_empty());
+    let named = |left: &&String| left.starts_with(&format!("{SESSIONS}/out.jsonl: "));
+    assert_eq!(found.left_out.iter().filter(named).count(), 1, "{:?}", found.left_out);
+}
+
+#[test]
 fn jobs_that_were_quarantined_there_arrive_disabled_or_are_named() {
     let folder = Copy::of("2026.5.6-plain");
     let job = json!({

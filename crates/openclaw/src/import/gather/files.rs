@@ -109,13 +109,17 @@ impl Gather<'_, '_> {
         };
         let mut names: Vec<String> = entries
             .flatten()
-            .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()))
+            .filter(|entry| !entry.file_type().is_ok_and(|kind| kind.is_dir()))
             .map(|entry| entry.file_name().to_string_lossy().into_owned())
             .collect();
         names.sort();
         let mut found = Vec::new();
         for name in names {
             let path = folder.join(&name);
+            if let Err(why) = self.may_read(&path) {
+                self.found.left_out.push(format!("{}: {why}", path.display()));
+                continue;
+            }
             match names::kind(&name) {
                 FileKind::Index => {}
                 FileKind::Transcript { session_id, .. } => found.push(Found {
@@ -143,6 +147,20 @@ impl Gather<'_, '_> {
         }
         found.sort_by_key(|found| found.aside.is_some());
         found
+    }
+
+    /// Links are followed inside the folder only.
+    fn may_read(&self, path: &Path) -> Result<(), String> {
+        let path = self.at(path);
+        let is_link = std::fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_symlink());
+        let target = std::fs::canonicalize(&path).map_err(|error| error.to_string())?;
+        match std::fs::metadata(&target).is_ok_and(|meta| meta.is_file()) {
+            false => Err("no regular file".to_owned()),
+            true if is_link && !target.starts_with(&self.folder.root) => {
+                Err(format!("it leads out of the folder, to {}", target.display()))
+            }
+            true => Ok(()),
+        }
     }
 
     fn transcript(&mut self, agent: &str, found: Found, indexed: Option<&Indexed>) {
