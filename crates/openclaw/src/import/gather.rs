@@ -19,7 +19,7 @@ use super::runs::{Past, Place as RunPlace};
 use super::sessions;
 use super::text::{Text, Texts};
 use crate::folder::{Folder, FolderError};
-use crate::model::Status;
+use crate::model::{Place, Status};
 use crate::read::config::agent_id;
 
 mod database;
@@ -58,7 +58,8 @@ pub struct Gathered {
     pub jobs: Vec<NewJob>,
     /// The runs, each with the sources of its records.
     pub runs: Vec<(Run, Vec<usize>)>,
-    /// Files that are not imported: copies, locks, what belongs to a transcript.
+    /// Files that are not imported: copies, locks, what belongs to a transcript, links that lead out; with
+    /// the reason where the name does not tell it.
     pub left_out: Vec<String>,
     /// What is to be said about the reading.
     pub remarks: Vec<String>,
@@ -92,6 +93,8 @@ struct Gather<'a, 'b> {
     found: Gathered,
     /// Jobs of ours by the ids of theirs.
     jobs: BTreeMap<String, (JobId, JobKey)>,
+    /// The state database has jobs: those of the older era's files are not current.
+    has_job_table: bool,
     pasts: BTreeMap<RunId, (Past, Vec<usize>)>,
     /// The run of each session of theirs.
     run_of: HashMap<String, RunId>,
@@ -104,7 +107,7 @@ struct Gather<'a, 'b> {
 ///
 /// # Errors
 ///
-/// [`FolderError`] if it is none. What cannot be read within it is quarantined or remarked upon.
+/// [`FolderError`] if it is none. What cannot be read within it is quarantined.
 pub fn gather(path: &Path, mut options: Options<'_>) -> Result<Gathered, FolderError> {
     let folder = Folder::open(path)?;
     let texts = Texts::new(folder.root.clone());
@@ -114,13 +117,15 @@ pub fn gather(path: &Path, mut options: Options<'_>) -> Result<Gathered, FolderE
         folder,
         found,
         jobs: BTreeMap::new(),
+        has_job_table: false,
         pasts: BTreeMap::new(),
         run_of: HashMap::new(),
         drafts: Vec::new(),
         known: HashSet::new(),
     };
-    gather.job_file();
     gather.history();
+    gather.job_files();
+    gather.job_quarantine();
     for index in 0..gather.folder.agents.len() {
         gather.database(index);
         gather.files(index);
@@ -140,7 +145,7 @@ impl Gather<'_, '_> {
         self.folder.root.join(path)
     }
 
-    /// A file that is about to be read; a remark where it cannot be.
+    /// A file that is about to be read; quarantined where it cannot be.
     fn opened(&mut self, path: &Path) -> Option<File> {
         let real = self.at(path);
         let opened = File::open(&real).and_then(|file| Ok((file.metadata()?.len(), file)));
@@ -150,15 +155,17 @@ impl Gather<'_, '_> {
                 Some(file)
             }
             Err(error) => {
-                self.remark(path, &error);
+                self.unread(path, &error);
                 None
             }
         }
     }
 
-    fn remark(&mut self, path: &Path, error: &dyn std::error::Error) {
-        let error = sexton_domain::errors::causes(error);
-        self.found.remarks.push(format!("{}: {error}", path.display()));
+    /// A source of which nothing can be read.
+    fn unread(&mut self, path: &Path, error: &dyn std::error::Error) {
+        let mut source = Source { path: path.display().to_string(), ..Source::default() };
+        source.quarantine(Place::Whole, sexton_domain::errors::causes(error));
+        self.source(source);
     }
 
     /// Our name of an agent of theirs.

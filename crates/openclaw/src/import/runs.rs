@@ -181,9 +181,16 @@ impl Past {
         ids::id(self.began_at, &["run", &self.id])
     }
 
-    /// Takes over what another record of the same execution knows beyond this one.
+    /// Takes over what another record of the same execution knows beyond this one. One that knows how it
+    /// ended knows more than one that lost sight of it.
     pub fn complete(&mut self, other: Self) {
         self.manual |= other.manual;
+        if self.outcome == Outcome::Interrupted && other.outcome != Outcome::Interrupted {
+            self.outcome = other.outcome;
+            self.ended_at = other.ended_at.or(self.ended_at);
+            // What was wrong about losing sight of it is no error of it.
+            self.error = None;
+        }
         self.ended_at = self.ended_at.or(other.ended_at);
         self.error = self.error.take().or(other.error);
         self.summary = self.summary.take().or(other.summary);
@@ -396,6 +403,22 @@ mod tests {
         assert_eq!((run.cause, run.output.as_deref()), (Cause::Manual, Some("done")));
         assert_eq!((run.ended_at(), run.aged_from()), (Some(at("10:00:05")), Some(at("18:00:00"))));
         assert_eq!(run.origin.unwrap().place, "row t");
+    }
+
+    #[test]
+    fn a_run_that_a_task_lost_and_whose_log_knows_its_end_has_that_end() {
+        for status in [TaskStatus::Lost, TaskStatus::Running] {
+            let lost = Task { error: Some("lost".to_owned()), ..task(status) };
+            let mut past = Past::of_task(lost, "db", "row t".to_owned()).unwrap();
+            let line = Past::of_entry(entry(Some(RunStatus::Ok)), "log", String::new()).unwrap();
+            past.complete(line.clone());
+            assert_eq!((past.outcome, past.error.as_deref()), (Outcome::Ok, None));
+            assert_eq!(past.ended_at, line.ended_at);
+            past.complete(
+                Past::of_receipt(receipt(ReceiptStatus::Interrupted), "db", String::new()).unwrap(),
+            );
+            assert_eq!((past.outcome, past.ended_at), (Outcome::Ok, line.ended_at));
+        }
     }
 
     #[test]

@@ -116,7 +116,8 @@ impl Texts {
         match &text.from {
             From::File(path, encoding) => lines(File::open(self.root.join(path))?, *encoding, each),
             From::Events { database, session } => {
-                let tally = self.databases[*database].events_of(session, &mut |event| {
+                // What cannot be read of the table was taken down when it was looked through.
+                self.databases[*database].events_of(session, &mut |event| {
                     let number = u64::try_from(event.seq).unwrap_or(0) + 1;
                     match event.json {
                         Err(reason) => each(number, Err(reason)),
@@ -126,16 +127,6 @@ impl Texts {
                         },
                     }
                 });
-                for dropped in tally.dropped {
-                    each(
-                        0,
-                        Err(format!(
-                            "{}: {}",
-                            super::account::place(&dropped.place),
-                            dropped.reason
-                        )),
-                    );
-                }
                 Ok(None)
             }
             From::Archive { database, archive } => {

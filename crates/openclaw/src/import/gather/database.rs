@@ -1,6 +1,6 @@
 //! Sessions of the SQLite era: nodes, windows, events and archives.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
@@ -9,8 +9,8 @@ use super::{Address, Gather};
 use crate::import::account::{self, Source};
 use crate::import::sessions::{End, Told};
 use crate::import::text::{From, Glance, Text};
-use crate::model::{DbArchive, Place, Status, Window};
-use crate::read::agent_db::{AgentDb, Node};
+use crate::model::{DbArchive, Place, Status, Tally, Window};
+use crate::read::agent_db::{AgentDb, Cold, Event, Node};
 use crate::read::names::Reason;
 use crate::read::transcript::{Survey, summary};
 
@@ -30,26 +30,18 @@ impl Gather<'_, '_> {
         let Some((snapshot, source)) = self.snapshot(&path) else { return };
         let database = match AgentDb::open(&snapshot) {
             Ok(database) => database,
-            Err(error) => return self.remark(&path, &error),
+            Err(error) => return self.unread(&path, &error),
         };
         let agent = self.folder.agents[agent].id.clone();
         let mut known: BTreeMap<String, Known> = BTreeMap::new();
         self.rows(&database, &source, &mut known);
-        let mut surveys: BTreeMap<String, Survey> = BTreeMap::new();
-        database.events(&mut |event| {
-            let survey = surveys.entry(event.session_id).or_default();
-            if let Ok(json) = event.json {
-                survey.push(u64::try_from(event.seq).unwrap_or(0) + 1, json.as_bytes());
-            }
-        });
-        for (session, survey) in surveys {
-            known.entry(session).or_default().glance = Some(Glance::of_survey(survey));
-        }
+        let surveyed = survey(&database, &mut known);
+        self.cold(&database, &source);
         let mut archives = Vec::new();
         let read = database.archives(&mut |archive, _| archives.push(archive));
         let archived = self.table(&source, "session_transcript_archives", read);
         let texts = self.source(table_of(&source, "session_transcript_archives.archive_blob"));
-        let events = self.source(table_of(&source, "transcript_events"));
+        let events = self.table(&source, "transcript_events", surveyed);
         let number = self.found.texts.add(database);
         self.found.texts.keep(snapshot);
         for (session, known) in known {
@@ -68,6 +60,19 @@ impl Gather<'_, '_> {
                 archive,
                 Blob { database: number, row: archived, text: texts },
             );
+        }
+    }
+
+    /// Transcripts that were moved out of the table: what is in their archives is not read.
+    fn cold(&mut self, database: &AgentDb, source: &Source) {
+        let mut archives = Vec::new();
+        let read = database.cold(&mut |cold| archives.push(cold));
+        let at = self.table(source, "session_transcript_cold_archives", read);
+        for Cold { session_id, name, events, .. } in archives {
+            let reason = format!(
+                "its {events} events were moved to the cold archive {name}, which is not read"
+            );
+            self.found.sources[at].quarantine(Place::Row(session_id.into()), reason);
         }
     }
 
@@ -172,6 +177,40 @@ impl Gather<'_, '_> {
         };
         let from = From::Archive { database: blob.database, archive };
         self.draft(told, vec![blob.row], Some(Text { source: blob.text, from }));
+    }
+}
+
+type Surveys = BTreeMap<String, Survey>;
+
+/// Looks through the events. Where the walk through all of them did not come to its end, the sessions
+/// that it did not come to are looked up by themselves.
+fn survey(database: &AgentDb, known: &mut BTreeMap<String, Known>) -> Tally {
+    let mut surveys = Surveys::new();
+    let mut read = database.events(&mut |event| look_at(&mut surveys, &event));
+    let told: BTreeSet<String> = surveys.keys().cloned().collect();
+    let walked = read.dropped.len();
+    for session in known.keys().filter(|session| walked > 0 && !told.contains(*session)) {
+        let begin = format!("{session}: ");
+        if read.dropped[..walked].iter().any(|dropped| dropped.reason.starts_with(&begin)) {
+            continue;
+        }
+        let one = database.events_of(session, &mut |event| look_at(&mut surveys, &event));
+        for dropped in one.dropped {
+            if !read.dropped.contains(&dropped) {
+                read.dropped.push(dropped);
+            }
+        }
+    }
+    for (session, survey) in surveys {
+        known.entry(session).or_default().glance = Some(Glance::of_survey(survey));
+    }
+    read
+}
+
+fn look_at(surveys: &mut Surveys, event: &Event) {
+    let survey = surveys.entry(event.session_id.clone()).or_default();
+    if let Ok(json) = &event.json {
+        survey.push(u64::try_from(event.seq).unwrap_or(0) + 1, json.as_bytes());
     }
 }
 

@@ -70,7 +70,7 @@ impl Gather<'_, '_> {
         let mut source = text::source(file, &path);
         match read {
             Ok(read) => source.quarantine_all(read.tally.dropped),
-            Err(error) => self.remark(&path, &error),
+            Err(error) => source.quarantine(Place::Whole, error.to_string()),
         }
         for before in again {
             let place = Place::Byte(before.range.start);
@@ -103,19 +103,23 @@ impl Gather<'_, '_> {
         let entries = match std::fs::read_dir(self.at(folder)) {
             Ok(entries) => entries,
             Err(error) => {
-                self.remark(folder, &error);
+                self.unread(folder, &error);
                 return Vec::new();
             }
         };
         let mut names: Vec<String> = entries
             .flatten()
-            .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()))
+            .filter(|entry| !entry.file_type().is_ok_and(|kind| kind.is_dir()))
             .map(|entry| entry.file_name().to_string_lossy().into_owned())
             .collect();
         names.sort();
         let mut found = Vec::new();
         for name in names {
             let path = folder.join(&name);
+            if let Err(why) = self.may_read(&path) {
+                self.found.left_out.push(format!("{}: {why}", path.display()));
+                continue;
+            }
             match names::kind(&name) {
                 FileKind::Index => {}
                 FileKind::Transcript { session_id, .. } => found.push(Found {
@@ -125,6 +129,9 @@ impl Gather<'_, '_> {
                     encoding: Encoding::Plain,
                     aside: None,
                 }),
+                FileKind::Archive { reason: Reason::Bak, .. } => {
+                    self.found.left_out.push(path.display().to_string());
+                }
                 FileKind::Archive { session_id, reason, at, encoding, .. } => {
                     let end = name.find(".jsonl.").map_or(name.len(), |end| end + ".jsonl".len());
                     found.push(Found {
@@ -142,19 +149,30 @@ impl Gather<'_, '_> {
         found
     }
 
+    /// Links are followed inside the folder only.
+    fn may_read(&self, path: &Path) -> Result<(), String> {
+        let path = self.at(path);
+        let is_link = std::fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_symlink());
+        let target = std::fs::canonicalize(&path).map_err(|error| error.to_string())?;
+        match std::fs::metadata(&target).is_ok_and(|meta| meta.is_file()) {
+            false => Err("no regular file".to_owned()),
+            true if is_link && !target.starts_with(&self.folder.root) => {
+                Err(format!("it leads out of the folder, to {}", target.display()))
+            }
+            true => Ok(()),
+        }
+    }
+
     fn transcript(&mut self, agent: &str, found: Found, indexed: Option<&Indexed>) {
         let Some(file) = self.opened(&found.path) else { return };
         let (glance, source) = match text::look(file, &found.path, found.encoding) {
             Ok(looked) => looked,
-            Err(error) => return self.remark(&found.path, &error),
+            Err(error) => return self.unread(&found.path, &error),
         };
         let path = source.path.clone();
         let text =
             Text { source: self.source(source), from: From::File(found.path, found.encoding) };
-        let copy = matches!(found.aside, Some((Reason::Bak, _)));
-        // A copy has the header of what it is a copy of.
-        let id = glance.id.clone().filter(|_| !copy);
-        let id = id.unwrap_or_else(|| match found.aside {
+        let id = glance.id.clone().unwrap_or_else(|| match found.aside {
             None => found.session.clone(),
             Some(_) => path.clone(),
         });

@@ -25,7 +25,7 @@ impl Gather<'_, '_> {
             let Some((snapshot, source)) = self.snapshot(&path) else { continue };
             match open(&snapshot) {
                 Ok(database) => self.state(&database, &source),
-                Err(error) => self.remark(&path, &error),
+                Err(error) => self.unread(&path, &error),
             }
         }
         for path in self.folder.run_logs.clone() {
@@ -48,7 +48,7 @@ impl Gather<'_, '_> {
                 Some((snapshot, Source { best_effort, ..source }))
             }
             Err(error) => {
-                self.remark(path, &error);
+                self.unread(path, &error);
                 None
             }
         }
@@ -89,7 +89,7 @@ impl Gather<'_, '_> {
         });
         let tally = match read {
             Ok(tally) => tally,
-            Err(error) => return self.remark(path, &error),
+            Err(error) => return self.unread(path, &error),
         };
         let mut source = text::source(reader, path);
         source.quarantine_all(tally.dropped);

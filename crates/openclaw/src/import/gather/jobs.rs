@@ -1,7 +1,7 @@
-//! Jobs: of `jobs.json` with the states beside it, and of the state database.
+//! Jobs: of the state database, else of `jobs.json` with the states beside it.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use sexton_domain::change::{Change, Record};
@@ -15,9 +15,10 @@ use super::{Gather, whole};
 use crate::import::account::{Became, Source};
 use crate::import::ids;
 use crate::import::jobs::{Context, Imported, job};
-use crate::model::JobRecord;
-use crate::read::jobs::{jobs, join, states};
+use crate::model::{JobRecord, Place};
+use crate::read::jobs::{jobs, join, quarantined, states};
 use crate::read::state_db::StateDb;
+use crate::schedule::Note;
 
 /// A job that is to be stored.
 #[derive(Debug)]
@@ -31,11 +32,27 @@ pub struct NewJob {
 }
 
 impl Gather<'_, '_> {
-    /// The jobs of `jobs.json`.
-    pub(super) fn job_file(&mut self) {
-        let Some(path) = self.folder.jobs.clone() else { return };
-        let Some((bytes, mut source)) = self.bytes(&path) else { return };
+    /// The jobs of the files, where the state database has none: of the first one that has some.
+    pub(super) fn job_files(&mut self) {
+        let migrated = |path: &&PathBuf| path.extension().is_some_and(|end| end == "migrated");
+        let migrated = self.folder.old_jobs.iter().filter(migrated);
+        let paths: Vec<PathBuf> = self.folder.jobs.iter().chain(migrated).cloned().collect();
+        let mut has_jobs = self.has_job_table;
+        for path in paths {
+            if has_jobs {
+                let why = "the jobs are taken from where they are newer";
+                self.found.left_out.push(format!("{}: {why}", path.display()));
+            } else {
+                has_jobs = self.job_file(&path);
+            }
+        }
+    }
+
+    /// The jobs of a file; whether it has any.
+    fn job_file(&mut self, path: &Path) -> bool {
+        let Some((bytes, mut source)) = self.bytes(path) else { return false };
         let (records, tally) = jobs(&bytes);
+        let has_jobs = !records.is_empty();
         source.quarantine_all(tally.dropped);
         let states_path = self.folder.job_states.clone();
         let known = states_path.and_then(|path| self.bytes(&path));
@@ -44,12 +61,40 @@ impl Gather<'_, '_> {
         for record in join(records, &known) {
             self.job(record, at);
         }
+        has_jobs
+    }
+
+    /// The jobs that OpenClaw put aside because it could not run them.
+    pub(super) fn job_quarantine(&mut self) {
+        let Some(path) = self.folder.job_quarantine.clone() else { return };
+        let Some((bytes, mut source)) = self.bytes(&path) else { return };
+        let (entries, tally) = quarantined(&bytes);
+        source.quarantine_all(tally.dropped);
+        let at = self.source(source);
+        for (entry, index) in entries.into_iter().zip(0..) {
+            let why = entry.reason.unwrap_or_else(|| "it does not say why".to_owned());
+            let why = format!("OpenClaw put it aside: {why}");
+            match entry.job {
+                Ok(record) => self.put_aside(JobRecord { enabled: false, ..record }, why, at),
+                Err(reason) => self.found.sources[at]
+                    .quarantine(Place::Index(index), format!("{reason}; {why}")),
+            }
+        }
+    }
+
+    fn put_aside(&mut self, record: JobRecord, why: String, source: usize) {
+        let before = self.found.jobs.len();
+        self.job(record, source);
+        for new in &mut self.found.jobs[before..] {
+            new.imported.notes.push(Note::new("enabled", why.clone()));
+        }
     }
 
     /// The jobs of the state database.
     pub(super) fn job_table(&mut self, database: &StateDb, source: &Source) {
         let mut records = Vec::new();
         let read = database.jobs(&mut |record| records.push(record));
+        self.has_job_table |= !records.is_empty() || !read.dropped.is_empty();
         let at = self.table(source, "cron_jobs", read);
         for record in records {
             self.job(record, at);
@@ -61,7 +106,7 @@ impl Gather<'_, '_> {
         match whole(file, path) {
             Ok(read) => Some(read),
             Err(error) => {
-                self.remark(path, &error);
+                self.unread(path, &error);
                 None
             }
         }

@@ -45,7 +45,8 @@ struct Receipt {
     jobs: Vec<jobs::Shown>,
     /// What became of the records of each source.
     sources: Vec<Source>,
-    /// Files that are not imported: copies, locks, what belongs to a transcript.
+    /// Files that are not imported: copies, locks, what belongs to a transcript, links that lead out; with
+    /// the reason where the name does not tell it.
     left_out: Vec<String>,
     /// What is to be said about the reading.
     remarks: Vec<String>,

@@ -1,0 +1,85 @@
+//! A copy of a real folder, to be changed and read for an import.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use rusqlite::Connection;
+use sexton_domain::schedule::Zone;
+use sexton_openclaw::import::account::Source;
+use sexton_openclaw::import::gather::{Gathered, Options, gather};
+
+/// Where sessions lie.
+pub const SESSIONS: &str = "agents/main/sessions";
+/// The state database.
+pub const STATE: &str = "state/openclaw.sqlite";
+/// The agent's database.
+pub const AGENT: &str = "agents/main/agent/openclaw-agent.sqlite";
+
+/// A copy, with its databases unpacked.
+pub struct Copy {
+    dir: tempfile::TempDir,
+}
+
+impl Copy {
+    /// Of a folder among the fixtures.
+    pub fn of(name: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
+        copy(&from, &dir.path().join("state"));
+        Self { dir }
+    }
+
+    /// A file in it.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join("state").join(name)
+    }
+
+    /// Writes a file.
+    pub fn write(&self, name: &str, text: &str) {
+        fs::create_dir_all(self.path(name).parent().unwrap()).unwrap();
+        fs::write(self.path(name), text).unwrap();
+    }
+
+    /// Changes a database, and leaves no log behind.
+    pub fn sql(&self, database: &str, statements: &str) {
+        let connection = Connection::open(self.path(database)).unwrap();
+        connection.execute_batch(statements).unwrap();
+        connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+    }
+
+    /// Reads it.
+    pub fn gather(&self) -> Gathered {
+        let options = Options {
+            now: "2026-11-20T20:00:00Z".parse().unwrap(),
+            scratch: self.dir.path().to_owned(),
+            agents: BTreeMap::new(),
+            jobs: BTreeMap::new(),
+            enable: true,
+            zone: Zone::UTC,
+            progress: &mut |_, _| {},
+        };
+        gather(&self.path(""), options).unwrap()
+    }
+}
+
+/// The source of this path.
+pub fn source<'a>(found: &'a Gathered, path: &str) -> &'a Source {
+    let named = found.sources.iter().find(|source| source.path == path);
+    named.unwrap_or_else(|| panic!("{path} is no source: {:?}", found.sources))
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().flatten() {
+        let (path, name) = (entry.path(), entry.file_name().into_string().unwrap());
+        if path.is_dir() {
+            copy(&path, &to.join(&name));
+        } else if let Some(database) = name.strip_suffix(".sqlite.zst") {
+            let bytes = zstd::decode_all(File::open(&path).unwrap()).unwrap();
+            fs::write(to.join(format!("{database}.sqlite")), bytes).unwrap();
+        } else {
+            fs::write(to.join(&name), fs::read(&path).unwrap()).unwrap();
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! What an import reads of a state folder: of real ones, changed in one place each.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on stops")]
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use folder::{AGENT, Copy, SESSIONS, STATE, source};
+use serde_json::json;
+use sexton_openclaw::import::gather::Gathered;
+use sexton_openclaw::model::Place;
+
+mod folder;
+
+/// The job of the SQLite era that people made.
+const JOB: &str = "06556bc8-5dc4-4d2c-b101-9ea521072eb9";
+/// The one session that has events.
+const SESSION: &str = "cfc1d97d-1aa1-442d-b3cf-12b3debe7b77";
+/// A generation of the JSON era that a reset put aside.
+const RESET: &str = "fc4a1fea-8670-4b34-88a4-8822ed211afb";
+
+/// Jobs of `jobs.json`: that of the database with another schedule, and one that it has not.
+fn stale() -> String {
+    let job = |id: &str| {
+        json!({
+            "id": id, "name": "old", "enabled": true, "createdAtMs": 1_795_197_789_180_u64,
+            "schedule": { "kind": "every", "everyMs": 60_000 }, "sessionTarget": "isolated",
+            "payload": { "kind": "agentTurn", "message": "old" },
+        })
+    };
+    json!({ "version": 1, "jobs": [job(JOB), job("gone")] }).to_string()
+}
+
+/// The jobs: id, file, and prompt.
+fn jobs(found: &Gathered) -> Vec<(&str, &str, &str)> {
+    let job = found.jobs.iter().map(|new| {
+        let source = new.imported.origin.source.as_str();
+        (new.record.id.as_str(), source, new.job.spec.prompt.as_str())
+    });
+    job.collect()
+}
+
+#[test]
+fn jobs_come_from_the_table_and_from_files_only_where_it_has_none() {
+    let folder = Copy::of("2026.9.6-plain");
+    folder.write("cron/jobs.json", &stale());
+    let found = folder.gather();
+    let table = format!("{STATE}#cron_jobs");
+    assert!(jobs(&found).contains(&(JOB, &table, "Check status")), "{:?}", jobs(&found));
+    assert!(jobs(&found).iter().all(|(_, source, _)| *source == table), "{:?}", jobs(&found));
+    assert_eq!(source(&found, &table).already_present, 0);
+    assert!(found.left_out.iter().any(|left| left.starts_with("cron/jobs.json: ")));
+
+    let of = |path| vec![(JOB, path, "old"), ("gone", path, "old")];
+    folder.sql(STATE, "DELETE FROM cron_jobs");
+    assert_eq!(jobs(&folder.gather()), of("cron/jobs.json"));
+    fs::rename(folder.path("cron/jobs.json"), folder.path("cron/jobs.json.migrated")).unwrap();
+    assert_eq!(jobs(&folder.gather()), of("cron/jobs.json.migrated"));
+    folder.write(STATE, "no database");
+    assert_eq!(jobs(&folder.gather()), of("cron/jobs.json.migrated"));
+}
+
+#[test]
+fn a_source_that_cannot_be_opened_is_quarantined_whole() {
+    let folder = Copy::of("2026.9.6-plain");
+    for path in [STATE, AGENT] {
+        folder.write(path, "no database");
+    }
+    let index = format!("{SESSIONS}/sessions.json");
+    fs::remove_file(folder.path(&index)).ok();
+    fs::create_dir_all(folder.path(&index)).unwrap();
+    let found = folder.gather();
+    for path in [STATE, AGENT, &index] {
+        let source = source(&found, path);
+        assert_eq!(source.quarantined.len(), 1, "{source:?}");
+        assert_eq!((&source.quarantined[0].place, source.adds_up()), (&Place::Whole, true));
+    }
+}
+
+#[test]
+fn events_that_cannot_be_read_are_quarantined_with_their_place() {
+    let folder = Copy::of("2026.9.6-plain");
+    folder.sql(AGENT, "ALTER TABLE transcript_events RENAME COLUMN seq TO number");
+    let found = folder.gather();
+    let events = source(&found, &format!("{AGENT}#transcript_events"));
+    assert_eq!(events.quarantined.len(), 1, "{events:?}");
+    assert_eq!(events.quarantined[0].place, Place::Row("transcript_events".to_owned()));
+}
+
+#[test]
+fn events_that_were_moved_to_a_cold_archive_are_quarantined_by_its_name() {
+    let folder = Copy::of("2026.9.6-plain");
+    folder.sql(
+        AGENT,
+        &format!(
+            "DELETE FROM transcript_events;
+             INSERT INTO session_transcript_cold_archives (session_id, generation, archive_name,
+               archive_sha256, event_count, raw_bytes, archive_bytes, last_seq, archived_at, storage)
+             VALUES ('{SESSION}', 'g', 'cold.zst', '{}', 6, 2786, 900, 5, 1795198000000, 'file')",
+            "0".repeat(64)
+        ),
+    );
+    let found = folder.gather();
+    let cold = source(&found, &format!("{AGENT}#session_transcript_cold_archives"));
+    assert_eq!(cold.quarantined.len(), 1, "{cold:?}");
+    assert_eq!(cold.quarantined[0].place, Place::Row(SESSION.to_owned()));
+    assert!(cold.quarantined[0].reason.contains("cold.zst"), "{cold:?}");
+}
+
+#[test]
+fn a_link_within_the_folder_is_followed_and_one_that_leads_out_is_named() {
+    let folder = Copy::of("2026.5.6-reset");
+    let name = format!("{RESET}.jsonl");
+    let (file, moved) = (folder.path(SESSIONS).join(&name), folder.path("moved.jsonl"));
+    fs::rename(&file, &moved).unwrap();
+    symlink(&moved, &file).unwrap();
+    let out = tempfile::NamedTempFile::new().unwrap();
+    symlink(out.path(), folder.path(SESSIONS).join("out.jsonl")).unwrap();
+    let found = folder.gather();
+    assert!(!source(&found, &format!("{SESSIONS}/{name}")).sha256.is_empty());
+    let named = |left: &&String| left.starts_with(&format!("{SESSIONS}/out.jsonl: "));
+    assert_eq!(found.left_out.iter().filter(named).count(), 1, "{:?}", found.left_out);
+}
+
+#[test]
+fn jobs_that_were_quarantined_there_arrive_disabled_or_are_named() {
+    let folder = Copy::of("2026.5.6-plain");
+    let job = json!({
+        "id": "q", "name": "odd", "createdAtMs": 1_795_197_764_329_u64,
+        "schedule": { "kind": "every", "everyMs": 60_000 },
+        "payload": { "kind": "agentTurn", "message": "hm" },
+    });
+    let entries = json!({ "jobs": [
+        { "job": job, "reason": "odd delivery" },
+        { "job": { "name": "nobody" }, "reason": "missing id" },
+    ] });
+    folder.write("cron/jobs-quarantine.json", &entries.to_string());
+    let found = folder.gather();
+    let new = found.jobs.iter().find(|new| new.record.id == "q").unwrap();
+    assert!(!new.job.spec.enabled);
+    assert!(new.imported.notes.iter().any(|note| note.text.contains("odd delivery")));
+    assert!(found.jobs.iter().any(|new| new.job.spec.enabled));
+    let of = source(&found, "cron/jobs-quarantine.json");
+    assert_eq!((of.read, of.imported, of.quarantined.len()), (2, 1, 1), "{of:?}");
+    assert!(of.quarantined[0].reason.contains("missing id"), "{of:?}");
+}
+
+#[test]
+fn a_copy_of_a_transcript_is_no_session() {
+    let folder = Copy::of("2026.5.6-reset");
+    let before = folder.gather().generations.len();
+    let name = format!("{SESSIONS}/{RESET}.jsonl");
+    let copy = format!("{name}.bak.2026-11-20T19-04-25.028Z");
+    fs::copy(folder.path(&name), folder.path(&copy)).unwrap();
+    let found = folder.gather();
+    assert_eq!(found.generations.len(), before);
+    assert!(found.left_out.contains(&copy), "{:?}", found.left_out);
+}
