@@ -93,7 +93,9 @@ pub fn session(told: Told, now: Timestamp) -> Session {
         owner: nobody(),
         previous: None,
         next: None,
-        opened_at: began_at,
+        // A row that names no start was there at its end at the latest. The id keeps to what it would
+        // be for the same row tomorrow.
+        opened_at: told.began_at.unwrap_or(ended_at),
         open_reason: OpenReason::Imported,
         state: State::Ended { at: ended_at, reason },
         entry_count: 0,
