@@ -79,11 +79,16 @@ pub struct Heal {
     /// Do not ask
     #[arg(long, short)]
     pub yes: bool,
+    /// The gateway of this folder does not run: what answers at its port is another one
+    #[arg(long)]
+    pub stopped: bool,
 }
 
 /// `openclaw undo`
 #[derive(Debug, Clone, Args)]
-#[command(after_help = "Refused as a whole if a file has changed since the healing.")]
+#[command(
+    after_help = "Refused while the gateway runs, and as a whole if a file has changed since the healing."
+)]
 pub struct Undo {
     /// The state folder
     pub path: PathBuf,
@@ -92,6 +97,9 @@ pub struct Undo {
     /// List the healings
     #[arg(long, conflicts_with = "stamp")]
     pub list: bool,
+    /// The gateway of this folder does not run: what answers at its port is another one
+    #[arg(long)]
+    pub stopped: bool,
 }
 
 /// A code of findings by its word.

@@ -3,6 +3,7 @@
 mod heal;
 mod import;
 mod inspect;
+mod port;
 mod undo;
 
 use sexton_domain::schedule::Zone;

@@ -1,7 +1,8 @@
-//! `openclaw import`: real state folders of both eras into real stores.
+//! `openclaw import`, `heal` and `undo`: state folders and stores as they are.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -229,4 +230,47 @@ fn what_cannot_be_read_is_quarantined_by_its_place_and_the_rest_is_imported() {
         sources.iter().find(|it| it["path"].as_str().unwrap().contains("305399fd")).unwrap();
     assert_eq!(source["quarantined"][0]["place"], json!({ "line": 3 }), "{source}");
     assert_eq!(source["imported"], source["read"].as_u64().unwrap() - 1);
+}
+
+/// A file that a writer left.
+const LEFT: &str =
+    "agents/main/sessions/sessions.json.4711.305399fd-36f7-4eee-a3db-f2cd708ec72e.tmp";
+
+/// A folder with nothing wrong but [`LEFT`], and with a port of its own.
+fn sick(place: &Place, port: u16) -> PathBuf {
+    let root = place.dir.path().join("sick");
+    let sessions = root.join("agents/main/sessions");
+    fs::create_dir_all(&sessions).unwrap();
+    let config = json!({ "gateway": { "port": port } });
+    fs::write(root.join("openclaw.json"), config.to_string()).unwrap();
+    fs::write(sessions.join("sessions.json"), "{}").unwrap();
+    fs::write(root.join(LEFT), "{").unwrap();
+    let old = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+    File::options().write(true).open(root.join(LEFT)).unwrap().set_modified(old).unwrap();
+    root
+}
+
+#[test]
+fn a_folder_whose_port_is_served_is_neither_healed_nor_undone_unless_it_is_another_gateway() {
+    let place = Place::new(CONFIG);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let folder = sick(&place, port);
+    let temporary = folder.join(LEFT);
+    let folder = folder.to_str().unwrap();
+    let refused = |args: &[&str]| {
+        let refused = place.run(args);
+        assert_eq!(refused.code, 4, "{refused:?}");
+        assert!(refused.err.contains(&format!("127.0.0.1:{port}")), "{refused:?}");
+        assert!(refused.err.contains("--stopped"), "{refused:?}");
+    };
+    place.ok(&["openclaw", "heal", folder, "--plan-only"]);
+    refused(&["openclaw", "heal", folder, "--yes"]);
+    assert!(temporary.exists());
+    place.ok(&["openclaw", "heal", folder, "--yes", "--stopped"]);
+    assert!(!temporary.exists());
+    refused(&["openclaw", "undo", folder]);
+    assert!(!temporary.exists());
+    place.ok(&["openclaw", "undo", folder, "--stopped"]);
+    assert!(temporary.exists());
 }

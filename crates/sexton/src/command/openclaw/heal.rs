@@ -14,6 +14,7 @@ use sexton_openclaw::heal::{self, Error, Healing, Outcome, State};
 use sexton_openclaw::inspect::Report;
 
 use super::inspect::{look, subject};
+use super::port::refuse_served;
 use crate::args::openclaw::Heal;
 use crate::clock::now;
 use crate::failure::{Exit, Failure};
@@ -29,7 +30,7 @@ struct Said<'a> {
 
 /// Runs `openclaw heal`.
 pub fn main(args: &Heal, output: Output) -> Result<Exit, Failure> {
-    finish(&args.path, output)?;
+    finish(args, output)?;
     let report = look(&args.path)?;
     if let Some(pid) = report.gateway_pid.filter(|_| !args.plan_only) {
         let message =
@@ -53,6 +54,9 @@ pub fn main(args: &Heal, output: Output) -> Result<Exit, Failure> {
     if plan.items.is_empty() {
         return done(&plan, &Outcome::default(), &report, output);
     }
+    if !args.stopped {
+        refuse_served(&args.path)?;
+    }
     if !args.yes {
         ask(&plan, output)?;
     }
@@ -62,11 +66,14 @@ pub fn main(args: &Heal, output: Output) -> Result<Exit, Failure> {
 }
 
 /// Ends a healing that was cut off: before that, nothing of the folder can be believed.
-fn finish(path: &Path, output: Output) -> Result<(), Failure> {
-    let Ok(all) = heal::list_healings(path) else { return Ok(()) };
+fn finish(args: &Heal, output: Output) -> Result<(), Failure> {
+    let Ok(all) = heal::list_healings(&args.path) else { return Ok(()) };
     for Healing { stamp, state, .. } in all {
         if state == State::Unfinished {
-            heal::finish(path, &stamp, &mut |_| ()).map_err(failure)?;
+            if !args.stopped {
+                refuse_served(&args.path)?;
+            }
+            heal::finish(&args.path, &stamp, &mut |_| ()).map_err(failure)?;
             output.note(format_args!("the healing of {stamp} was cut off; it is finished now"));
         }
     }

@@ -4,6 +4,7 @@ use sexton_openclaw::heal;
 use sexton_openclaw::heal::undo::{Which, undo};
 
 use super::heal::failure;
+use super::port::refuse_served;
 use crate::args::openclaw::Undo;
 use crate::failure::{Exit, Failure};
 use crate::output::{Output, count, word};
@@ -14,6 +15,9 @@ pub fn main(args: &Undo, output: Output) -> Result<Exit, Failure> {
         return list(args, output);
     }
     let which = args.stamp.as_deref().map_or(Which::Latest, Which::Stamp);
+    if !args.stopped {
+        refuse_served(&args.path)?;
+    }
     let undone = undo(&args.path, which, &mut |_| ()).map_err(failure)?;
     if output.json {
         output.document(&undone)?;

@@ -1,0 +1,34 @@
+//! Whether something answers where the gateway of a folder listens.
+//!
+//! A gateway that is idle, of another user or in a container shows by no open file and by no process.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::Path;
+use std::time::Duration;
+
+use sexton_openclaw::folder::Folder;
+
+use crate::failure::{Exit, Failure};
+
+/// Where a gateway listens whose config does not say.
+const DEFAULT: u16 = 18789;
+/// On this machine an answer takes no time.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Refuses to change a folder whose gateway's port is served.
+pub fn refuse_served(path: &Path) -> Result<(), Failure> {
+    // What is wrong with the folder itself is said by whoever looks into it.
+    let Ok(folder) = Folder::open(path) else { return Ok(()) };
+    let port = folder.config.port.unwrap_or(DEFAULT);
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    if TcpStream::connect_timeout(&address, PATIENCE).is_err() {
+        return Ok(());
+    }
+    let message = format!(
+        "something answers at {address}, the port of the gateway of {}",
+        folder.root.display()
+    );
+    Err(Failure::new(Exit::Refused, message).hint(
+        "stop the gateway first: openclaw gateway stop; --stopped says that it is another gateway",
+    ))
+}
