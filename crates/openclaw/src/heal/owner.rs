@@ -6,7 +6,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::model::Process;
+use crate::model::{Boot, Process, Receipt, ReceiptStatus};
 
 /// Whether a process that a record names is alive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +54,26 @@ fn verdict(process: Process, stat: Option<&str>) -> Liveness {
         (_, Some(recorded), Some(started)) if recorded != started => Liveness::Recycled,
         _ => Liveness::Alive,
     }
+}
+
+/// The living gateway of a folder, by the records of it: runs that were claimed, locks with the places where
+/// they lie, and lives that have not ended.
+pub fn live_gateway(
+    folder: &Path,
+    receipts: &[Receipt],
+    locks: impl IntoIterator<Item = (Process, String)>,
+    boots: &[Boot],
+) -> Option<Owner> {
+    let boots = boots.iter().filter(|boot| boot.completed_at.is_none()).map(|boot| {
+        let process = Process { pid: boot.pid, started_ticks: None };
+        (process, "gateway_boot_lifecycle".to_owned())
+    });
+    let receipts = receipts
+        .iter()
+        .filter(|receipt| receipt.status == Some(ReceiptStatus::Running))
+        .map(|receipt| (receipt.owner, format!("cron_run_receipts {}", receipt.id)));
+    let candidates: Vec<(Process, String)> = receipts.chain(locks).chain(boots).collect();
+    live_owner(folder, &candidates)
 }
 
 /// The living owner of a folder: one of those that its records name, else one that has its files open.

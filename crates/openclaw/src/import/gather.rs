@@ -21,13 +21,16 @@ use super::text::{Text, Texts};
 use crate::folder::{Folder, FolderError};
 use crate::model::{Place, Status};
 use crate::read::config::agent_id;
+use under_way::Gateway;
 
 mod database;
 mod files;
 mod history;
 mod jobs;
+mod under_way;
 
 pub use jobs::NewJob;
+pub use under_way::UnderWay;
 
 /// How an import is done.
 pub struct Options<'a> {
@@ -63,6 +66,8 @@ pub struct Gathered {
     pub left_out: Vec<String>,
     /// What is to be said about the reading.
     pub remarks: Vec<String>,
+    /// What is left out because a living gateway is at work on it; none where there is no such gateway.
+    pub under_way: Option<UnderWay>,
     /// Where the transcripts are read from.
     pub texts: Texts,
 }
@@ -95,6 +100,8 @@ struct Gather<'a, 'b> {
     jobs: BTreeMap<String, (JobId, JobKey)>,
     /// The state database has jobs: those of the older era's files are not current.
     has_job_table: bool,
+    /// The gateway that runs on it.
+    gateway: Option<Gateway>,
     pasts: BTreeMap<RunId, (Past, Vec<usize>)>,
     /// The run of each session of theirs.
     run_of: HashMap<String, RunId>,
@@ -118,6 +125,7 @@ pub fn gather(path: &Path, mut options: Options<'_>) -> Result<Gathered, FolderE
         found,
         jobs: BTreeMap::new(),
         has_job_table: false,
+        gateway: None,
         pasts: BTreeMap::new(),
         run_of: HashMap::new(),
         drafts: Vec::new(),
@@ -130,6 +138,7 @@ pub fn gather(path: &Path, mut options: Options<'_>) -> Result<Gathered, FolderE
         gather.database(index);
         gather.files(index);
     }
+    gather.say_what_is_under_way();
     Ok(gather.finish())
 }
 

@@ -424,21 +424,11 @@ impl Gatherer<'_, '_> {
     }
 
     fn live_gateway(&self) -> Option<Owner> {
-        let boots = self.survey.boots.iter().filter(|boot| boot.completed_at.is_none());
-        let boots = boots.map(|boot| {
-            let process = Process { pid: boot.pid, started_ticks: None };
-            (process, "gateway_boot_lifecycle".to_owned())
-        });
-        let receipts = self
-            .survey
-            .receipts
-            .iter()
-            .map(|receipt| (receipt.owner, format!("cron_run_receipts {}", receipt.id)));
         let locks = self.survey.locks.iter().filter_map(|lock| {
             lock.owner.map(|(process, _)| (process, lock.path.display().to_string()))
         });
-        let candidates: Vec<(Process, String)> = receipts.chain(locks).chain(boots).collect();
-        owner::live_owner(self.root(), &candidates)
+        let Survey { receipts, boots, .. } = &self.survey;
+        owner::live_gateway(self.root(), receipts, locks, boots)
     }
 }
 

@@ -113,6 +113,10 @@ impl Gather<'_, '_> {
         let status = window.as_ref().and_then(|window| window.status);
         let began_at = glance.as_ref().and_then(|glance| glance.began_at);
         let last_at = glance.as_ref().and_then(|glance| glance.last_at);
+        let row_status = node_row.and_then(|row| row.status).or(status);
+        if self.is_under_way(&session, row_status, &address) {
+            return;
+        }
         let end = end(node.as_ref(), status, &address);
         let told = Told {
             agent: address.agent,

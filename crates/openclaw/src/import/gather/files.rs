@@ -170,8 +170,6 @@ impl Gather<'_, '_> {
             Err(error) => return self.unread(&found.path, &error),
         };
         let path = source.path.clone();
-        let text =
-            Text { source: self.source(source), from: From::File(found.path, found.encoding) };
         let id = glance.id.clone().unwrap_or_else(|| match found.aside {
             None => found.session.clone(),
             Some(_) => path.clone(),
@@ -180,6 +178,12 @@ impl Gather<'_, '_> {
         let row = indexed.map(|indexed| &indexed.row);
         let of = current.and_then(|current| current.row.session_id.as_deref());
         let address = self.address(row.map(|row| &*row.key), agent, of.unwrap_or(&id));
+        let status = current.and_then(|current| current.row.status);
+        if found.aside.is_none() && self.is_under_way(&found.session, status, &address) {
+            return;
+        }
+        let text =
+            Text { source: self.source(source), from: From::File(found.path, found.encoding) };
         let end = match (&found.aside, current) {
             (Some((reason, _)), _) => End::Aside(*reason),
             (None, Some(current)) => End::Current(address.status(current.row.status)),
@@ -214,6 +218,9 @@ impl Gather<'_, '_> {
         let Indexed { row, count, source, path } = indexed;
         let id = row.session_id.as_deref().unwrap_or(&row.key).to_owned();
         let address = self.address(Some(&row.key), agent, &id);
+        if self.is_under_way(&id, row.status, &address) {
+            return;
+        }
         let end = End::Current(address.status(row.status));
         let told = Told {
             agent: address.agent,

@@ -6,30 +6,40 @@ use super::Gather;
 use crate::import::account::{Source, place};
 use crate::import::runs::Past;
 use crate::import::text;
-use crate::model::{Place, Tally};
+use crate::model::{Place, ReceiptStatus, Tally, TaskStatus};
+use crate::read::database::DatabaseError;
 use crate::read::runs;
 use crate::read::snapshot::{Quality, Snapshot};
 use crate::read::state_db::StateDb;
 use crate::stamp::Hashing;
 
+/// Opens the copy of a database.
+type Open = fn(&Snapshot) -> Result<StateDb, DatabaseError>;
+
 impl Gather<'_, '_> {
     /// Every record of a run. Tasks come first: they say most.
     pub(super) fn history(&mut self) {
-        let (state, tasks) =
-            (self.folder.state_database.clone(), self.folder.task_database.clone());
-        for (path, open) in [
-            (state, StateDb::open as fn(&Snapshot) -> _),
-            (tasks, StateDb::open_tasks as fn(&Snapshot) -> _),
-        ] {
-            let Some(path) = path else { continue };
-            let Some((snapshot, source)) = self.snapshot(&path) else { continue };
-            match open(&snapshot) {
-                Ok(database) => self.state(&database, &source),
-                Err(error) => self.unread(&path, &error),
-            }
+        let state = self.folder.state_database.clone();
+        let state = state.and_then(|path| self.open(&path, StateDb::open));
+        self.look_for_gateway(state.as_ref().map(|(database, ..)| database));
+        let tasks = self.folder.task_database.clone();
+        let tasks = tasks.and_then(|path| self.open(&path, StateDb::open_tasks));
+        for (database, source, _snapshot) in state.into_iter().chain(tasks) {
+            self.state(&database, &source);
         }
         for path in self.folder.run_logs.clone() {
             self.run_log(&path);
+        }
+    }
+
+    fn open(&mut self, path: &Path, open: Open) -> Option<(StateDb, Source, Snapshot)> {
+        let (snapshot, source) = self.snapshot(path)?;
+        match open(&snapshot) {
+            Ok(database) => Some((database, source, snapshot)),
+            Err(error) => {
+                self.unread(path, &error);
+                None
+            }
         }
     }
 
@@ -61,15 +71,17 @@ impl Gather<'_, '_> {
         let at = self.table(source, "task_runs", read);
         for task in tasks {
             let row = Place::Row(task.id.clone());
+            let ended = !matches!(task.status, Some(TaskStatus::Queued | TaskStatus::Running));
             let past = Past::of_task(task, &source.path, place(&row));
-            self.past(past, row, at);
+            self.past(past, row, at, ended);
         }
         let read = database.receipts(&mut |receipt| receipts.push(receipt));
         let at = self.table(source, "cron_run_receipts", read);
         for receipt in receipts {
             let row = Place::Row(receipt.id.clone());
+            let ended = receipt.status != Some(ReceiptStatus::Running);
             let past = Past::of_receipt(receipt, &source.path, place(&row));
-            self.past(past, row, at);
+            self.past(past, row, at, ended);
         }
     }
 
@@ -98,15 +110,18 @@ impl Gather<'_, '_> {
         for (number, entry) in entries {
             let line = Place::Line(number);
             let past = Past::of_entry(entry, &name, place(&line));
-            self.past(past, line, at);
+            self.past(past, line, at, true);
         }
     }
 
-    fn past(&mut self, past: Result<Past, String>, place: Place, source: usize) {
+    fn past(&mut self, past: Result<Past, String>, place: Place, source: usize, ended: bool) {
         let past = match past {
             Ok(past) => past,
             Err(reason) => return self.found.sources[source].quarantine(place, reason),
         };
+        if !ended && self.is_run_under_way(&past) {
+            return;
+        }
         let id = past.run_id();
         let (known, sources) = self.pasts.entry(id).or_insert_with(|| (past.clone(), Vec::new()));
         if !sources.is_empty() {

@@ -9,7 +9,7 @@ use sexton_domain::id::JobId;
 use sexton_domain::name::{AgentName, JobKey};
 use sexton_openclaw::folder::FolderError;
 use sexton_openclaw::import::account::Source;
-use sexton_openclaw::import::gather::{Gathered, Options, gather};
+use sexton_openclaw::import::gather::{Gathered, Options, UnderWay, gather};
 use sexton_store::Store;
 use sexton_store::page::{JobFilter, MAX_PAGE, PageRequest};
 use sexton_store_sqlite::Access;
@@ -50,6 +50,9 @@ struct Receipt {
     left_out: Vec<String>,
     /// What is to be said about the reading.
     remarks: Vec<String>,
+    /// What is left out because a living gateway is at work on it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    under_way: Option<UnderWay>,
 }
 
 /// Runs `openclaw import`.
@@ -67,7 +70,7 @@ pub fn main(args: &Import, globals: &Globals, output: Output) -> Result<Exit, Fa
     let known =
         store.as_ref().map_or_else(|| Ok(BTreeMap::new()), |store| known_jobs(store, &runtime))?;
     let found = read(args, known, at)?;
-    let Gathered { sources, generations, jobs, runs, left_out, remarks, texts } = found;
+    let Gathered { sources, generations, jobs, runs, left_out, remarks, under_way, texts } = found;
     let side_by_side = jobs.iter().map(|new| jobs::Shown::of(new, at)).collect();
     let mut keeper = Keeper::new(store.as_ref().filter(|_| !args.dry_run), store.as_ref(), sources);
     for new in jobs {
@@ -84,7 +87,8 @@ pub fn main(args: &Import, globals: &Globals, output: Output) -> Result<Exit, Fa
     let folder = args.path.clone();
     let jobs = side_by_side;
     let dry_run = args.dry_run;
-    let receipt = Receipt { folder, at, dry_run, kept, jobs, sources, left_out, remarks };
+    let receipt =
+        Receipt { folder, at, dry_run, kept, jobs, sources, left_out, remarks, under_way };
     let written = (!args.dry_run).then(|| write(&receipt, args, &dir)).transpose()?;
     if output.json {
         output.document(&receipt)?;
