@@ -274,3 +274,30 @@ fn a_folder_whose_port_is_served_is_neither_healed_nor_undone_unless_it_is_anoth
     place.ok(&["openclaw", "undo", folder, "--stopped"]);
     assert!(temporary.exists());
 }
+
+#[test]
+fn a_healing_that_was_cut_off_is_finished_only_with_a_yes_and_what_it_leaves_out_is_said() {
+    let place = Place::new(CONFIG);
+    let folder = sick(&place, 1);
+    let path = folder.to_str().unwrap();
+    let healed = place.json(&["openclaw", "heal", path, "--yes"]);
+    let backup = folder.join(healed["outcome"]["backup"].as_str().unwrap());
+    let journal = backup.join("journal.jsonl");
+    let cut = fs::read_to_string(&journal).unwrap().replace("\"healed\"", "");
+    fs::write(&journal, &cut).unwrap();
+    fs::write(backup.join("aside").join(LEFT), "changed").unwrap();
+
+    for args in [&["--plan-only"][..], &["--plan-only", "--yes", "--json"]] {
+        let planned = place.run(&[&["openclaw", "heal", path], args].concat());
+        assert_eq!(planned.code, 0, "{planned:?}");
+        assert!(planned.err.contains("was cut off"), "{planned:?}");
+    }
+    let unasked = place.run(&["openclaw", "heal", path]);
+    assert_eq!(unasked.code, 2, "{unasked:?}");
+    assert_eq!(fs::read_to_string(&journal).unwrap(), cut);
+
+    let finished = place.run(&["openclaw", "heal", path, "--yes"]);
+    assert!(finished.err.contains("finished now"), "{finished:?}");
+    assert!(finished.err.contains(&format!("{LEFT} has changed")), "{finished:?}");
+    assert!(fs::read_to_string(&journal).unwrap().ends_with("\"healed\""));
+}

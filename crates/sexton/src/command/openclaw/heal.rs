@@ -3,19 +3,19 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use sexton_openclaw::finding::Code;
 use sexton_openclaw::folder::HEAL_FOLDER;
 use sexton_openclaw::heal::plan::Plan;
-use sexton_openclaw::heal::{self, Error, Healing, Outcome, State};
+use sexton_openclaw::heal::{self, Error, Healing, LeftOut, Outcome, State};
 use sexton_openclaw::inspect::Report;
 
 use super::inspect::{look, subject};
 use super::port::refuse_served;
 use crate::args::openclaw::Heal;
+use crate::atomic::{self, Care, Durability, Existing};
 use crate::clock::now;
 use crate::failure::{Exit, Failure};
 use crate::output::{Output, bytes, count};
@@ -58,7 +58,8 @@ pub fn main(args: &Heal, output: Output) -> Result<Exit, Failure> {
         refuse_served(&args.path)?;
     }
     if !args.yes {
-        ask(&plan, output)?;
+        let cases = count(plan.items.len() as u64, "case");
+        ask(&format!("heal {cases} in {}", plan.folder.display()), output)?;
     }
     let outcome = heal::apply(&plan, &report.folder, &stamp(at), &mut |_| ()).map_err(failure)?;
     let left = look(&args.path)?;
@@ -69,15 +70,35 @@ pub fn main(args: &Heal, output: Output) -> Result<Exit, Failure> {
 fn finish(args: &Heal, output: Output) -> Result<(), Failure> {
     let Ok(all) = heal::list_healings(&args.path) else { return Ok(()) };
     for Healing { stamp, state, .. } in all {
-        if state == State::Unfinished {
-            if !args.stopped {
-                refuse_served(&args.path)?;
-            }
-            heal::finish(&args.path, &stamp, &mut |_| ()).map_err(failure)?;
-            output.note(format_args!("the healing of {stamp} was cut off; it is finished now"));
+        if state != State::Unfinished {
+            continue;
+        }
+        if args.plan_only {
+            output.note(format_args!("the healing of {stamp} was cut off; heal finishes it first"));
+            continue;
+        }
+        if !args.stopped {
+            refuse_served(&args.path)?;
+        }
+        if !args.yes {
+            let folder = args.path.display();
+            ask(&format!("finish the healing of {stamp}, which was cut off, in {folder}"), output)?;
+        }
+        let outcome = heal::finish(&args.path, &stamp, &mut |_| ()).map_err(failure)?;
+        output.note(format_args!("the healing of {stamp} was cut off; it is finished now"));
+        let plan = read(&args.path.join(HEAL_FOLDER).join(&stamp).join("plan.json"));
+        for item in &outcome.left_out {
+            output.note(left_out(plan.as_ref().ok(), item));
         }
     }
     Ok(())
+}
+
+/// An item that was not healed, and why.
+fn left_out(plan: Option<&Plan>, item: &LeftOut) -> String {
+    let about = plan.and_then(|plan| plan.items.iter().find(|other| other.n == item.n));
+    let about = about.map_or_else(|| item.n.to_string(), |item| subject(&item.subject));
+    format!("left out: {about}: {}", item.reason)
 }
 
 /// An instant as the name of a backup.
@@ -125,16 +146,9 @@ fn plan_only(plan: &Plan, at: Timestamp, output: Output) -> Result<Exit, Failure
 fn write(plan: &Plan, at: Timestamp) -> Result<PathBuf, Failure> {
     let home = plan.folder.join(HEAL_FOLDER);
     let path = home.join(format!("plan-{}.json", stamp(at)));
-    let write = || {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&home)?;
-        let mut file =
-            fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
-        file.write_all(plan.text().as_bytes())
-    };
-    let failed = |error| {
-        Failure::new(Exit::Usage, format!("failed to write the plan {}: {error}", path.display()))
-    };
-    write().map_err(failed)?;
+    atomic::make_private_dir(&home)?;
+    let care = Care { existing: Existing::Keep, durability: Durability::Full };
+    atomic::write(&path, plan.text().as_bytes(), care)?;
     Ok(path)
 }
 
@@ -168,14 +182,13 @@ fn show(plan: &Plan, output: Output) -> Result<(), Failure> {
 }
 
 /// Asks on a terminal; elsewhere nobody can answer.
-fn ask(plan: &Plan, output: Output) -> Result<(), Failure> {
+fn ask(what: &str, output: Output) -> Result<(), Failure> {
     let stdin = std::io::stdin();
     if !stdin.is_terminal() || output.json {
         return Err(Failure::new(Exit::Usage, "nobody is there to be asked")
             .hint("--yes heals without asking, --plan-only writes the plan"));
     }
-    let cases = count(plan.items.len() as u64, "case");
-    write!(std::io::stderr(), "heal {cases} in {}? [y/N] ", plan.folder.display())?;
+    write!(std::io::stderr(), "{what}? [y/N] ")?;
     let mut answer = String::new();
     stdin.lock().read_line(&mut answer)?;
     if matches!(answer.trim(), "y" | "Y" | "yes") {
@@ -191,9 +204,7 @@ fn done(plan: &Plan, outcome: &Outcome, left: &Report, output: Output) -> Result
         return Ok(exit);
     }
     for item in &outcome.left_out {
-        let about = plan.items.iter().find(|other| other.n == item.n);
-        let about = about.map_or_else(|| item.n.to_string(), |item| subject(&item.subject));
-        output.line(format_args!("left out: {about}: {}", item.reason))?;
+        output.line(left_out(Some(plan), item))?;
     }
     if let Some(backup) = &outcome.backup {
         output.line(format_args!(
