@@ -134,7 +134,7 @@ pub struct Spec {
     /// Delays each slot by a fixed part of this, different from job to job. Zero is none.
     pub jitter: Duration,
     /// Delays each slot by this, beside the jitter; shorter than [`OFFSET_LIMIT`].
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_none")]
     pub offset: Duration,
     /// What the agent is told, at most [`MAX_PROMPT_BYTES`].
     pub prompt: String,
@@ -159,6 +159,11 @@ pub struct Spec {
     pub retention: Retention,
     /// Whether it runs at all.
     pub enabled: bool,
+}
+
+/// A job without an offset is stored as one from before there were offsets.
+fn is_none(offset: &Duration) -> bool {
+    offset.is_zero()
 }
 
 impl Spec {
@@ -256,7 +261,7 @@ pub struct Job {
     #[serde(default)]
     pub reindex: bool,
     /// Where it came from, if it was brought in from another system.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<Origin>,
     /// For compare-and-swap.
     pub version: Version,

@@ -216,10 +216,10 @@ pub struct Session {
     #[serde(default)]
     pub usage: Option<Tokens>,
     /// Where it came from, if it was brought in from another system.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<Box<Origin>>,
     /// When it was brought in.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub imported_at: Option<Timestamp>,
     /// For compare-and-swap.
     pub version: Version,

@@ -94,7 +94,7 @@ pub struct Usage {
     /// What it took.
     pub tokens: Tokens,
     /// When it was brought in from another system; it is kept as if it had been reported then.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub imported_at: Option<Timestamp>,
 }
 
