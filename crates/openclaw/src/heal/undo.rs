@@ -146,14 +146,12 @@ impl Undo<'_> {
     /// Whether a file is as it was, or can be copied or renamed back.
     fn is_kept(&self, saved: &Saved, path: &Path) -> std::io::Result<bool> {
         let Some(was) = &saved.was else { return Ok(true) };
-        if saved.copied && self.backup.copy_of(&saved.path).is_file() {
-            return Ok(true);
-        }
         let moved = self.manifest.effects.iter().find_map(|effect| match effect {
             Effect::Move { from, to, .. } if *from == saved.path => Some(self.backup.root.join(to)),
             _ => None,
         });
-        for place in [Some(path.to_owned()), moved].into_iter().flatten() {
+        let copy = saved.copied.then(|| self.backup.copy_of(&saved.path));
+        for place in [Some(path.to_owned()), moved, copy].into_iter().flatten() {
             if stamp(&place)?.as_ref() == Some(&was.stamp) {
                 return Ok(true);
             }

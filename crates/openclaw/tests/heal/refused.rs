@@ -165,6 +165,19 @@ fn undo_names_what_it_cannot_bring_back_before_it_begins() {
     assert_eq!(list_healings(&scene.root).unwrap()[0].state, State::Healed);
 }
 
+/// A copy that was damaged was put back, and undo said that all was as before.
+#[test]
+fn undo_refuses_a_backup_whose_copy_is_damaged_before_it_begins() {
+    let scene = Scene::new();
+    scene.apply(&scene.everything()).unwrap();
+    let copy = scene.path(".sexton-heal").join(FIRST).join("files").join(SESSIONS);
+    fs::write(copy.join("sessions.json"), "{}").unwrap();
+    let before = scene.listing();
+    let Err(Error::Changed { paths, .. }) = scene.undo() else { panic!("not refused") };
+    assert_eq!(paths, [Path::new(SESSIONS).join("sessions.json")]);
+    assert!(scene.listing() == before, "something was touched");
+}
+
 /// A gateway that came after the healing leaves its changes in the log at first.
 #[test]
 fn undo_refuses_a_database_with_a_log_that_is_newer_than_the_healing() {
