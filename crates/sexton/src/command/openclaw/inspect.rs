@@ -5,6 +5,7 @@ use std::path::Path;
 
 use sexton_openclaw::finding::{Cure, Finding, Item, Subject};
 use sexton_openclaw::folder::{Era, FolderError};
+use sexton_openclaw::heal::{self, State};
 use sexton_openclaw::inspect::{AgentCount, Options, Report};
 
 use crate::args::openclaw::Inspect;
@@ -117,6 +118,15 @@ fn show(report: &Report, all: bool, output: Output) -> Result<(), Failure> {
     }
     for remark in &report.remarks {
         output.note(remark);
+    }
+    for healing in heal::list_healings(&report.folder).unwrap_or_default() {
+        if matches!(healing.state, State::Unfinished | State::Undoing) {
+            let (stamp, folder) = (healing.stamp, report.folder.display());
+            output.note(format_args!(
+                "the healing of {stamp} was cut off: what is seen here is half of it; go on with \
+                 `sexton openclaw heal {folder}` or `sexton openclaw undo {folder}`"
+            ));
+        }
     }
     output.line("")?;
     let rows = report.agents.iter().flat_map(agent_rows).collect();
