@@ -53,7 +53,7 @@ pub struct Import {
     /// Read everything and say what would be stored; store nothing
     #[arg(long)]
     pub dry_run: bool,
-    /// Where the receipt goes [default: imports/<time>.json in the data folder]
+    /// Where the receipt goes [default: imports/TIME.json in the data folder]
     #[arg(long, value_name = "FILE")]
     pub receipt: Option<PathBuf>,
 }
