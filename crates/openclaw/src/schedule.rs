@@ -2,7 +2,7 @@
 //!
 //! [`next`] computes what OpenClaw computes: a time that stays due, a grid that prefers the last run, and
 //! cron as the library computes it that OpenClaw uses (croner 10 for JavaScript), with the delay that
-//! OpenClaw gives to expressions of the full hour. [`translate`] makes a schedule of ours from it and says
+//! OpenClaw gives to expressions of the full hour. [`translate()`] makes a schedule of ours from it and says
 //! in advance where next slots will differ; [`side_by_side`] shows both.
 
 mod at;

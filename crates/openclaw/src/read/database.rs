@@ -1,7 +1,7 @@
 //! What their databases share: opening a copy, telling versions apart, and what it says about itself.
 //!
 //! Tables are read by the names of their columns, so that versions between those that were seen can be
-//! read: see [`super::table`].
+//! read: see `table.rs`.
 
 use std::ops::RangeInclusive;
 

@@ -16,7 +16,7 @@ pub type Row = (Option<Timestamp>, Option<Timestamp>, Option<Difference>);
 /// The next `count` instants at which a job is due, there or here, in order.
 ///
 /// Theirs are those of a scheduler that is never late: each run begins at its slot. An instant that is in one
-/// list only comes with the reason, or with none if it is a difference that [`super::translate`] did not
+/// list only comes with the reason, or with none if it is a difference that [`super::translate()`] did not
 /// foresee; there is no such.
 pub fn side_by_side(
     job: &JobRecord,

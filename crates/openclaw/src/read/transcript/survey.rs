@@ -62,7 +62,7 @@ pub struct Summary {
     pub first_at: Option<Timestamp>,
     /// The latest instant of a line.
     pub last_at: Option<Timestamp>,
-    /// The beginning of the first message of a user, at most [`PROMPT_CHARS`] long.
+    /// The beginning of the first message of a user, at most 256 characters.
     pub prompt: Option<String>,
     /// The role of the last message.
     pub last_role: Option<String>,
