@@ -38,7 +38,6 @@ fn main() -> Result<()> {
     })?;
     assert_eq!(running, count, "every added node has a status");
     measure("windows", rows, || db.windows(&mut |window| drop(window)))?;
-    measure("transcripts in sum", rows, || db.transcripts(&mut |rows| drop(rows)))?;
     let mut text = 0;
     measure("events", 3 * count + 6, || {
         db.events(&mut |event| text += event.json.map_or(0, |json| json.len()))

@@ -26,6 +26,9 @@ pub mod undo;
 
 pub use backup::{Effect, State};
 
+use crate::folder::Folder;
+use crate::model::Lock;
+use crate::read::lock::locks;
 use backup::{Backup, Manifest};
 use owner::Owner;
 use plan::Plan;
@@ -183,8 +186,7 @@ pub fn apply(
     stamp: &str,
     observer: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Outcome, Error> {
-    let root = root(folder)?;
-    refuse_owned(&root)?;
+    let root = unowned(folder)?;
     for other in Backup::all(&root)? {
         if matches!(other.state()?, State::Unfinished | State::Undoing) {
             return Err(Error::Unfinished { stamp: other.stamp });
@@ -234,8 +236,7 @@ pub fn finish(
     stamp: &str,
     observer: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Outcome, Error> {
-    let root = root(folder)?;
-    refuse_owned(&root)?;
+    let root = unowned(folder)?;
     let backup = Backup::at(&root, stamp);
     let no_backup = || Error::NoBackup { stamp: Some(stamp.to_owned()) };
     let manifest = backup.manifest()?.ok_or_else(no_backup)?;
@@ -250,29 +251,24 @@ fn left_out(all: &[(usize, String)]) -> Vec<LeftOut> {
     all.iter().map(|(n, reason)| LeftOut { n: *n, reason: reason.clone() }).collect()
 }
 
+/// The root of a folder that no living process owns: by its locks, or by what it has open.
+fn unowned(folder: &Path) -> Result<PathBuf, Error> {
+    let root = root(folder)?;
+    refuse_owned(&root)?;
+    Ok(root)
+}
+
 fn root(folder: &Path) -> Result<PathBuf, Error> {
     fs::canonicalize(folder).map_err(Error::io("open", folder))
 }
 
-/// Refuses a folder that a living process owns: by its locks, or by what it has open.
 fn refuse_owned(root: &Path) -> Result<(), Error> {
-    match owner::live_owner(root, &locks(root)) {
+    let folder = Folder::open(root);
+    let sessions = folder.iter().flat_map(|folder| &folder.agents);
+    let sessions = sessions.filter_map(|agent| agent.sessions.as_deref());
+    let locks: Vec<Lock> = sessions.flat_map(|sessions| locks(root, sessions)).collect();
+    match owner::live_gateway(root, &locks, &[], &[]) {
         Some(owner) => Err(Error::Owned(owner)),
         None => Ok(()),
     }
-}
-
-/// The processes that the transcripts' locks name.
-fn locks(root: &Path) -> Vec<(crate::model::Process, String)> {
-    let agents = fs::read_dir(root.join("agents")).into_iter().flatten().flatten();
-    let sessions = agents.flat_map(|agent| {
-        fs::read_dir(agent.path().join("sessions")).into_iter().flatten().flatten()
-    });
-    let lock = |path: PathBuf| {
-        let name = path.strip_prefix(root).ok()?.display().to_string();
-        let (owner, _) = crate::read::lock::lock(&fs::read(&path).ok()?);
-        Some((owner?, name))
-    };
-    let is_lock = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "lock");
-    sessions.map(|entry| entry.path()).filter(is_lock).filter_map(lock).collect()
 }

@@ -13,6 +13,7 @@ use sexton_domain::schedule::Zone;
 
 use crate::finding::{Code, Finding, Item};
 use crate::folder::{Era, Folder, FolderError};
+use crate::model::Status;
 
 mod files;
 mod gather;
@@ -158,10 +159,10 @@ fn count(agent: &survey::AgentSeen) -> AgentCount {
     for row in rows.chain(nodes) {
         let kind = match row.address() {
             Address::Job(_) => SessionKind::Job,
-            Address::Run(_) => SessionKind::Run,
+            Address::Run { .. } => SessionKind::Run,
             Address::Other(kind) => kind,
         };
-        let status = row.status.map_or("none", zombies::word);
+        let status = row.status.map_or("none", Status::as_str);
         *kinds.entry(kind).or_default().entry(status).or_default() += 1;
     }
     AgentCount {

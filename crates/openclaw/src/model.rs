@@ -3,6 +3,7 @@
 //! Times are instants; a field that is absent, or is no time (not finite, not positive, out of range), is
 //! `None`. Names and meanings are OpenClaw's.
 
+use std::fmt;
 use std::ops::Range;
 use std::path::PathBuf;
 
@@ -26,6 +27,19 @@ pub enum Place {
     Row(String),
     /// The bytes from here on.
     Byte(u64),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Whole => f.write_str("the whole file"),
+            Self::Line(line) => write!(f, "line {line}"),
+            Self::Key(key) => write!(f, "key {key}"),
+            Self::Index(index) => write!(f, "element {index}"),
+            Self::Row(row) => write!(f, "row {row}"),
+            Self::Byte(byte) => write!(f, "byte {byte}"),
+        }
+    }
 }
 
 /// A record that could not be read.
@@ -62,6 +76,19 @@ pub enum Status {
     Killed,
     /// Reached a limit.
     Timeout,
+}
+
+impl Status {
+    /// In their words.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Killed => "killed",
+            Self::Timeout => "timeout",
+        }
+    }
 }
 
 /// The transcript file that a session row names.
@@ -108,16 +135,12 @@ pub struct SessionRow {
     pub started_at: Option<Timestamp>,
     /// `endedAt`, of the last run.
     pub ended_at: Option<Timestamp>,
-    /// `lastInteractionAt`.
-    pub last_interaction_at: Option<Timestamp>,
     /// `abortedLastRun`.
     pub aborted_last_run: bool,
     /// `archivedAt` of a node.
     pub archived_at: Option<Timestamp>,
     /// `pinnedAt` of a node.
     pub pinned_at: Option<Timestamp>,
-    /// `chatType`.
-    pub chat_type: Option<Box<str>>,
     /// `label`, else `displayName`.
     pub label: Option<Box<str>>,
     /// `model`.
@@ -277,6 +300,21 @@ pub enum TaskStatus {
     Lost,
 }
 
+impl TaskStatus {
+    /// In their words.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::TimedOut => "timed_out",
+            Self::Cancelled => "cancelled",
+            Self::Lost => "lost",
+        }
+    }
+}
+
 /// A process that owns something: an id, and when it started in clock ticks since the machine's boot,
 /// which tells it from a later process of the same id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -431,8 +469,10 @@ pub struct DbArchive {
 pub struct Lock {
     /// The lock file, relative to the folder.
     pub path: PathBuf,
+    /// The name of the file that it locks.
+    pub of: String,
     /// Who holds it; `None` if the file does not say.
     pub owner: Option<Process>,
-    /// `createdAt`.
-    pub created_at: Option<Timestamp>,
+    /// `createdAt`, else when the lock file was last written.
+    pub created_at: Timestamp,
 }

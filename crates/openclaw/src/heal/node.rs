@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::fields;
 use crate::model::Status;
+use crate::read::agent_db::stamp;
 use crate::read::names::{Reason, archive_name};
 use crate::stamp::sha256;
 
@@ -48,7 +49,7 @@ pub fn check(db: &Connection, key: &str, session_id: &str, was: &str) -> Result<
     if node.session_id != session_id {
         return Err(format!("the key has session {} now", node.session_id));
     }
-    if sha256(format!("{}\n{}", node.entry, node.updated_at).as_bytes()) != was {
+    if stamp(&node.entry, node.updated_at) != was {
         return Err("the session has changed".to_owned());
     }
     Ok(())
@@ -67,8 +68,7 @@ pub fn end(
     status: Status,
     ended_at: Timestamp,
 ) -> Result<(), String> {
-    let word = json!(status);
-    let word = word.as_str().unwrap_or_default();
+    let word = status.as_str();
     let ended = ended_at.as_millisecond();
     let entry = node(db, key)?.entry;
     let before: Value = serde_json::from_str(&entry).map_err(|error| error.to_string())?;

@@ -6,7 +6,9 @@
 use std::fs;
 use std::path::Path;
 
-use crate::model::{Boot, Process, Receipt, ReceiptStatus};
+use jiff::Timestamp;
+
+use crate::model::{Boot, Lock, Process, Receipt, ReceiptStatus};
 
 /// Whether a process that a record names is alive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +21,17 @@ pub enum Liveness {
     Recycled,
     /// The process table cannot be read.
     Unknown,
+}
+
+impl Liveness {
+    /// What a record of a process is worth that is over; none while it may live.
+    pub const fn over(self) -> Option<&'static str> {
+        match self {
+            Self::Alive | Self::Unknown => None,
+            Self::Dead => Some("is dead"),
+            Self::Recycled => Some("is another process now"),
+        }
+    }
 }
 
 /// A living process that owns a folder.
@@ -45,10 +58,8 @@ fn verdict(process: Process, stat: Option<&str>) -> Liveness {
     let Some((_, fields)) = stat.and_then(|stat| stat.rsplit_once(')')) else {
         return Liveness::Dead;
     };
-    let mut fields = fields.split_whitespace();
-    let state = fields.next();
-    // Field 22 of all; 18 fields lie between it and the state, which is field 3.
-    let started = fields.nth(18).and_then(|ticks| ticks.parse::<u64>().ok());
+    let state = fields.split_whitespace().next();
+    let started = ticks(fields);
     match (state, process.started_ticks, started) {
         (Some("Z" | "X"), ..) => Liveness::Dead,
         (_, Some(recorded), Some(started)) if recorded != started => Liveness::Recycled,
@@ -56,40 +67,65 @@ fn verdict(process: Process, stat: Option<&str>) -> Liveness {
     }
 }
 
-/// The living gateway of a folder, by the records of it: runs that were claimed, locks with the places where
-/// they lie, and lives that have not ended.
-pub fn live_gateway(
-    folder: &Path,
-    receipts: &[Receipt],
-    locks: impl IntoIterator<Item = (Process, String)>,
-    boots: &[Boot],
-) -> Option<Owner> {
-    let boots = boots.iter().filter(|boot| boot.completed_at.is_none()).map(|boot| {
-        let process = Process { pid: boot.pid, started_ticks: None };
-        (process, "gateway_boot_lifecycle".to_owned())
-    });
-    let receipts = receipts
-        .iter()
-        .filter(|receipt| receipt.status == Some(ReceiptStatus::Running))
-        .map(|receipt| (receipt.owner, format!("cron_run_receipts {}", receipt.id)));
-    let candidates: Vec<(Process, String)> = receipts.chain(locks).chain(boots).collect();
-    live_owner(folder, &candidates)
+/// Looks the holder of a lock up; none if the lock names nobody. One that names no start is told from a
+/// later process of its id by when it was made.
+pub fn of_lock(lock: &Lock) -> Option<Liveness> {
+    let process = lock.owner?;
+    let liveness = is_alive(process);
+    let later = || started_at(process.pid).is_some_and(|started| started > lock.created_at);
+    Some(match liveness {
+        Liveness::Alive if process.started_ticks.is_none() && later() => Liveness::Recycled,
+        liveness => liveness,
+    })
 }
 
-/// The living owner of a folder: one of those that its records name, else one that has its files open.
-pub fn live_owner(folder: &Path, candidates: &[(Process, String)]) -> Option<Owner> {
-    let named = candidates.iter().find(|(process, source)| {
-        // Nobody but the kernel knows whether a process without a start is the same: what it has open tells.
-        let certain = process.started_ticks.is_some() || source.ends_with(".lock");
-        is_alive(*process) == Liveness::Alive && (certain || opened(process.pid, folder).is_some())
-    });
-    match named {
-        Some((process, source)) => Some(Owner {
-            pid: process.pid,
-            evidence: format!("{source} names process {}, which is alive", process.pid),
-        }),
-        None => anybody_inside(folder),
+/// When a process started, rounded down by up to two seconds: the clocks that it is counted by are coarse.
+fn started_at(pid: u32) -> Option<Timestamp> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let ticks = ticks(stat.rsplit_once(')')?.1)?;
+    let system = fs::read_to_string("/proc/stat").ok()?;
+    let boot = system.lines().find_map(|line| line.strip_prefix("btime "))?;
+    let boot: i64 = boot.trim().parse().ok()?;
+    let since_boot = ticks / rustix::param::clock_ticks_per_second();
+    Timestamp::from_second(boot + i64::try_from(since_boot).ok()? - 1).ok()
+}
+
+/// The start in the fields behind the name: field 22 of all, 18 fields behind the state, which is field 3.
+fn ticks(fields: &str) -> Option<u64> {
+    fields.split_whitespace().nth(19)?.parse().ok()
+}
+
+/// The living gateway of a folder, by the records of it: locks, runs that were claimed, and lives that have
+/// not ended; else whoever has its files open.
+pub fn live_gateway(
+    folder: &Path,
+    locks: &[Lock],
+    receipts: &[Receipt],
+    boots: &[Boot],
+) -> Option<Owner> {
+    let named = |source: String, process: Process| Owner {
+        pid: process.pid,
+        evidence: format!("{source} names process {}, which is alive", process.pid),
+    };
+    let lock = locks.iter().find(|lock| of_lock(lock) == Some(Liveness::Alive));
+    if let Some((lock, process)) = lock.and_then(|lock| Some((lock, lock.owner?))) {
+        return Some(named(lock.path.display().to_string(), process));
     }
+    // Nobody but the kernel knows whether a process without a start is the same: what it has open tells.
+    let lives = |process: Process| {
+        is_alive(process) == Liveness::Alive
+            && (process.started_ticks.is_some() || opened(process.pid, folder).is_some())
+    };
+    let mut claimed = receipts.iter().filter(|it| it.status == Some(ReceiptStatus::Running));
+    if let Some(receipt) = claimed.find(|receipt| lives(receipt.owner)) {
+        return Some(named(format!("cron_run_receipts {}", receipt.id), receipt.owner));
+    }
+    let open = boots.iter().filter(|boot| boot.completed_at.is_none());
+    let mut open = open.map(|boot| Process { pid: boot.pid, started_ticks: None });
+    let booted = open.find(|process| lives(*process));
+    booted
+        .map(|process| named("gateway_boot_lifecycle".to_owned(), process))
+        .or_else(|| anybody_inside(folder))
 }
 
 fn anybody_inside(folder: &Path) -> Option<Owner> {
@@ -121,8 +157,23 @@ mod tests {
 
     fn own_start() -> u64 {
         let stat = fs::read_to_string("/proc/self/stat").unwrap();
-        let (_, fields) = stat.rsplit_once(')').unwrap();
-        fields.split_whitespace().nth(19).unwrap().parse().unwrap()
+        ticks(stat.rsplit_once(')').unwrap().1).unwrap()
+    }
+
+    /// After a restart of the machine some process had the id that a stale lock named, and owned the folder.
+    #[test]
+    fn a_lock_without_a_start_that_is_older_than_the_process_is_not_of_it() {
+        let pid = std::process::id();
+        let started = started_at(pid).unwrap();
+        let made = |seconds: i64| Lock {
+            path: "s/a.jsonl.lock".into(),
+            of: "a.jsonl".to_owned(),
+            owner: Some(Process { pid, started_ticks: None }),
+            created_at: started + jiff::SignedDuration::from_secs(seconds),
+        };
+        assert_eq!(of_lock(&made(5)), Some(Liveness::Alive));
+        assert_eq!(of_lock(&made(-5)), Some(Liveness::Recycled));
+        assert_eq!(of_lock(&Lock { owner: None, ..made(5) }), None);
     }
 
     #[test]
@@ -151,7 +202,7 @@ mod tests {
     fn a_process_that_has_a_database_of_the_folder_open_owns_it() {
         let dir = tempfile::tempdir().unwrap();
         let folder = fs::canonicalize(dir.path()).unwrap();
-        assert_eq!(live_owner(&folder, &[]), None);
+        assert_eq!(live_gateway(&folder, &[], &[], &[]), None);
         let path = folder.join("openclaw.sqlite");
         fs::write(&path, "").unwrap();
         let mut child = std::process::Command::new("sleep")
@@ -159,7 +210,7 @@ mod tests {
             .stdin(fs::File::open(&path).unwrap())
             .spawn()
             .unwrap();
-        let owner = live_owner(&folder, &[]);
+        let owner = live_gateway(&folder, &[], &[], &[]);
         child.kill().unwrap();
         child.wait().unwrap();
         assert_eq!(owner.map(|owner| owner.pid), Some(child.id()));

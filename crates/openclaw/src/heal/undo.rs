@@ -45,8 +45,7 @@ pub fn undo(
     which: Which<'_>,
     observer: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Undone, Error> {
-    let root = super::root(folder)?;
-    super::refuse_owned(&root)?;
+    let root = super::unowned(folder)?;
     let (backup, manifest) = find(&root, which)?;
     let undo = Undo { backup: &backup, manifest: &manifest };
     let changed = undo.changed()?;

@@ -63,18 +63,6 @@ impl Source {
     }
 }
 
-/// A place as people read it.
-pub fn place(place: &Place) -> String {
-    match place {
-        Place::Whole => String::new(),
-        Place::Line(line) => format!("line {line}"),
-        Place::Key(key) => format!("key {key}"),
-        Place::Index(index) => format!("item {index}"),
-        Place::Row(row) => format!("row {row}"),
-        Place::Byte(byte) => format!("byte {byte}"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

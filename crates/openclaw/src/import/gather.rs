@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use sexton_domain::id::{JobId, RunId, SessionId};
-use sexton_domain::key::{SessionKey, SessionKind};
+use sexton_domain::key::{SessionKey, SessionKind, Shape};
 use sexton_domain::name::{AgentName, JobKey};
 use sexton_domain::run::{Outcome, Run};
 use sexton_domain::schedule::Zone;
@@ -299,8 +299,10 @@ impl Address {
 
 /// The job in a key of theirs.
 fn job_of(key: &SessionKey) -> Option<&str> {
-    let mut parts = key.as_str().splitn(3, ':').nth(2)?.split(':');
-    (parts.next() == Some("cron")).then(|| parts.next()).flatten()
+    match key.shape() {
+        Shape::Cron { job, .. } | Shape::CronRun { job, .. } => Some(job),
+        _ => None,
+    }
 }
 
 fn main_agent() -> AgentName {

@@ -12,6 +12,7 @@ use sexton_domain::run::{
 use sexton_domain::usage::Tokens;
 
 use super::{entries, ids};
+use crate::inspect::survey::Address;
 use crate::model::{Receipt, ReceiptStatus, RunEntry, RunStatus, Task, TaskStatus};
 
 /// An execution as their records tell of it.
@@ -261,8 +262,10 @@ fn is_manual(run_id: Option<&str>) -> bool {
 
 /// The session of an isolated run, which its key ends with.
 fn run_session(key: &str) -> Option<String> {
-    let (_, rest) = key.split_once(":run:")?;
-    rest.split(':').next().map(str::to_owned)
+    match Address::of(key) {
+        Address::Run { run, .. } => Some(run),
+        _ => None,
+    }
 }
 
 fn why(outcome: Outcome) -> (Reason, &'static str) {

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use sexton_domain::change::Version;
-use sexton_domain::id::{JobId, RunId, SessionId};
+use sexton_domain::id::{JobId, RunId};
 use sexton_domain::key::{SessionKey, SessionKind};
 use sexton_domain::name::{AgentName, JobKey};
 use sexton_domain::node::{Epoch, Owner};
@@ -165,11 +165,6 @@ pub fn link<'a>(sessions: impl Iterator<Item = &'a mut Session>) {
     }
 }
 
-/// The session of this agent and key that has this id of theirs.
-pub fn session_id(began_at: Option<Timestamp>, agent: &AgentName, id: &str) -> SessionId {
-    ids::id(began_at.unwrap_or(Timestamp::UNIX_EPOCH), &["session", agent.as_str(), id])
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
@@ -247,7 +242,7 @@ mod tests {
         assert_eq!(session.imported_at, Some(at("18:00")));
         assert_eq!(session.aged_from(), Some(at("18:00")));
         assert_eq!(session.active_at, Some(at("12:00")));
-        assert_eq!(session.id, session_id(Some(at("10:00")), &session.agent, "a"));
+        assert_eq!(session.id, ids::id(at("10:00"), &["session", "main", "a"]));
         let origin = session.origin.unwrap();
         assert_eq!((origin.system.as_str(), origin.id.as_str()), ("openclaw", "a"));
     }

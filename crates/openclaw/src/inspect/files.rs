@@ -1,10 +1,14 @@
 //! What is wrong with files: stale temporaries and locks, links, bloat, totals near a limit.
 
+use std::path::Path;
+
 use sexton_domain::duration::Duration;
 
 use super::rows::STRING_LIMIT;
-use super::survey::{AgentSeen, FileSeen, Life, LockSeen, Survey};
+use super::survey::{AgentSeen, FileSeen, Survey};
 use crate::finding::{Code, Cure, Item, Stamp, Step, Subject};
+use crate::heal::owner::Liveness;
+use crate::model::Lock;
 use crate::read::names::FileKind;
 
 /// OpenClaw reclaims temporaries older than this.
@@ -25,7 +29,8 @@ pub fn find(survey: &Survey) -> Vec<(Code, Item)> {
         let evidence = "it leads out of the folder by a link, and was not read".to_owned();
         file_item(Code::FileLinked, path.clone(), evidence, cure)
     }));
-    found.extend(survey.locks.iter().filter_map(|lock| stale_lock(survey, lock)));
+    found
+        .extend(survey.locks.iter().filter_map(|(lock, holder)| stale_lock(survey, lock, *holder)));
     for agent in &survey.agents {
         for file in &agent.files {
             found.extend(stale_temp(survey, agent, file));
@@ -58,16 +63,16 @@ fn stale_temp(survey: &Survey, agent: &AgentSeen, file: &FileSeen) -> Option<(Co
     Some(file_item(Code::StaleTemp, path, evidence, cure))
 }
 
-fn stale_lock(survey: &Survey, lock: &LockSeen) -> Option<(Code, Item)> {
-    let age = Duration::between(lock.modified, survey.now);
-    let evidence = match lock.owner {
-        Some((_, Life::Alive)) => return None,
-        Some((process, Life::Dead)) => format!("process {} is dead", process.pid),
-        Some((process, Life::Recycled)) => {
-            format!("process {} started after the lock was taken", process.pid)
+fn stale_lock(survey: &Survey, lock: &Lock, holder: Option<Liveness>) -> Option<(Code, Item)> {
+    let evidence = match lock.owner.zip(holder) {
+        Some((process, holder)) => format!("process {} {}", process.pid, holder.over()?),
+        None => {
+            let age = Duration::between(lock.created_at, survey.now);
+            if age <= Duration::from_secs(NAMELESS_LOCK_SECS) {
+                return None;
+            }
+            format!("it names no process and is {age} old")
         }
-        None if age <= Duration::from_secs(NAMELESS_LOCK_SECS) => return None,
-        None => format!("it names no process and is {age} old"),
     };
     let path = lock.path.clone();
     let cure = Cure::Steps(vec![Step::SetAside { path: path.clone(), was: unstamped() }]);
@@ -108,32 +113,23 @@ fn near_limit(survey: &Survey, agent: &AgentSeen) -> Vec<(Code, Item)> {
             let cure = Cure::Person(help);
             found.push(file_item(Code::NearLimit, store.path.clone(), evidence, cure));
         }
-        let rows = store.rows.len() as u64;
-        if rows * 10 > survey.max_entries * 9 {
-            let evidence = format!(
-                "{rows} rows, where session.maintenance.maxEntries is {}: the oldest are about to be taken out",
-                survey.max_entries
-            );
-            let cure = Cure::Person(
-                "raise session.maintenance.maxEntries, or bring the folder over".to_owned(),
-            );
-            found.push(file_item(Code::NearLimit, store.path.clone(), evidence, cure));
-        }
+        found.extend(near_cap(survey, &store.path, store.rows.len()));
     }
     if let Some(database) = &agent.database {
-        let rows = database.nodes.len() as u64;
-        if rows * 10 > survey.max_entries * 9 {
-            let evidence = format!(
-                "{rows} sessions, where session.maintenance.maxEntries is {}",
-                survey.max_entries
-            );
-            let cure = Cure::Person(
-                "raise session.maintenance.maxEntries, or bring the folder over".to_owned(),
-            );
-            found.push(file_item(Code::NearLimit, database.path.clone(), evidence, cure));
-        }
+        found.extend(near_cap(survey, &database.path, database.nodes.len()));
     }
     found
+}
+
+fn near_cap(survey: &Survey, path: &Path, sessions: usize) -> Option<(Code, Item)> {
+    let cap = survey.max_entries;
+    (sessions as u64 * 10 > cap * 9).then(|| {
+        let evidence = format!(
+            "{sessions} sessions, where session.maintenance.maxEntries is {cap}: the oldest are about to be taken out"
+        );
+        let help = "raise session.maintenance.maxEntries, or bring the folder over".to_owned();
+        file_item(Code::NearLimit, path.to_owned(), evidence, Cure::Person(help))
+    })
 }
 
 fn bloated(agent: &AgentSeen) -> Option<(Code, Item)> {

@@ -10,13 +10,12 @@ use sexton_domain::duration::Duration;
 
 use super::Options;
 use super::survey::{
-    AgentSeen, End, FileSeen, Life, LockSeen, Row, StoreSeen, Survey, TranscriptSeen,
-    dropped_in_words, ended_as,
+    Address, AgentSeen, End, FileSeen, Row, StoreSeen, Survey, TranscriptSeen, ended_as,
 };
 use crate::finding::{Code, Cure, Item, Subject};
 use crate::folder::{self, Folder};
-use crate::heal::owner::{self, Owner};
-use crate::model::{Encoding, JobRecord, Process, RunEntry, RunStatus, Status, Tally, Task};
+use crate::heal::owner;
+use crate::model::{Encoding, JobRecord, Lock, Process, RunEntry, RunStatus, Status, Tally, Task};
 use crate::read::config::Retention;
 use crate::read::names::{self, FileKind};
 use crate::read::{jobs, lock, runs, sessions, transcript};
@@ -64,6 +63,7 @@ fn blank(folder: &Folder, now: Timestamp) -> Survey {
         as_of: now,
         now,
         owner: None,
+        default_agent: config.default_agent().to_owned(),
         retention: match config.session_retention {
             Retention::Never => None,
             // A switch: the newer versions take it for off, and so does everybody who reads it.
@@ -131,10 +131,11 @@ impl Gatherer<'_, '_> {
     fn dropped(&mut self, code: Code, path: &Path, tally: &Tally, cure: Cure) {
         let Some(first) = tally.dropped.first() else { return };
         let evidence = format!(
-            "{} of {} records; {}",
+            "{} of {} records; {}: {}",
             tally.dropped.len(),
             tally.read + tally.dropped.len() as u64,
-            dropped_in_words(first)
+            first.place,
+            first.reason
         );
         let subject = Subject::File(path.to_owned());
         self.survey.note(code, Item { subject, evidence, bytes: None, cure });
@@ -235,17 +236,16 @@ impl Gatherer<'_, '_> {
         if let Some(owner) = task.owner {
             self.processes.insert(owner);
         }
-        let session = task.session_key.as_deref().and_then(|key| key.rsplit_once(":run:"));
-        if let Some((job, run)) = session {
-            let session = run.split(':').next().unwrap_or(run);
-            let job = job.rsplit(':').next().unwrap_or(job);
-            self.survey.sessions_of_jobs.insert(session.into(), job.into());
+        let address = task.session_key.as_deref().map(Address::of);
+        if let Some(Address::Run { job, run: session }) = address {
+            let session = session.into_boxed_str();
+            self.survey.sessions_of_jobs.insert(session.clone(), job.into());
             let status = task.status.and_then(ended_as);
             if let Some(status) = status
-                && !self.survey.ends.contains_key(session)
+                && !self.survey.ends.contains_key(&session)
             {
                 let end = End { at: task.ended_at, status, says: "task" };
-                self.survey.ends.insert(session.into(), end);
+                self.survey.ends.insert(session, end);
             }
         }
         match task.status.map(ended_as) {
@@ -286,10 +286,14 @@ impl Gatherer<'_, '_> {
             }
         }
         seen.files.sort_by(|a, b| a.name.cmp(&b.name));
+        let locks = lock::locks(self.root(), sessions);
+        self.survey.locks.extend(locks.into_iter().map(|lock| {
+            let holder = owner::of_lock(&lock);
+            (lock, holder)
+        }));
         for file in &seen.files {
             let path = sessions.join(&*file.name);
             match &file.kind {
-                FileKind::Lock { of } => self.lock(&path, of, file.modified),
                 FileKind::Transcript { .. } if self.may_read(file, &path) => {
                     if let Some(transcript) = self.transcript(&path) {
                         seen.transcripts.insert(file.name.clone(), transcript);
@@ -304,21 +308,6 @@ impl Gatherer<'_, '_> {
     fn may_read(&self, file: &FileSeen, path: &Path) -> bool {
         let target = || fs::canonicalize(self.root().join(path));
         !file.is_link || target().is_ok_and(|target| target.starts_with(self.root()))
-    }
-
-    fn lock(&mut self, path: &Path, of: &str, modified: Timestamp) {
-        let bytes = fs::read(self.root().join(path)).unwrap_or_default();
-        let (owner, _) = lock::lock(&bytes);
-        if let Some(owner) = owner {
-            self.processes.insert(owner);
-        }
-        let owner = owner.map(|owner| (owner, Life::Dead));
-        self.survey.locks.push(LockSeen {
-            path: path.to_owned(),
-            of: of.to_owned(),
-            owner,
-            modified,
-        });
     }
 
     fn transcript(&mut self, path: &Path) -> Option<TranscriptSeen> {
@@ -404,14 +393,11 @@ impl Gatherer<'_, '_> {
             self.processes.insert(Process { pid: boot.pid, started_ticks: None });
         }
         for process in std::mem::take(&mut self.processes) {
-            self.survey.living.insert(process, life(process));
+            self.survey.living.insert(process, owner::is_alive(process));
         }
-        for lock in &mut self.survey.locks {
-            if let Some((process, found)) = &mut lock.owner {
-                *found = life(*process);
-            }
-        }
-        self.survey.owner = self.live_gateway();
+        let locks: Vec<Lock> = self.survey.locks.iter().map(|(lock, _)| lock.clone()).collect();
+        let Survey { receipts, boots, .. } = &self.survey;
+        self.survey.owner = owner::live_gateway(self.root(), &locks, receipts, boots);
         if self.survey.owner.is_none() {
             self.survey.as_of = self.newest.unwrap_or(self.options.now);
         }
@@ -421,22 +407,6 @@ impl Gatherer<'_, '_> {
             best_effort: self.best_effort,
             bytes_read: self.bytes_read,
         }
-    }
-
-    fn live_gateway(&self) -> Option<Owner> {
-        let locks = self.survey.locks.iter().filter_map(|lock| {
-            lock.owner.map(|(process, _)| (process, lock.path.display().to_string()))
-        });
-        let Survey { receipts, boots, .. } = &self.survey;
-        owner::live_gateway(self.root(), receipts, locks, boots)
-    }
-}
-
-fn life(process: Process) -> Life {
-    match owner::is_alive(process) {
-        owner::Liveness::Alive | owner::Liveness::Unknown => Life::Alive,
-        owner::Liveness::Dead => Life::Dead,
-        owner::Liveness::Recycled => Life::Recycled,
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use sexton_domain::duration::Duration;
 use sexton_domain::schedule::Zone;
 
-use super::survey::{Life, Survey};
+use super::survey::Survey;
 use crate::finding::{Code, Cure, Item, Subject};
 use crate::import::jobs::{duplicates, never_fires};
 use crate::model::{JobRecord, Schedule};
@@ -88,7 +88,7 @@ fn cut_off(survey: &Survey, job: &JobRecord) -> Option<String> {
     let since = job.state.running_at?;
     let owner = survey.receipts.iter().find(|receipt| receipt.job_id == job.id);
     let dead = match owner.map(|receipt| survey.living.get(&receipt.owner)) {
-        Some(Some(life)) => *life != Life::Alive,
+        Some(Some(life)) => life.over().is_some(),
         _ => survey.owner.is_none(),
     };
     dead.then(|| format!("it is marked as running since {since}, and its gateway is gone"))

@@ -138,7 +138,7 @@ impl Seen<'_> {
     /// Iff it is the row of a run, it is not running, and it is older than the retention.
     fn overdue(&self) -> Option<(Code, Item)> {
         let retention = self.survey.retention?;
-        let Address::Run(job) = self.row.address() else { return None };
+        let Address::Run { job, .. } = self.row.address() else { return None };
         if self.row.status == Some(Status::Running) {
             return None;
         }
@@ -163,7 +163,10 @@ impl Seen<'_> {
     fn escaped(&self, job: &str, future: bool) -> String {
         let jobs_here = self.survey.jobs.as_deref().unwrap_or_default().iter();
         let mut jobs_here = jobs_here.filter(|job| {
-            job.agent.as_deref().unwrap_or("main").eq_ignore_ascii_case(&self.agent.id)
+            job.agent
+                .as_deref()
+                .unwrap_or(&self.survey.default_agent)
+                .eq_ignore_ascii_case(&self.agent.id)
         });
         if future {
             "its updatedAt lies in the future, so that it never expires".to_owned()
@@ -226,7 +229,10 @@ impl Seen<'_> {
         let has = |name: &str| self.lineage.files.get_key_value(name).map(|(name, _)| *name);
         let of_id = |id: &str| has(&format!("{id}.jsonl"));
         // Some versions named the files of runs after the run, whatever their rows said.
-        let run = || self.row.key.rsplit_once(":run:").and_then(|(_, run)| of_id(run));
+        let run = || match self.row.address() {
+            Address::Run { run, .. } => of_id(&run),
+            _ => None,
+        };
         named.and_then(has).or_else(|| of_id(&self.row.session_id)).or_else(run)
     }
 
@@ -244,10 +250,10 @@ impl Seen<'_> {
         let used = if self.row.has_usage { "it counts tokens" } else { "it counts no tokens" };
         let evidence = format!("session {} has no transcript; {used}", self.row.session_id);
         let cure = match (self.row.address(), self.place) {
-            (Address::Job(_) | Address::Run(_), RowsOf::Store(store)) => {
+            (Address::Job(_) | Address::Run { .. }, RowsOf::Store(store)) => {
                 Cure::Steps(vec![remove(store.path.clone(), &self.row.key)])
             }
-            (Address::Job(_) | Address::Run(_), RowsOf::Database(_)) => self.archived(),
+            (Address::Job(_) | Address::Run { .. }, RowsOf::Database(_)) => self.archived(),
             (Address::Other(_), _) => Cure::Person(
                 "the row holds the way of a conversation: bring the transcript back, or let the next message begin a new one".to_owned(),
             ),
@@ -357,7 +363,10 @@ fn is_family(a: &str, b: &str) -> bool {
         return true;
     }
     match (Address::of(a), Address::of(b)) {
-        (Address::Job(a) | Address::Run(a), Address::Job(b) | Address::Run(b)) => a == b,
+        (
+            Address::Job(a) | Address::Run { job: a, .. },
+            Address::Job(b) | Address::Run { job: b, .. },
+        ) => a == b,
         _ => a.starts_with(&format!("{b}:")) || b.starts_with(&format!("{a}:")),
     }
 }

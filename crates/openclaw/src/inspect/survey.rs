@@ -9,9 +9,9 @@ use sexton_domain::duration::Duration;
 use sexton_domain::key::{SessionKey, SessionKind, Shape};
 
 use crate::finding::{Code, Item};
-use crate::heal::owner::Owner;
+use crate::heal::owner::{Liveness, Owner};
 use crate::model::{
-    Boot, DbArchive, Dropped, JobRecord, Process, Receipt, SessionRow, Status, Task, TaskStatus,
+    Boot, DbArchive, JobRecord, Lock, Process, Receipt, SessionRow, Status, Task, TaskStatus,
 };
 use crate::read::names::FileKind;
 use crate::read::transcript::Summary;
@@ -30,6 +30,8 @@ pub struct Survey {
     pub now: Timestamp,
     /// The process that owns the folder, if one lives.
     pub owner: Option<Owner>,
+    /// The agent of jobs that name none.
+    pub default_agent: String,
     /// `cron.sessionRetention`; none if it is off.
     pub retention: Option<Duration>,
     /// `session.maintenance.maxEntries`.
@@ -56,25 +58,14 @@ pub struct Survey {
     pub receipts: Vec<Receipt>,
     /// Lives of their gateway.
     pub boots: Vec<Boot>,
-    /// Lock files, whether their owners live, and how old the files are.
-    pub locks: Vec<LockSeen>,
+    /// Lock files, and whether their owners live.
+    pub locks: Vec<(Lock, Option<Liveness>)>,
     /// What is known of processes that records name.
-    pub living: HashMap<Process, Life>,
+    pub living: HashMap<Process, Liveness>,
     /// The agents.
     pub agents: Vec<AgentSeen>,
     /// What reading itself found.
     pub found: Vec<(Code, Item)>,
-}
-
-/// Whether a process lives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Life {
-    /// There is one of this id, and it started when the record says or the record does not say.
-    Alive,
-    /// There is none.
-    Dead,
-    /// There is one that started at another time.
-    Recycled,
 }
 
 /// How a run ended, and who says so.
@@ -86,19 +77,6 @@ pub struct End {
     pub status: Status,
     /// Which record says so.
     pub says: &'static str,
-}
-
-/// A lock file.
-#[derive(Debug)]
-pub struct LockSeen {
-    /// Where.
-    pub path: PathBuf,
-    /// The name of the file it locks.
-    pub of: String,
-    /// Who holds it.
-    pub owner: Option<(Process, Life)>,
-    /// When the file was last written.
-    pub modified: Timestamp,
 }
 
 /// A file in a sessions folder.
@@ -208,7 +186,12 @@ pub enum Address {
     /// A job's own row.
     Job(String),
     /// The row of a run of a job, or of what belongs to it.
-    Run(String),
+    Run {
+        /// The job.
+        job: String,
+        /// The run: the id of the session that it was begun with.
+        run: String,
+    },
     /// Anything else.
     Other(SessionKind),
 }
@@ -219,7 +202,9 @@ impl Address {
         let Ok(key) = SessionKey::parse(key) else { return Self::Other(SessionKind::Other) };
         match key.shape() {
             Shape::Cron { job, suffix: None } => Self::Job(job.to_owned()),
-            Shape::CronRun { job, .. } => Self::Run(job.to_owned()),
+            Shape::CronRun { job, run, .. } => {
+                Self::Run { job: job.to_owned(), run: run.to_owned() }
+            }
             shape => Self::Other(shape.kind()),
         }
     }
@@ -325,13 +310,15 @@ impl Survey {
     }
 
     /// The ids of every session that some row or window names.
-    pub fn known_sessions(agent: &AgentSeen) -> HashSet<&str> {
+    pub fn known_sessions(agent: &AgentSeen) -> HashSet<Box<str>> {
         let rows = agent.store.iter().flat_map(|store| &store.rows).flat_map(|row| {
-            let run = row.key.rsplit_once(":run:").map(|(_, run)| run);
-            [Some(&*row.session_id), run].into_iter().flatten()
+            let run = match row.address() {
+                Address::Run { run, .. } => Some(run.into_boxed_str()),
+                _ => None,
+            };
+            [Some(row.session_id.clone()), run].into_iter().flatten()
         });
-        let windows =
-            agent.database.iter().flat_map(|database| database.windows.keys()).map(|id| &**id);
+        let windows = agent.database.iter().flat_map(|database| database.windows.keys()).cloned();
         rows.chain(windows).filter(|id| !id.is_empty()).collect()
     }
 
@@ -350,17 +337,4 @@ pub fn ended_as(status: TaskStatus) -> Option<Status> {
         TaskStatus::Cancelled => Some(Status::Killed),
         TaskStatus::Queued | TaskStatus::Running | TaskStatus::Lost => None,
     }
-}
-
-/// A remark about dropped records of one file, in one line.
-pub fn dropped_in_words(dropped: &Dropped) -> String {
-    let place = match &dropped.place {
-        crate::model::Place::Whole => "the file".to_owned(),
-        crate::model::Place::Line(line) => format!("line {line}"),
-        crate::model::Place::Key(key) => format!("key {key}"),
-        crate::model::Place::Index(index) => format!("element {index}"),
-        crate::model::Place::Row(row) => format!("row {row}"),
-        crate::model::Place::Byte(byte) => format!("byte {byte}"),
-    };
-    format!("{place}: {}", dropped.reason)
 }

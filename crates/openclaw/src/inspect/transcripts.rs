@@ -113,7 +113,7 @@ impl Seen<'_> {
         Item { subject, evidence, bytes: Some(self.file.bytes), cure }
     }
 
-    fn pile(&self, known: &HashSet<&str>) -> Pile {
+    fn pile(&self, known: &HashSet<Box<str>>) -> Pile {
         let header = self.seen.and_then(|seen| seen.header_id.as_deref());
         let is_known =
             known.contains(self.session_id) || header.is_some_and(|id| known.contains(id));
@@ -129,7 +129,7 @@ impl Seen<'_> {
     }
 
     /// A reset leaves the files of the session before it beside an archive of its name.
-    fn continues(&self, known: &HashSet<&str>) -> bool {
+    fn continues(&self, known: &HashSet<Box<str>>) -> bool {
         self.agent.files.iter().any(|file| match &file.kind {
             FileKind::Archive { session_id, .. } => **session_id == *self.session_id,
             FileKind::Checkpoint { session_id, .. } => {

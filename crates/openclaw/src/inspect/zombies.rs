@@ -7,9 +7,10 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use sexton_domain::duration::Duration;
 
-use super::survey::{Address, AgentSeen, End, Life, LockSeen, Row, Survey, ended_as};
+use super::survey::{Address, AgentSeen, End, Row, Survey, ended_as};
 use crate::finding::{Code, Cure, Item, Step, Subject};
-use crate::model::{Process, Receipt, Status, Task, TaskStatus};
+use crate::heal::owner::Liveness;
+use crate::model::{Lock, Process, Receipt, Status, Task, TaskStatus};
 
 /// Every zombie of every agent, and tasks that contradict the history.
 pub fn find(survey: &Survey) -> Vec<(Code, Item)> {
@@ -53,7 +54,7 @@ fn in_database(survey: &Survey, agent: &AgentSeen) -> Vec<(Code, Item)> {
             proof.status = status;
             proof.evidence = format!(
                 "one half of it says {}, the other running; {}",
-                word(status),
+                status.as_str(),
                 proof.evidence
             );
         }
@@ -91,7 +92,7 @@ impl Proof {
     /// What their own code sets at the end of a run.
     fn fields(&self, row: &Row) -> Map<String, Value> {
         let mut set = Map::new();
-        set.insert("status".to_owned(), json!(word(self.status)));
+        set.insert("status".to_owned(), json!(self.status.as_str()));
         set.insert("endedAt".to_owned(), json!(self.at.as_millisecond()));
         if let Some(started_at) = row.started_at {
             let took = self.at.as_millisecond().saturating_sub(started_at.as_millisecond());
@@ -101,17 +102,6 @@ impl Proof {
             set.insert("abortedLastRun".to_owned(), json!(true));
         }
         set
-    }
-}
-
-/// A status in their words.
-pub fn word(status: Status) -> &'static str {
-    match status {
-        Status::Running => "running",
-        Status::Done => "done",
-        Status::Failed => "failed",
-        Status::Killed => "killed",
-        Status::Timeout => "timeout",
     }
 }
 
@@ -128,7 +118,8 @@ fn proof(survey: &Survey, agent: &AgentSeen, row: &Row) -> Option<Proof> {
     };
     if let Some(end) = survey.ends.get(&row.session_id).filter(|end| is_of_this_run(end, row)) {
         let at = end.at.or(at).unwrap_or(survey.as_of);
-        let evidence = format!("the {} says that it ended {} at {at}", end.says, word(end.status));
+        let evidence =
+            format!("the {} says that it ended {} at {at}", end.says, end.status.as_str());
         return Some(Proof { evidence, status: end.status, at });
     }
     if let Some(receipt) = receipt_of(survey, row)
@@ -136,20 +127,12 @@ fn proof(survey: &Survey, agent: &AgentSeen, row: &Row) -> Option<Proof> {
     {
         return Some(dead(death));
     }
-    match lock_of(survey, agent, row) {
-        Some((process, Life::Dead)) => {
-            let evidence =
-                format!("its transcript is locked by process {}, which is dead", process.pid);
-            return Some(dead(evidence));
-        }
-        Some((process, Life::Recycled)) => {
-            return Some(dead(format!(
-                "its transcript is locked by process {}, which is another process now",
-                process.pid
-            )));
-        }
-        Some((_, Life::Alive)) => return None,
-        None => {}
+    if let Some((process, holder)) = lock_of(survey, agent, row) {
+        let over = holder.over()?;
+        return Some(dead(format!(
+            "its transcript is locked by process {}, which {over}",
+            process.pid
+        )));
     }
     if survey.owner.is_some() {
         return None;
@@ -186,26 +169,23 @@ fn last_activity(agent: &AgentSeen, row: &Row) -> Option<Timestamp> {
 }
 
 fn receipt_of<'a>(survey: &'a Survey, row: &Row) -> Option<&'a Receipt> {
-    let (Address::Run(job) | Address::Job(job)) = row.address() else { return None };
+    let (Address::Run { job, .. } | Address::Job(job)) = row.address() else { return None };
     survey.receipts.iter().find(|receipt| receipt.job_id.eq_ignore_ascii_case(&job))
 }
 
 fn death(survey: &Survey, receipt: &Receipt) -> Option<String> {
     let pid = receipt.owner.pid;
-    let how = match survey.living.get(&receipt.owner)? {
-        Life::Alive => return None,
-        Life::Dead => "is dead",
-        Life::Recycled => "is another process now",
-    };
-    Some(format!("its receipt {} belongs to process {pid}, which {how}", receipt.id))
+    let over = survey.living.get(&receipt.owner)?.over()?;
+    Some(format!("its receipt {} belongs to process {pid}, which {over}", receipt.id))
 }
 
 /// Who holds the lock of the row's transcript.
-fn lock_of(survey: &Survey, agent: &AgentSeen, row: &Row) -> Option<(Process, Life)> {
+fn lock_of(survey: &Survey, agent: &AgentSeen, row: &Row) -> Option<(Process, Liveness)> {
     let file = file_of(row);
     let folder = agent.sessions.as_deref()?;
-    let own = |lock: &&LockSeen| lock.path.parent() == Some(folder) && lock.of == file;
-    survey.locks.iter().find(own)?.owner
+    let own = |(lock, _): &&(Lock, _)| lock.path.parent() == Some(folder) && lock.of == file;
+    let (lock, holder) = survey.locks.iter().find(own)?;
+    lock.owner.zip(*holder)
 }
 
 /// The name of the file that a row means.
@@ -227,16 +207,20 @@ fn later_boot(survey: &Survey, row: &Row) -> Option<String> {
 /// A task that is under way or lost although a better record says how it ended.
 fn contradicted(survey: &Survey, path: &std::path::Path, task: &Task) -> Option<(Code, Item)> {
     let status = task.status.filter(|status| ended_as(*status).is_none())?;
-    let session = task.run.as_ref().and_then(|run| run.session_id.as_deref());
+    let in_key = || match Address::of(task.session_key.as_deref()?) {
+        Address::Run { run, .. } => Some(run),
+        _ => None,
+    };
+    let session = task.run.as_ref().and_then(|run| run.session_id.clone());
     let end = session
-        .or_else(|| session_in_key(task.session_key.as_deref()?))
-        .and_then(|session| survey.ends.get(session))
+        .or_else(in_key)
+        .and_then(|session| survey.ends.get(session.as_str()))
         .filter(|end| end.says != "task")
         .cloned()
         .or_else(|| end_in_itself(task))
         .or_else(|| end_by_death(survey, task))?;
     let at = end.at.or(task.last_event_at).or(task.started_at).unwrap_or(survey.as_of);
-    let (was, becomes) = (task_word(status), end_word(end.status));
+    let (was, becomes) = (status.as_str(), end_word(end.status));
     let evidence = format!("it is {was}, and the {} says {becomes} at {at}", end.says);
     let step = Step::EndTask {
         database: path.to_owned(),
@@ -256,11 +240,6 @@ fn contradicted(survey: &Survey, path: &std::path::Path, task: &Task) -> Option<
     Some((Code::TaskContradicted, Item { subject, evidence, bytes: None, cure }))
 }
 
-fn session_in_key(key: &str) -> Option<&str> {
-    let (_, run) = key.rsplit_once(":run:")?;
-    run.split(':').next()
-}
-
 /// A cron task whose own detail has a finished run.
 fn end_in_itself(task: &Task) -> Option<End> {
     let run = task.run.as_ref()?;
@@ -276,23 +255,11 @@ fn end_by_death(survey: &Survey, task: &Task) -> Option<End> {
     }
     let owner = task.owner?;
     let life = survey.living.get(&owner)?;
-    (*life != Life::Alive).then(|| End {
+    life.over().is_some().then(|| End {
         at: task.last_event_at.or(task.started_at),
         status: Status::Failed,
         says: "process table (its owner is dead)",
     })
-}
-
-fn task_word(status: TaskStatus) -> &'static str {
-    match status {
-        TaskStatus::Queued => "queued",
-        TaskStatus::Running => "running",
-        TaskStatus::Succeeded => "succeeded",
-        TaskStatus::Failed => "failed",
-        TaskStatus::TimedOut => "timed_out",
-        TaskStatus::Cancelled => "cancelled",
-        TaskStatus::Lost => "lost",
-    }
 }
 
 /// How an end reads in the words of tasks.

@@ -14,7 +14,7 @@ use crate::model::{DbArchive, Encoding, SessionRow, Tally, Window};
 
 mod events;
 
-pub use events::{Event, TranscriptRows};
+pub use events::{Event, place_of};
 
 /// From the introduction, as described, to 23, which was seen.
 const KNOWN: RangeInclusive<i64> = 4..=23;
@@ -25,10 +25,8 @@ const NODES: Table = Table {
     columns: &[
         "current_session_id",
         "entry_json",
-        "entry_valid",
         "updated_at",
         "status",
-        "created_via",
         "pinned_at",
         "archived_at",
     ],
@@ -81,10 +79,6 @@ pub struct Node {
     pub row: SessionRow,
     /// `current_session_id`.
     pub session_id: String,
-    /// `entry_valid`: 1 where OpenClaw has checked the entry, −1 where it found it wrong, else 0.
-    pub entry_valid: i64,
-    /// `created_via`.
-    pub created_via: Option<String>,
     /// What a step that changes it is decided from: see [`stamp`].
     pub stamp: String,
 }
@@ -204,13 +198,7 @@ fn node(columns: &Columns<'_, '_>) -> Result<Node, String> {
     row.archived_at = columns.time("archived_at").or(row.archived_at);
     row.pinned_at = columns.time("pinned_at").or(row.pinned_at);
     row.range = 0..0;
-    Ok(Node {
-        stamp: stamp(entry, updated_at),
-        entry_valid: columns.number("entry_valid").unwrap_or(0),
-        created_via: columns.own("created_via"),
-        session_id: session_id.to_owned(),
-        row,
-    })
+    Ok(Node { stamp: stamp(entry, updated_at), session_id: session_id.to_owned(), row })
 }
 
 /// What a step that changes a node is decided from: the SHA-256 of its `entry_json` and `updated_at`,

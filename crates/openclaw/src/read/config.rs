@@ -30,10 +30,6 @@ pub struct Agent {
     pub default: bool,
     /// `agentDir`.
     pub agent_dir: Option<String>,
-    /// `workspace`.
-    pub workspace: Option<String>,
-    /// `model`, or its `primary`.
-    pub model: Option<String>,
 }
 
 /// What the config says.
@@ -41,18 +37,10 @@ pub struct Agent {
 pub struct Config {
     /// `agents.list`; without one there is the agent `main`.
     pub agents: Vec<Agent>,
-    /// `agents.defaults.workspace`.
-    pub workspace: Option<String>,
-    /// `agents.defaults.model`, or its `primary`.
-    pub model: Option<String>,
     /// `session.store`: a path that may have `~` and `{agentId}`.
     pub session_store: Option<String>,
-    /// `session.maintenance.pruneAfter`.
-    pub prune_after: Option<Duration>,
     /// `session.maintenance.maxEntries`.
     pub max_entries: Option<u64>,
-    /// `session.maintenance.resetArchiveRetention`.
-    pub reset_archive_retention: Option<Retention>,
     /// `cron.enabled`; true where it does not say.
     pub cron_enabled: bool,
     /// `cron.store`.
@@ -63,6 +51,14 @@ pub struct Config {
     pub port: Option<u16>,
     /// Fields that were left aside, each with the reason.
     pub remarks: Vec<String>,
+}
+
+impl Config {
+    /// The agent that everything without one belongs to: the first that says so, else the first, else `main`.
+    pub fn default_agent(&self) -> &str {
+        let said = self.agents.iter().find(|agent| agent.default);
+        said.or_else(|| self.agents.first()).map_or("main", |agent| &agent.id)
+    }
 }
 
 /// Reads a config. Fields of a wrong type are left aside and remarked upon.
@@ -81,13 +77,8 @@ pub fn config(bytes: &[u8]) -> Result<Config, String> {
     }
     Ok(Config {
         agents: agents(&mut fields),
-        workspace: fields.text(&["agents", "defaults", "workspace"]),
-        model: fields.model(&["agents", "defaults", "model"]),
         session_store: fields.text(&["session", "store"]),
-        prune_after: fields.duration(&["session", "maintenance", "pruneAfter"], Unit::Days),
         max_entries: fields.count(&["session", "maintenance", "maxEntries"]),
-        reset_archive_retention: fields
-            .retention(&["session", "maintenance", "resetArchiveRetention"], Unit::Days),
         cron_enabled: fields.flag(&["cron", "enabled"]).unwrap_or(true),
         cron_store: fields.text(&["cron", "store"]),
         session_retention: fields
@@ -147,10 +138,9 @@ fn agents(fields: &mut Fields<'_>) -> Vec<Agent> {
             }
             read
         };
-        let (agent_dir, workspace) = (of("agentDir"), of("workspace"));
-        let model = fields.model_of(raw.get("model"), &format!("{at}.model"));
+        let agent_dir = of("agentDir");
         let default = raw.get("default") == Some(&Value::Bool(true));
-        agents.push(Agent { id: agent_id(&id), default, agent_dir, workspace, model });
+        agents.push(Agent { id: agent_id(&id), default, agent_dir });
     }
     agents
 }
@@ -212,31 +202,11 @@ impl<'v> Fields<'v> {
         })
     }
 
-    fn duration(&mut self, path: &[&str], unit: Unit) -> Option<Duration> {
-        self.read(path, "is no duration", |value| kept_for(value, unit))
-    }
-
     fn retention(&mut self, path: &[&str], unit: Unit) -> Option<Retention> {
         self.read(path, "is no duration", |value| match value {
             Value::Bool(false) => Some(Retention::Never),
             other => kept_for(other, unit).map(Retention::After),
         })
-    }
-
-    fn model(&mut self, path: &[&str]) -> Option<String> {
-        let value = self.at(path);
-        self.model_of(value, &path.join("."))
-    }
-
-    fn model_of(&mut self, value: Option<&Value>, path: &str) -> Option<String> {
-        let value = value.filter(|value| !value.is_null())?;
-        let model = text(Some(value)).or_else(|| text(value.get("primary")));
-        if model.is_none() && value.get("primary").is_some()
-            || !value.is_string() && !value.is_object()
-        {
-            self.remark(path, "is no model");
-        }
-        model
     }
 }
 
@@ -259,8 +229,7 @@ mod tests {
     fn a_real_config_is_read() {
         let config = config(REAL).unwrap();
         assert_eq!((config.port, config.cron_enabled), (Some(18756), true));
-        assert_eq!(config.model.as_deref(), Some("fake/fake-1"));
-        assert!(config.workspace.as_deref().is_some_and(|path| path.ends_with("/user/workspace")));
+        assert_eq!(config.default_agent(), "main");
         assert_eq!(config.session_retention, Retention::After(Duration::from_secs(86_400)));
         assert_eq!((config.agents, config.remarks), (vec![], vec![]));
     }
@@ -281,16 +250,10 @@ mod tests {
         .unwrap();
         assert_eq!(config.remarks, Vec::<String>::new());
         let ops = &config.agents[0];
-        assert_eq!(
-            (ops.id.as_str(), ops.default, ops.model.as_deref()),
-            ("ops-team", true, Some("a/b"))
-        );
-        assert_eq!((ops.workspace.as_deref(), ops.agent_dir.as_deref()), (Some("~/w"), Some("/d")));
-        assert_eq!(config.agents[1].model.as_deref(), Some("c/d"));
+        assert_eq!((ops.id.as_str(), ops.agent_dir.as_deref()), ("ops-team", Some("/d")));
+        assert_eq!(config.default_agent(), "ops-team");
         assert_eq!(config.session_store.as_deref(), Some("~/s/{agentId}.json"));
-        assert_eq!(config.prune_after, Some(Duration::from_secs(30 * 86_400)));
         assert_eq!(config.max_entries, Some(7));
-        assert_eq!(config.reset_archive_retention, Some(Retention::Never));
         assert_eq!(
             (config.cron_enabled, config.cron_store.as_deref()),
             (false, Some("~/cron.json"))
@@ -317,7 +280,7 @@ mod tests {
     #[test]
     fn a_field_of_a_wrong_type_is_a_remark() {
         let config = config(
-            br#"{"agents":{"list":[7,{"id":"a","workspace":1}],"defaults":[]},"session":"x",
+            br#"{"agents":{"list":[7,{"id":"a","agentDir":1}]},"session":"x",
                 "cron":{"enabled":"yes"},"gateway":{"port":70000}}"#,
         )
         .unwrap();
@@ -326,8 +289,7 @@ mod tests {
             config.remarks,
             [
                 "agents.list[0] has no id",
-                "agents.list[1].workspace is no text",
-                "agents.defaults is no object",
+                "agents.list[1].agentDir is no text",
                 "session is no object",
                 "cron.enabled is neither true nor false",
                 "gateway.port is no port",

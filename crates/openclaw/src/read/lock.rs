@@ -1,9 +1,14 @@
 //! Lock files: who holds them, and since when.
 
+use std::fs;
+use std::path::Path;
+
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::model::Process;
+use super::names::{self, FileKind};
+use crate::folder;
+use crate::model::{Lock, Process};
 use crate::read::field::{count, millis};
 
 /// Reads `{pid, createdAt, starttime}`: the process, if it says one, and when the lock was made.
@@ -21,6 +26,22 @@ fn created_at(value: Option<&Value>) -> Option<Timestamp> {
         Value::String(text) => text.trim().parse().ok(),
         other => millis(Some(other)),
     }
+}
+
+/// The lock files in a folder of sessions, which is relative to the root.
+pub fn locks(root: &Path, sessions: &Path) -> Vec<Lock> {
+    let entries = fs::read_dir(root.join(sessions)).into_iter().flatten().flatten();
+    let lock = |entry: fs::DirEntry| {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let FileKind::Lock { of } = names::kind(&name) else { return None };
+        let meta = entry.metadata().ok().filter(fs::Metadata::is_file)?;
+        let (owner, created_at) = lock(&fs::read(entry.path()).unwrap_or_default());
+        let created_at = created_at.unwrap_or_else(|| folder::modified(&meta));
+        Some(Lock { path: sessions.join(name), of, owner, created_at })
+    };
+    let mut locks: Vec<Lock> = entries.filter_map(lock).collect();
+    locks.sort_by(|a, b| a.path.cmp(&b.path));
+    locks
 }
 
 #[cfg(test)]

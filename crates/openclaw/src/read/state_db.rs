@@ -39,8 +39,6 @@ const BOOTS: Table = Table {
     columns: &["pid", "started_at_ms", "completed_at_ms", "outcome"],
     sizes: &[],
 };
-const AGENT_DATABASES: Table =
-    Table { name: "agent_databases", key: &["agent_id", "path"], columns: &[], sizes: &[] };
 
 /// The state database.
 #[derive(Debug)]
@@ -120,14 +118,6 @@ impl StateDb {
                 completed_at: row.time("completed_at_ms"),
                 outcome: row.own("outcome"),
             });
-            Ok(())
-        })
-    }
-
-    /// Hands on the agents' databases: the agent, and the path as it stands there.
-    pub fn agent_databases(&self, each: &mut dyn FnMut(&str, &str)) -> Tally {
-        self.0.rows(AGENT_DATABASES, &mut |row| {
-            each(row.needed("agent_id")?, row.needed("path")?);
             Ok(())
         })
     }

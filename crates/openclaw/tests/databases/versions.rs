@@ -50,8 +50,6 @@ fn a_version_in_between_is_read_without_the_columns_and_tables_that_it_lacks() {
     assert_eq!((nodes.read, nodes.dropped.len()), (1, 0));
     let events = read.events(&mut |event| assert!(event.json.unwrap().starts_with('{')));
     assert_eq!((events.read, events.dropped.len()), (6, 0));
-    let sums = read.transcripts(&mut |rows| assert_eq!((rows.events, rows.bytes), (6, 2786)));
-    assert_eq!((sums.read, sums.dropped.len()), (1, 0));
     let archives = read.archives(&mut |_, _| panic!());
     assert_eq!((archives.read, archives.dropped.len()), (0, 0));
 }
@@ -59,10 +57,10 @@ fn a_version_in_between_is_read_without_the_columns_and_tables_that_it_lacks() {
 #[test]
 fn a_table_without_the_column_that_names_its_rows_is_one_dropped_record() {
     let db = Db::state();
-    db.sql("DROP TABLE agent_databases; CREATE TABLE agent_databases (agent_id TEXT, place TEXT)");
-    let tally = db.read_state().agent_databases(&mut |_, _| panic!());
+    db.sql("DROP TABLE gateway_boot_lifecycle; CREATE TABLE gateway_boot_lifecycle (pid INTEGER)");
+    let tally = db.read_state().boots(&mut |_| panic!());
     assert_eq!((tally.read, tally.dropped.len()), (0, 1));
-    assert_eq!(tally.dropped[0].reason, "it has no column path");
+    assert_eq!(tally.dropped[0].reason, "it has no column boot_id");
 }
 
 #[test]

@@ -8,3 +8,5 @@ mod files;
 mod killed;
 mod refused;
 mod scene;
+#[path = "../fixtures/unpack.rs"]
+mod unpack;

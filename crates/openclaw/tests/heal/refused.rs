@@ -128,7 +128,7 @@ fn an_owner_that_comes_while_the_healing_is_prepared_is_refused_and_no_backup_st
 #[test]
 fn a_lock_of_a_living_process_is_an_owner_too() {
     let scene = Scene::new();
-    let lock = json!({"pid": std::process::id(), "createdAt": "2026-11-20T18:05:44.888Z"});
+    let lock = json!({"pid": std::process::id()});
     fs::write(scene.session_file("left.jsonl.lock"), lock.to_string()).unwrap();
     let refused = scene.apply(&scene.everything());
     assert!(matches!(refused, Err(Error::Owned(owner)) if owner.pid == std::process::id()));

@@ -16,6 +16,8 @@ use sexton_openclaw::heal::{Error, Outcome, apply};
 use sexton_openclaw::model::Status;
 use sha2::{Digest as _, Sha256};
 
+use crate::unpack::unpack;
+
 /// The agent's database.
 pub const AGENT: &str = "agents/main/agent/openclaw-agent.sqlite";
 /// The shared database.
@@ -45,18 +47,11 @@ impl Scene {
         let dir = tempfile::tempdir().unwrap();
         let root = fs::canonicalize(dir.path()).unwrap().join("state");
         let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
-        run(Command::new("cp").arg("-r").arg(fixtures.join("2026.9.6-plain")).arg(&root));
-        run(Command::new("chmod").args(["-R", "u+rwX"]).arg(&root));
+        unpack(&fixtures.join("2026.9.6-plain"), &root);
         for database in [AGENT, STATE] {
-            let packed = root.join(format!("{database}.zst"));
-            let bytes = zstd::decode_all(fs::File::open(&packed).unwrap()).unwrap();
-            fs::write(root.join(database), bytes).unwrap();
-            fs::remove_file(packed).unwrap();
             Connection::open(root.join(database)).unwrap().execute_batch("VACUUM").unwrap();
         }
-        let old = fixtures.join("2026.5.6-plain").join(SESSIONS).join(".");
-        run(Command::new("cp").arg("-r").arg(old).arg(root.join(SESSIONS)));
-        run(Command::new("chmod").args(["-R", "u+rwX"]).arg(&root));
+        unpack(&fixtures.join("2026.5.6-plain").join(SESSIONS), &root.join(SESSIONS));
         let scene = Self { root, dir };
         scene.make_files();
         scene.make_agent();

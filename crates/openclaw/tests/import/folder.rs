@@ -1,13 +1,15 @@
 //! A copy of a real folder, to be changed and read for an import.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 use sexton_domain::schedule::Zone;
 use sexton_openclaw::import::account::Source;
 use sexton_openclaw::import::gather::{Gathered, Options, gather};
+
+use crate::unpack::unpack;
 
 /// Where sessions lie.
 pub const SESSIONS: &str = "agents/main/sessions";
@@ -26,7 +28,7 @@ impl Copy {
     pub fn of(name: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
-        copy(&from, &dir.path().join("state"));
+        unpack(&from, &dir.path().join("state"));
         Self { dir }
     }
 
@@ -67,19 +69,4 @@ impl Copy {
 pub fn source<'a>(found: &'a Gathered, path: &str) -> &'a Source {
     let named = found.sources.iter().find(|source| source.path == path);
     named.unwrap_or_else(|| panic!("{path} is no source: {:?}", found.sources))
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap().flatten() {
-        let (path, name) = (entry.path(), entry.file_name().into_string().unwrap());
-        if path.is_dir() {
-            copy(&path, &to.join(&name));
-        } else if let Some(database) = name.strip_suffix(".sqlite.zst") {
-            let bytes = zstd::decode_all(File::open(&path).unwrap()).unwrap();
-            fs::write(to.join(format!("{database}.sqlite")), bytes).unwrap();
-        } else {
-            fs::write(to.join(&name), fs::read(&path).unwrap()).unwrap();
-        }
-    }
 }

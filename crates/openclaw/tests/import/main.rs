@@ -12,6 +12,8 @@ use sexton_openclaw::import::gather::Gathered;
 use sexton_openclaw::model::Place;
 
 mod folder;
+#[path = "../fixtures/unpack.rs"]
+mod unpack;
 
 /// The job of the SQLite era that people made.
 const JOB: &str = "06556bc8-5dc4-4d2c-b101-9ea521072eb9";

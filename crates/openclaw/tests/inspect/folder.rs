@@ -15,6 +15,8 @@ use sexton_openclaw::heal::plan::Plan;
 use sexton_openclaw::heal::undo::Which;
 use sexton_openclaw::inspect::{Options, Report, inspect};
 
+use crate::unpack::unpack;
+
 /// The healthy ones.
 pub const HEALTHY: &[&str] = &["2026.5.6-plain", "2026.5.6-reset", "2026.9.6-plain"];
 /// Where sessions lie.
@@ -38,7 +40,7 @@ impl Sick {
     pub fn copy(name: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
-        copy(&from, &dir.path().join("state"));
+        unpack(&from, &dir.path().join("state"));
         Self { dir }
     }
 
@@ -212,22 +214,6 @@ fn same(before: &Listing, after: &Listing) {
         let (mode_after, modified_after, bytes_after) = &after[path];
         assert_eq!((mode, modified), (mode_after, modified_after), "{}", path.display());
         assert!(bytes == bytes_after, "{} has other bytes", path.display());
-    }
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap().flatten() {
-        let (path, name) = (entry.path(), entry.file_name());
-        let name = name.to_string_lossy();
-        if path.is_dir() {
-            copy(&path, &to.join(&*name));
-        } else if let Some(database) = name.strip_suffix(".sqlite.zst") {
-            let bytes = zstd::decode_all(File::open(&path).unwrap()).unwrap();
-            fs::write(to.join(format!("{database}.sqlite")), bytes).unwrap();
-        } else {
-            fs::write(to.join(&*name), fs::read(&path).unwrap()).unwrap();
-        }
     }
 }
 

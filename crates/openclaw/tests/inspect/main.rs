@@ -6,6 +6,8 @@ mod folder;
 mod fuzz;
 mod json_era;
 mod sqlite_era;
+#[path = "../fixtures/unpack.rs"]
+mod unpack;
 
 use folder::Sick;
 use sexton_openclaw::finding::Code;

@@ -20,5 +20,7 @@ mod stopping;
 mod supervisor;
 mod support;
 mod sweeps;
+#[path = "../../../openclaw/tests/fixtures/unpack.rs"]
+mod unpack;
 mod usage;
 mod webhooks;

@@ -9,28 +9,14 @@ use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use crate::support::{CONFIG, Place, until};
+use crate::unpack::unpack;
 
 /// A copy of a real folder, its databases unpacked.
 fn folder(place: &Place, name: &str) -> PathBuf {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../openclaw/tests/fixtures");
     let to = place.dir.path().join(name);
-    copy(&fixtures.join(name), &to);
+    unpack(&fixtures.join(name), &to);
     to
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap().flatten() {
-        let (path, name) = (entry.path(), entry.file_name().into_string().unwrap());
-        if path.is_dir() {
-            copy(&path, &to.join(&name));
-        } else if let Some(database) = name.strip_suffix(".sqlite.zst") {
-            let bytes = zstd::decode_all(File::open(&path).unwrap()).unwrap();
-            fs::write(to.join(format!("{database}.sqlite")), bytes).unwrap();
-        } else {
-            fs::write(to.join(&name), fs::read(&path).unwrap()).unwrap();
-        }
-    }
 }
 
 /// Imports a folder; the receipt, which must add up.

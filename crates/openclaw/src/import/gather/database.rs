@@ -6,11 +6,11 @@ use serde_json::{Value, json};
 
 use super::files::{evidence, used};
 use super::{Address, Gather};
-use crate::import::account::{self, Source};
+use crate::import::account::Source;
 use crate::import::sessions::{End, Told};
 use crate::import::text::{From, Glance, Text};
 use crate::model::{DbArchive, Place, Status, Tally, Window};
-use crate::read::agent_db::{AgentDb, Cold, Event, Node};
+use crate::read::agent_db::{AgentDb, Cold, Event, Node, place_of};
 use crate::read::names::Reason;
 use crate::read::transcript::{Survey, summary};
 
@@ -134,7 +134,7 @@ impl Gather<'_, '_> {
             run: address.run,
             job: address.job,
             source: path.to_owned(),
-            place: account::place(&Place::Row(session.clone())),
+            place: Place::Row(session.clone()).to_string(),
             data: json!({
                 "window_status": status,
                 "reason": window.as_ref().and_then(|window| window.reason.clone()),
@@ -176,7 +176,7 @@ impl Gather<'_, '_> {
             run: address.run,
             job: address.job,
             source: path.to_owned(),
-            place: account::place(&row),
+            place: row.to_string(),
             data: json!({ "archive": archive.name, "reason": archive.reason }),
         };
         let from = From::Archive { database: blob.database, archive };
@@ -192,18 +192,13 @@ fn survey(database: &AgentDb, known: &mut BTreeMap<String, Known>) -> Tally {
     let mut surveys = Surveys::new();
     let mut read = database.events(&mut |event| look_at(&mut surveys, &event));
     let told: BTreeSet<String> = surveys.keys().cloned().collect();
-    let walked = read.dropped.len();
-    for session in known.keys().filter(|session| walked > 0 && !told.contains(*session)) {
-        let begin = format!("{session}: ");
-        if read.dropped[..walked].iter().any(|dropped| dropped.reason.starts_with(&begin)) {
-            continue;
-        }
+    let named: BTreeSet<Place> = read.dropped.iter().map(|dropped| dropped.place.clone()).collect();
+    let unread = |session: &&String| {
+        !named.is_empty() && !told.contains(*session) && !named.contains(&place_of(session))
+    };
+    for session in known.keys().filter(unread) {
         let one = database.events_of(session, &mut |event| look_at(&mut surveys, &event));
-        for dropped in one.dropped {
-            if !read.dropped.contains(&dropped) {
-                read.dropped.push(dropped);
-            }
-        }
+        read.dropped.extend(one.dropped.into_iter().filter(|it| !named.contains(&it.place)));
     }
     for (session, survey) in surveys {
         known.entry(session).or_default().glance = Some(Glance::of_survey(survey));

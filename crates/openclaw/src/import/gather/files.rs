@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use super::Gather;
-use crate::import::account;
 use crate::import::entries::tokens;
 use crate::import::sessions::{End, Told};
 use crate::import::text::{self, From, Glance, Text};
@@ -233,7 +232,7 @@ impl Gather<'_, '_> {
             run: address.run,
             job: address.job,
             source: path,
-            place: account::place(&Place::Key(row.key.to_string())),
+            place: Place::Key(row.key.to_string()).to_string(),
             data: evidence(&row),
         };
         self.draft(told, vec![source; count], None);

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::Gather;
-use crate::import::account::{Source, place};
+use crate::import::account::Source;
 use crate::import::runs::Past;
 use crate::import::text;
 use crate::model::{Place, ReceiptStatus, Tally, TaskStatus};
@@ -72,7 +72,7 @@ impl Gather<'_, '_> {
         for task in tasks {
             let row = Place::Row(task.id.clone());
             let ended = !matches!(task.status, Some(TaskStatus::Queued | TaskStatus::Running));
-            let past = Past::of_task(task, &source.path, place(&row));
+            let past = Past::of_task(task, &source.path, row.to_string());
             self.past(past, row, at, ended);
         }
         let read = database.receipts(&mut |receipt| receipts.push(receipt));
@@ -80,7 +80,7 @@ impl Gather<'_, '_> {
         for receipt in receipts {
             let row = Place::Row(receipt.id.clone());
             let ended = receipt.status != Some(ReceiptStatus::Running);
-            let past = Past::of_receipt(receipt, &source.path, place(&row));
+            let past = Past::of_receipt(receipt, &source.path, row.to_string());
             self.past(past, row, at, ended);
         }
     }
@@ -109,7 +109,7 @@ impl Gather<'_, '_> {
         let at = self.source(source);
         for (number, entry) in entries {
             let line = Place::Line(number);
-            let past = Past::of_entry(entry, &name, place(&line));
+            let past = Past::of_entry(entry, &name, line.to_string());
             self.past(past, line, at, true);
         }
     }

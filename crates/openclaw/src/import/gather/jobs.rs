@@ -121,7 +121,7 @@ impl Gather<'_, '_> {
             self.jobs.entry(record.id).or_insert((id, key));
             return;
         }
-        let agent = self.agent("main");
+        let agent = self.agent(self.folder.config.default_agent());
         let taken: BTreeSet<JobKey> = self.taken();
         let path = self.found.sources[source].path.clone();
         let context = Context {

@@ -9,8 +9,8 @@ use sexton_domain::id::RunId;
 use super::{Address, Gather};
 use crate::heal::owner::{self, Liveness};
 use crate::import::runs::Past;
-use crate::model::{Process, Status};
-use crate::read::lock::lock;
+use crate::model::{Lock, Status};
+use crate::read::lock::locks;
 use crate::read::names::{self, FileKind};
 use crate::read::state_db::StateDb;
 
@@ -35,13 +35,6 @@ pub(super) struct Gateway {
     left_out: HashSet<String>,
 }
 
-/// A lock of a folder.
-struct Lock {
-    process: Process,
-    path: String,
-    of: String,
-}
-
 impl Gather<'_, '_> {
     /// Looks for a living gateway.
     pub(super) fn look_for_gateway(&mut self, state: Option<&StateDb>) {
@@ -50,10 +43,11 @@ impl Gather<'_, '_> {
             state.receipts(&mut |receipt| receipts.push(receipt));
             state.boots(&mut |boot| boots.push(boot));
         }
-        let locks = self.locks();
-        let named = locks.iter().map(|lock| (lock.process, lock.path.clone()));
-        let owner = owner::live_gateway(&self.folder.root, &receipts, named, &boots);
-        let held = locks.iter().filter(|lock| owner::is_alive(lock.process) == Liveness::Alive);
+        let sessions = self.folder.agents.iter().filter_map(|agent| agent.sessions.as_deref());
+        let locks: Vec<Lock> =
+            sessions.flat_map(|sessions| locks(&self.folder.root, sessions)).collect();
+        let owner = owner::live_gateway(&self.folder.root, &locks, &receipts, &boots);
+        let held = locks.iter().filter(|lock| owner::of_lock(lock) == Some(Liveness::Alive));
         let at_work = held.filter_map(|lock| match names::kind(&lock.of) {
             FileKind::Transcript { session_id, .. } => Some((session_id, None)),
             _ => None,
@@ -64,25 +58,6 @@ impl Gather<'_, '_> {
             at_work: at_work.collect(),
             left_out: HashSet::new(),
         });
-    }
-
-    fn locks(&self) -> Vec<Lock> {
-        let mut locks = Vec::new();
-        for folder in self.folder.agents.iter().filter_map(|agent| agent.sessions.as_ref()) {
-            for entry in std::fs::read_dir(self.at(folder)).into_iter().flatten().flatten() {
-                let name = entry.file_name().to_string_lossy().into_owned();
-                let FileKind::Lock { of } = names::kind(&name) else { continue };
-                if !entry.file_type().is_ok_and(|kind| kind.is_file()) {
-                    continue;
-                }
-                let bytes = std::fs::read(entry.path()).unwrap_or_default();
-                if let (Some(process), _) = lock(&bytes) {
-                    let path = folder.join(&name).display().to_string();
-                    locks.push(Lock { process, path, of });
-                }
-            }
-        }
-        locks
     }
 
     /// Whether a run that has not ended is left out.

@@ -8,7 +8,7 @@ use sexton_domain::name::AgentName;
 use sexton_domain::origin::Origin;
 
 use super::Context;
-use crate::model::{JobRecord, Place, Schedule};
+use crate::model::{JobRecord, Schedule};
 use crate::schedule::Note;
 
 /// The largest origin of a job, as JSON, in bytes.
@@ -218,7 +218,7 @@ impl<'a> Draft<'a> {
             system: "openclaw".to_owned(),
             id: self.record.id.clone(),
             source: self.context.source.to_owned(),
-            place: place(&self.record.place),
+            place: self.record.place.to_string(),
             data,
         };
         let origin = whole.within(MAX_JOB_ORIGIN_BYTES);
@@ -245,16 +245,4 @@ fn session(agent: &AgentName, id: &str) -> Option<SessionKey> {
     let text = if is_key { id.to_owned() } else { format!("agent:{agent}:{id}") };
     let key = SessionKey::parse(&text).ok().filter(|_| !id.is_empty())?;
     (key.kind() != SessionKind::Run).then_some(key)
-}
-
-/// A place in words.
-fn place(place: &Place) -> String {
-    match place {
-        Place::Whole => "whole".to_owned(),
-        Place::Line(line) => format!("line {line}"),
-        Place::Key(key) => format!("key {key}"),
-        Place::Index(index) => format!("index {index}"),
-        Place::Row(row) => format!("row {row}"),
-        Place::Byte(byte) => format!("byte {byte}"),
-    }
 }

@@ -84,7 +84,7 @@ fn an_agent_turn_is_a_prompt_with_its_schedule_its_delay_and_its_origin() {
     assert!(spec.enabled && spec.offset < Duration::from_secs(300) && !spec.offset.is_zero());
     assert_eq!(spec.offset, imported.translated.offset);
     let origin = &imported.origin;
-    assert_eq!((origin.source.as_str(), origin.place.as_str()), ("cron/jobs.json", "index 3"));
+    assert_eq!((origin.source.as_str(), origin.place.as_str()), ("cron/jobs.json", "element 3"));
     assert_eq!(
         origin.data["payload"],
         json!({"kind": "agentTurn", "timeoutSeconds": 1.5, "model": "opus", "toolsAllow": []})

@@ -20,12 +20,6 @@ const EVENTS: Table = Table {
     sizes: &[],
 };
 
-const SIZES: Table = Table {
-    columns: &["created_at", "event_utf8_bytes"],
-    sizes: &["event_json", "event_zstd"],
-    ..EVENTS
-};
-
 /// One event of a transcript.
 #[derive(Debug)]
 pub struct Event {
@@ -39,96 +33,45 @@ pub struct Event {
     pub json: Result<String, String>,
 }
 
-/// A transcript in sum.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TranscriptRows {
-    /// Its session; there may be no window of it.
-    pub session_id: Box<str>,
-    /// How many events it has.
-    pub events: u64,
-    /// When the first one was written.
-    pub first_at: Option<Timestamp>,
-    /// When the last one was written.
-    pub last_at: Option<Timestamp>,
-    /// The size of its JSON in bytes.
-    pub bytes: u64,
+/// The place of what is dropped of a session as a whole.
+pub fn place_of(session: &str) -> Place {
+    Place::Row(format!("{} {session}", EVENTS.name))
 }
 
 impl AgentDb {
-    /// Hands on every event, session by session, in order. An event whose JSON cannot be read counts as
-    /// read: it is handed on with the reason.
+    /// Hands on every event, session by session, in order: behind damage from the other end. An event
+    /// whose JSON cannot be read counts as read: it is handed on with the reason.
     pub fn events(&self, each: &mut dyn FnMut(Event)) -> Tally {
-        self.each_session(EVENTS, &mut |found, session, walk| {
-            let read = self.events_in(found, session, each, walk);
-            read.map_err(|reason| format!("{session}: {reason}"))
+        self.walk(&mut |found, walk| {
+            let mut session = |session: &str| self.take(found, session, each, walk);
+            let stops = sessions(&self.0.connection, &mut session);
+            stops.into_iter().for_each(|reason| walk.stop(reason));
         })
     }
 
     /// Hands on the events of one session, in order.
     pub fn events_of(&self, session: &str, each: &mut dyn FnMut(Event)) -> Tally {
+        self.walk(&mut |found, walk| self.take(found, session, each, walk))
+    }
+
+    fn walk(&self, read: &mut dyn FnMut(&Found, &mut Walk)) -> Tally {
         let mut walk = Walk::new(&self.0, EVENTS);
-        let read = match self.0.find(EVENTS) {
-            Ok(Some(found)) => self.events_in(&found, session, each, &mut walk),
-            Ok(None) => Ok(()),
-            Err(reason) => Err(reason),
-        };
-        if let Err(reason) = read {
-            walk.stop(reason);
+        match self.0.find(EVENTS) {
+            Ok(Some(found)) => read(&found, &mut walk),
+            Ok(None) => {}
+            Err(reason) => walk.stop(reason),
         }
         walk.tally
     }
 
-    /// Hands on what each transcript has in sum.
-    pub fn transcripts(&self, each: &mut dyn FnMut(TranscriptRows)) -> Tally {
-        self.each_session(SIZES, &mut |found, session, walk| {
-            match self.sum(found, session) {
-                Ok(rows) => {
-                    walk.tally.read += 1;
-                    walk.tally.bytes += rows.bytes;
-                    each(rows);
-                }
-                Err(reason) => walk.tally.dropped.push(Dropped {
-                    place: Place::Row(format!("{} {session}", EVENTS.name)),
-                    reason,
-                }),
-            }
-            Ok(())
-        })
-    }
-
-    fn events_in(
-        &self,
-        found: &Found,
-        session: &str,
-        each: &mut dyn FnMut(Event),
-        walk: &mut Walk,
-    ) -> Result<(), String> {
-        self.in_order(found, session, walk, &mut |row| {
+    fn take(&self, found: &Found, session: &str, each: &mut dyn FnMut(Event), walk: &mut Walk) {
+        let read = self.in_order(found, session, walk, &mut |row| {
             each(event(row)?);
             Ok(())
-        })
-    }
-
-    fn sum(&self, found: &Found, session: &str) -> Result<TranscriptRows, String> {
-        let mut sum = TranscriptRows {
-            session_id: session.into(),
-            events: 0,
-            first_at: None,
-            last_at: None,
-            bytes: 0,
-        };
-        let mut walk = Walk::new(&self.0, SIZES);
-        self.in_order(found, session, &mut walk, &mut |row| {
-            let sizes = ["event_json", "event_utf8_bytes", "event_zstd"];
-            let size = sizes.iter().find_map(|name| row.count(name)).unwrap_or(0);
-            let at = row.time("created_at");
-            sum.events += 1;
-            sum.bytes = sum.bytes.saturating_add(size);
-            sum.first_at = sum.first_at.into_iter().chain(at).min();
-            sum.last_at = sum.last_at.max(at);
-            Ok(())
-        })?;
-        Ok(sum)
+        });
+        if let Err(reason) = read {
+            walk.tally.dropped.push(Dropped { place: place_of(session), reason });
+        }
     }
 
     /// Reads the rows of a session. Their order also keeps SQLite to the index, whatever its statistics
@@ -144,33 +87,6 @@ impl AgentDb {
         let mut statement =
             self.0.connection.prepare_cached(&query).map_err(|error| error.to_string())?;
         walk.read(&mut statement, [session], Way::Up, each)
-    }
-
-    /// Calls `each` for every session that has events: in order, and behind damage from the other end.
-    fn each_session(
-        &self,
-        table: Table,
-        each: &mut dyn FnMut(&Found, &str, &mut Walk) -> Result<(), String>,
-    ) -> Tally {
-        let mut walk = Walk::new(&self.0, table);
-        let found = match self.0.find(table) {
-            Ok(Some(found)) => found,
-            Ok(None) => return walk.tally,
-            Err(reason) => {
-                walk.stop(reason);
-                return walk.tally;
-            }
-        };
-        let mut session = |session: &str| {
-            if let Err(reason) = each(&found, session, &mut walk) {
-                walk.stop(reason);
-            }
-        };
-        let stops = sessions(&self.0.connection, &mut session);
-        for reason in stops {
-            walk.stop(reason);
-        }
-        walk.tally
     }
 }
 

@@ -15,6 +15,7 @@ use sexton_store::page::{JobFilter, MAX_PAGE, PageRequest};
 use sexton_store_sqlite::Access;
 use tokio::runtime::Runtime;
 
+use super::inspect::plain;
 use crate::args::Globals;
 use crate::args::openclaw::Import;
 use crate::atomic::{self, Care, Durability, Existing};
@@ -196,8 +197,12 @@ fn show(receipt: &Receipt, written: Option<&Path>, output: Output) -> Result<(),
     output.table(&header, rows, "nothing to import")?;
     for source in &receipt.sources {
         for dropped in &source.quarantined {
-            let place = sexton_openclaw::import::account::place(&dropped.place);
-            output.line(format_args!("  {} {place}: {}", source.path, dropped.reason))?;
+            output.line(format_args!(
+                "  {} {}: {}",
+                source.path,
+                plain(&dropped.place.to_string()),
+                plain(&dropped.reason)
+            ))?;
         }
     }
     for job in &receipt.jobs {
