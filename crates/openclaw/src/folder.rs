@@ -229,12 +229,10 @@ fn agents(root: &Path, config: &Config, linked_out: &mut BTreeSet<PathBuf>) -> V
     }
     let mut agents: Vec<Agent> =
         ids.into_iter().map(|id| agent(root, config, id, linked_out)).collect();
-    // A store that the config has all agents share is read once.
-    let mut stores = BTreeSet::new();
+    // An index that the config has all agents share is read once.
+    let mut indexes = BTreeSet::new();
     for agent in &mut agents {
-        if agent.sessions.as_ref().is_some_and(|sessions| !stores.insert(sessions.clone())) {
-            (agent.sessions, agent.index) = (None, None);
-        }
+        agent.index = agent.index.take().filter(|index| indexes.insert(index.clone()));
     }
     agents
 }

@@ -95,7 +95,7 @@ pub enum Error {
     #[error("change the folder while process {pid} owns it ({evidence}); stop the gateway first", pid = .0.pid, evidence = .0.evidence)]
     Owned(Owner),
     /// An earlier healing, or its undoing, was cut off.
-    #[error("begin another healing: that of {stamp} was cut off; finish or undo it first")]
+    #[error("begin another healing: that of {stamp}, or its undoing, was cut off; undo it first")]
     Unfinished {
         /// Which.
         stamp: String,

@@ -13,6 +13,7 @@ use sexton_domain::schedule::Zone;
 
 use crate::finding::{Code, Finding, Item};
 use crate::folder::{Era, Folder, FolderError};
+use crate::heal::{Healing, State, list_healings};
 use crate::model::Status;
 
 mod files;
@@ -56,6 +57,8 @@ pub struct Report {
     pub gateway_pid: Option<u32>,
     /// Why it is believed that this one does.
     pub gateway_evidence: Option<String>,
+    /// Healings of it that were cut off, or whose undoing was: what is read then is half of it.
+    pub cut_off: Vec<Healing>,
     /// What could be read only while it was being written to.
     pub best_effort: Vec<PathBuf>,
     /// The agents.
@@ -108,10 +111,13 @@ pub struct JobCount {
 pub fn inspect(path: &Path, options: Options<'_>) -> Result<Report, FolderError> {
     let folder = Folder::open(path)?;
     let zone = options.zone.clone();
-    let gathered = gather::gather(&folder, options);
+    let mut gathered = gather::gather(&folder, options);
+    let mut found = zombies::find(&gathered.survey);
+    // What is proven to be over is judged as that: one healing takes care of all of it.
+    zombies::settle(&mut gathered.survey, &found);
     let survey = &gathered.survey;
-    let (piles, mut found) = transcripts::find(survey);
-    found.extend(zombies::find(survey));
+    let (piles, more) = transcripts::find(survey);
+    found.extend(more);
     found.extend(rows::find(survey));
     found.extend(jobs::find(survey, &zone));
     found.extend(files::find(survey));
@@ -121,6 +127,7 @@ pub fn inspect(path: &Path, options: Options<'_>) -> Result<Report, FolderError>
         as_of: survey.as_of,
         gateway_pid: survey.owner.as_ref().map(|owner| owner.pid),
         gateway_evidence: survey.owner.as_ref().map(|owner| owner.evidence.clone()),
+        cut_off: cut_off(&folder.root),
         best_effort: gathered.best_effort,
         agents: survey.agents.iter().map(count).collect(),
         jobs: survey.jobs.as_ref().map(|jobs| JobCount {
@@ -138,6 +145,12 @@ pub fn inspect(path: &Path, options: Options<'_>) -> Result<Report, FolderError>
         },
         folder: folder.root,
     })
+}
+
+fn cut_off(root: &Path) -> Vec<Healing> {
+    let mut all = list_healings(root).unwrap_or_default();
+    all.retain(|healing| matches!(healing.state, State::Unfinished | State::Undoing));
+    all
 }
 
 fn grouped(found: Vec<(Code, Item)>) -> Vec<Finding> {

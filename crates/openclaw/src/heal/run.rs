@@ -170,8 +170,7 @@ impl Run<'_> {
         }
     }
 
-    /// Whether length and time of a file are still those of the backup, and it is no database whose log
-    /// was written back.
+    /// Whether length and time of a file are still those of the backup.
     fn is_untouched(&self, path: &Path) -> bool {
         let Some(was) = self.standing(path) else { return false };
         fs::metadata(self.backup.root.join(path))

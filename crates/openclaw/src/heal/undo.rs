@@ -100,7 +100,35 @@ fn find(root: &Path, which: Which<'_>) -> Result<(Backup, Manifest), Error> {
     }
     let none = Error::NoBackup { stamp: Some(found.stamp.clone()) };
     let manifest = found.manifest()?.ok_or(none)?;
-    Ok((found, manifest))
+    let made = made(manifest, &found.journal()?);
+    Ok((found, made))
+}
+
+/// The manifest without the changes that were left: their files were never touched, whatever is in them now.
+fn made(manifest: Manifest, journal: &[Note]) -> Manifest {
+    let is_left = |place: usize| {
+        journal.iter().any(|note| matches!(note, Note::Left(left, _) if *left == place))
+    };
+    let (left, made): (Vec<_>, Vec<_>) =
+        manifest.effects.into_iter().enumerate().partition(|(place, _)| is_left(*place));
+    let touched = |saved: &Saved, effects: &[(usize, Effect)]| {
+        effects.iter().any(|(_, effect)| touches(effect, &saved.path))
+    };
+    let mut files = manifest.files;
+    files.retain(|saved| touched(saved, &made) || !touched(saved, &left));
+    let effects = made.into_iter().map(|(_, effect)| effect).collect();
+    Manifest { files, effects, ..manifest }
+}
+
+fn touches(effect: &Effect, path: &Path) -> bool {
+    match effect {
+        Effect::Create { path: of, .. } => of == path,
+        Effect::Move { from, to, .. } => from == path || to == path,
+        // A database with its log.
+        Effect::Replace { path: of, .. } | Effect::Fold { database: of, .. } => {
+            of == path || beside(of, database::LOG) == path
+        }
+    }
 }
 
 struct Undo<'a> {

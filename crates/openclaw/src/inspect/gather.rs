@@ -264,7 +264,10 @@ impl Gatherer<'_, '_> {
             sessions: agent.sessions.clone(),
             ..AgentSeen::default()
         };
-        if let Some(sessions) = &agent.sessions {
+        let is_read = |other: &AgentSeen| other.sessions == agent.sessions;
+        if let Some(sessions) = &agent.sessions
+            && !self.survey.agents.iter().any(is_read)
+        {
             self.files(sessions, &mut seen);
         }
         if let Some(index) = &agent.index {

@@ -1,10 +1,11 @@
 //! What is wrong with session rows: overdue, of deleted jobs, without a transcript, with a wrong
 //! pointer, too large.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
+use sexton_domain::duration::Duration;
 
 use super::survey::{Address, AgentSeen, Row, Survey};
 use crate::finding::{Code, Cure, Item, Step, Subject};
@@ -18,14 +19,14 @@ pub const OVERSIZED_BYTES: u64 = 64 * 1024;
 pub const STRING_LIMIT: u64 = 0x1fff_ffe8;
 /// Fields that OpenClaw makes anew whenever it needs them.
 pub const MADE_ANEW: &[&str] = &["skillsSnapshot", "systemPromptReport", "pluginDebugEntries"];
-/// Under a living gateway a row that was touched within this long may still be without its transcript.
+/// A row that was touched within this long may still be without its transcript.
 const FRESH_SECS: u64 = 3600;
 
 /// Everything that is wrong with rows.
 pub fn find(survey: &Survey) -> Vec<(Code, Item)> {
     let mut found = Vec::new();
     for agent in &survey.agents {
-        let lineage = Lineage::of(&survey.root, agent);
+        let lineage = Lineage::of(survey, agent);
         for place in places(agent) {
             for (row, stamp) in place.rows() {
                 let seen = Seen { survey, agent, lineage: &lineage, place: &place, row, stamp };
@@ -79,44 +80,40 @@ struct Lineage<'a> {
     /// How many rows could mean a file, by its name.
     by_file: HashMap<String, usize>,
     home: Option<String>,
-    files: HashMap<&'a str, u64>,
+    files: HashSet<&'a str>,
 }
 
 impl<'a> Lineage<'a> {
-    fn of(root: &Path, agent: &'a AgentSeen) -> Self {
+    fn of(survey: &'a Survey, agent: &'a AgentSeen) -> Self {
         let mut by_session: HashMap<&str, Vec<&Row>> = HashMap::new();
         let mut by_file: HashMap<String, usize> = HashMap::new();
         let mut homes: HashMap<&str, usize> = HashMap::new();
-        for row in agent.store.iter().flat_map(|store| &store.rows) {
+        for row in survey.rows_beside(agent) {
             if !row.session_id.is_empty() {
                 by_session.entry(&row.session_id).or_default().push(row);
             }
-            let derived = format!("{}.jsonl", row.session_id);
-            if let Some(named) = row.named.as_deref() {
-                if name_of(named) != derived {
-                    *by_file.entry(name_of(named).to_owned()).or_default() += 1;
-                }
-                *homes.entry(folder_of(named).unwrap_or_default()).or_default() += 1;
+            let (named, derived) = (row.file_name(), format!("{}.jsonl", row.session_id));
+            if named != derived {
+                *by_file.entry(named).or_default() += 1;
             }
             *by_file.entry(derived).or_default() += 1;
+            if let Some(home) = row.named.as_deref().and_then(folder_of) {
+                *homes.entry(home).or_default() += 1;
+            }
         }
         // A row that names the folder as it lies now is right, however many name another one.
-        let own = agent.sessions.as_deref().map(|sessions| root.join(sessions));
+        let own = agent.sessions.as_deref().map(|sessions| survey.root.join(sessions));
         let own = own.and_then(|own| own.to_str().map(str::to_owned));
         let own = own.filter(|own| homes.contains_key(own.as_str()));
         let most = homes.into_iter().max_by_key(|(home, count)| (*count, *home));
         let home = own.or_else(|| most.map(|(home, _)| home.to_owned()));
-        let files = agent.files.iter().map(|file| (&*file.name, file.bytes)).collect();
+        let files = survey.files_beside(agent).map(|file| &*file.name).collect();
         Self { by_session, by_file, home, files }
     }
 }
 
 fn folder_of(path: &str) -> Option<&str> {
     path.rsplit_once(['/', '\\']).map(|(folder, _)| folder)
-}
-
-fn name_of(path: &str) -> &str {
-    path.rsplit(['/', '\\']).next().unwrap_or(path)
 }
 
 struct Seen<'a> {
@@ -225,24 +222,22 @@ impl Seen<'_> {
 
     /// The name of its transcript file, if that is there.
     fn transcript(&self) -> Option<&str> {
-        let named = self.row.named.as_deref().map(name_of);
-        let has = |name: &str| self.lineage.files.get_key_value(name).map(|(name, _)| *name);
+        let has = |name: &str| self.lineage.files.get(name).copied();
         let of_id = |id: &str| has(&format!("{id}.jsonl"));
         // Some versions named the files of runs after the run, whatever their rows said.
         let run = || match self.row.address() {
             Address::Run { run, .. } => of_id(&run),
             _ => None,
         };
-        named.and_then(has).or_else(|| of_id(&self.row.session_id)).or_else(run)
+        has(&self.row.file_name()).or_else(|| of_id(&self.row.session_id)).or_else(run)
     }
 
     /// Iff it names a session, nothing of that session is there, and the row is not fresh or running.
     fn without_transcript(&self) -> Option<(Code, Item)> {
-        // Without a gateway nobody is about to write it.
-        let fresh = self.survey.owner.is_some()
-            && self.row.updated_at.is_some_and(|at| {
-                self.survey.age(at) <= sexton_domain::duration::Duration::from_secs(FRESH_SECS)
-            });
+        // By the clock: a gateway that cannot be seen may be about to write it.
+        let fresh = self.row.updated_at.is_some_and(|at| {
+            Duration::between(at, self.survey.now) <= Duration::from_secs(FRESH_SECS)
+        });
         let running = self.row.status == Some(Status::Running);
         if self.row.session_id.is_empty() || fresh || running || self.has_transcript() {
             return None;
@@ -266,7 +261,7 @@ impl Seen<'_> {
             RowsOf::Store(_) => {
                 let prefix = format!("{}-topic-", self.row.session_id);
                 self.transcript().is_some()
-                    || self.lineage.files.keys().any(|name| name.starts_with(&prefix))
+                    || self.lineage.files.iter().any(|name| name.starts_with(&prefix))
                     || self
                         .agent
                         .database

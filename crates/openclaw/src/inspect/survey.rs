@@ -174,6 +174,12 @@ impl Row {
         }
     }
 
+    /// The name of the file that it means: that of its `sessionFile`, else the one that follows from its id.
+    pub fn file_name(&self) -> String {
+        let named = self.named.as_deref().and_then(|named| named.rsplit(['/', '\\']).next());
+        named.map_or_else(|| format!("{}.jsonl", self.session_id), str::to_owned)
+    }
+
     /// What the key addresses.
     pub fn address(&self) -> Address {
         Address::of(&self.key)
@@ -309,16 +315,45 @@ impl Survey {
         Duration::from_secs(Duration::between(at, self.as_of).as_millis() / 1000)
     }
 
+    /// The agents that keep their sessions in the same folder: most often just the one. The files are those
+    /// of the first.
+    pub fn beside<'a>(&'a self, agent: &'a AgentSeen) -> impl Iterator<Item = &'a AgentSeen> {
+        let same = move |other: &&AgentSeen| {
+            other.id == agent.id || (agent.sessions.is_some() && other.sessions == agent.sessions)
+        };
+        self.agents.iter().filter(same)
+    }
+
+    /// The rows of all agents that keep their sessions in the same folder.
+    pub fn rows_beside<'a>(&'a self, agent: &'a AgentSeen) -> impl Iterator<Item = &'a Row> {
+        self.beside(agent).flat_map(|agent| &agent.store).flat_map(|store| &store.rows)
+    }
+
+    /// The files in the folder of an agent's sessions.
+    pub fn files_beside<'a>(&'a self, agent: &'a AgentSeen) -> impl Iterator<Item = &'a FileSeen> {
+        self.beside(agent).flat_map(|agent| &agent.files)
+    }
+
+    /// What a transcript in the folder of an agent's sessions says.
+    pub fn transcript<'a>(
+        &'a self,
+        agent: &'a AgentSeen,
+        file: &str,
+    ) -> Option<&'a TranscriptSeen> {
+        self.beside(agent).find_map(|agent| agent.transcripts.get(file))
+    }
+
     /// The ids of every session that some row or window names.
-    pub fn known_sessions(agent: &AgentSeen) -> HashSet<Box<str>> {
-        let rows = agent.store.iter().flat_map(|store| &store.rows).flat_map(|row| {
+    pub fn known_sessions(&self, agent: &AgentSeen) -> HashSet<Box<str>> {
+        let rows = self.rows_beside(agent).flat_map(|row| {
             let run = match row.address() {
                 Address::Run { run, .. } => Some(run.into_boxed_str()),
                 _ => None,
             };
             [Some(row.session_id.clone()), run].into_iter().flatten()
         });
-        let windows = agent.database.iter().flat_map(|database| database.windows.keys()).cloned();
+        let databases = self.beside(agent).flat_map(|agent| &agent.database);
+        let windows = databases.flat_map(|database| database.windows.keys()).cloned();
         rows.chain(windows).filter(|id| !id.is_empty()).collect()
     }
 

@@ -36,8 +36,8 @@ pub fn find(survey: &Survey) -> (Piles, Vec<(Code, Item)>) {
     let mut piles = Piles::default();
     let mut found = Vec::new();
     for agent in &survey.agents {
-        let known = Survey::known_sessions(agent);
-        let rows = rows_by_file(agent);
+        let known = survey.known_sessions(agent);
+        let rows = rows_by_file(survey, agent);
         for file in &agent.files {
             match &file.kind {
                 FileKind::Transcript { session_id, .. } => {
@@ -74,14 +74,9 @@ pub fn find(survey: &Survey) -> (Piles, Vec<(Code, Item)>) {
     (piles, found)
 }
 
-fn rows_by_file(agent: &AgentSeen) -> HashMap<String, &Row> {
-    let rows = agent.store.iter().flat_map(|store| &store.rows);
-    rows.filter(|row| !row.session_id.is_empty())
-        .map(|row| {
-            let named = row.named.as_deref().and_then(|named| named.rsplit(['/', '\\']).next());
-            (named.map_or_else(|| format!("{}.jsonl", row.session_id), str::to_owned), row)
-        })
-        .collect()
+fn rows_by_file<'a>(survey: &'a Survey, agent: &'a AgentSeen) -> HashMap<String, &'a Row> {
+    let rows = survey.rows_beside(agent).filter(|row| !row.session_id.is_empty());
+    rows.map(|row| (row.file_name(), row)).collect()
 }
 
 enum Pile {
@@ -140,7 +135,10 @@ impl Seen<'_> {
     }
 
     fn orphan(&self) -> Option<(Code, Item)> {
-        if !self.agent.is_indexed {
+        let mut stores = self.survey.beside(self.agent).filter(|agent| agent.store.is_some());
+        if !stores.next().is_some_and(|agent| agent.is_indexed)
+            || !stores.all(|agent| agent.is_indexed)
+        {
             return None;
         }
         let messages = self.seen.map_or(0, |seen| seen.messages);

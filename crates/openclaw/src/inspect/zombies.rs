@@ -3,13 +3,16 @@
 //!
 //! Elapsed time alone is never proof: under a living gateway a row without other evidence stays.
 
+use std::collections::HashSet;
+use std::path::Path;
+
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use sexton_domain::duration::Duration;
 
 use super::survey::{Address, AgentSeen, End, Row, Survey, ended_as};
 use crate::finding::{Code, Cure, Item, Step, Subject};
-use crate::heal::owner::Liveness;
+use crate::heal::owner::{self, Liveness};
 use crate::model::{Lock, Process, Receipt, Status, Task, TaskStatus};
 
 /// Every zombie of every agent, and tasks that contradict the history.
@@ -76,6 +79,38 @@ fn in_database(survey: &Survey, agent: &AgentSeen) -> Vec<(Code, Item)> {
     database.nodes.iter().filter_map(zombie).collect()
 }
 
+/// Gives proven zombies the status that they are going to have.
+pub fn settle(survey: &mut Survey, found: &[(Code, Item)]) {
+    let keys: HashSet<(&Path, &str)> = found
+        .iter()
+        .filter(|(code, _)| *code == Code::Zombie)
+        .filter_map(|(_, item)| match &item.subject {
+            Subject::Row { store: path, key } | Subject::DbRow { database: path, id: key, .. } => {
+                Some((path.as_path(), key.as_str()))
+            }
+            _ => None,
+        })
+        .collect();
+    for agent in &mut survey.agents {
+        if let Some(store) = &mut agent.store {
+            let rows = store.rows.iter_mut();
+            let zombies = rows.filter(|row| keys.contains(&(store.path.as_path(), &*row.key)));
+            zombies.for_each(|row| row.status = Some(Status::Failed));
+        }
+        if let Some(database) = &mut agent.database {
+            let path = database.path.as_path();
+            for (row, _) in
+                database.nodes.iter_mut().filter(|(row, _)| keys.contains(&(path, &*row.key)))
+            {
+                row.status = Some(Status::Failed);
+                if let Some((_, status)) = database.windows.get_mut(&row.session_id) {
+                    *status = Some(Status::Failed);
+                }
+            }
+        }
+    }
+}
+
 /// Why a running row's work is over, and how and when it ended by the best evidence.
 struct Proof {
     evidence: String,
@@ -109,7 +144,7 @@ fn proof(survey: &Survey, agent: &AgentSeen, row: &Row) -> Option<Proof> {
     if row.status != Some(Status::Running) {
         return None;
     }
-    let last = last_activity(agent, row);
+    let last = last_activity(survey, agent, row);
     let at = last.or(row.updated_at);
     let dead = |evidence: String| Proof {
         evidence,
@@ -134,7 +169,7 @@ fn proof(survey: &Survey, agent: &AgentSeen, row: &Row) -> Option<Proof> {
             process.pid
         )));
     }
-    if survey.owner.is_some() {
+    if survey.owner.is_some() || !owner::sees_processes() {
         return None;
     }
     if let Some(boot) = later_boot(survey, row) {
@@ -161,9 +196,9 @@ fn is_of_this_run(end: &End, row: &Row) -> bool {
 }
 
 /// The newest time that the row's transcript names.
-fn last_activity(agent: &AgentSeen, row: &Row) -> Option<Timestamp> {
+fn last_activity(survey: &Survey, agent: &AgentSeen, row: &Row) -> Option<Timestamp> {
     let in_database = agent.database.as_ref().and_then(|db| db.transcripts.get(&row.session_id));
-    let in_file = agent.transcripts.get(file_of(row).as_str());
+    let in_file = survey.transcript(agent, &row.file_name());
     let last = |seen: Option<&super::survey::TranscriptSeen>| seen.and_then(|seen| seen.last_at);
     last(in_database).max(last(in_file))
 }
@@ -181,17 +216,11 @@ fn death(survey: &Survey, receipt: &Receipt) -> Option<String> {
 
 /// Who holds the lock of the row's transcript.
 fn lock_of(survey: &Survey, agent: &AgentSeen, row: &Row) -> Option<(Process, Liveness)> {
-    let file = file_of(row);
+    let file = row.file_name();
     let folder = agent.sessions.as_deref()?;
     let own = |(lock, _): &&(Lock, _)| lock.path.parent() == Some(folder) && lock.of == file;
     let (lock, holder) = survey.locks.iter().find(own)?;
     lock.owner.zip(*holder)
-}
-
-/// The name of the file that a row means.
-fn file_of(row: &Row) -> String {
-    let named = row.named.as_deref().and_then(|named| named.rsplit(['/', '\\']).next());
-    named.map_or_else(|| format!("{}.jsonl", row.session_id), str::to_owned)
 }
 
 /// A gateway that was started after the row's run had begun: the run did not outlive the one before.
@@ -205,7 +234,7 @@ fn later_boot(survey: &Survey, row: &Row) -> Option<String> {
 }
 
 /// A task that is under way or lost although a better record says how it ended.
-fn contradicted(survey: &Survey, path: &std::path::Path, task: &Task) -> Option<(Code, Item)> {
+fn contradicted(survey: &Survey, path: &Path, task: &Task) -> Option<(Code, Item)> {
     let status = task.status.filter(|status| ended_as(*status).is_none())?;
     let in_key = || match Address::of(task.session_key.as_deref()?) {
         Address::Run { run, .. } => Some(run),

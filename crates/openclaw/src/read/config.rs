@@ -21,6 +21,9 @@ pub enum Retention {
 /// What `cron.sessionRetention` is where the config does not say.
 pub const RUN_RETENTION: Retention = Retention::After(Duration::from_secs(86_400));
 
+/// Where a gateway listens whose config does not say.
+pub const PORT: u16 = 18789;
+
 /// An agent of `agents.list`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Agent {
@@ -47,8 +50,8 @@ pub struct Config {
     pub cron_store: Option<String>,
     /// `cron.sessionRetention`.
     pub session_retention: Retention,
-    /// `gateway.port`.
-    pub port: Option<u16>,
+    /// `gateway.port`; where it does not say, [`PORT`].
+    pub port: u16,
     /// Fields that were left aside, each with the reason.
     pub remarks: Vec<String>,
 }
@@ -84,7 +87,7 @@ pub fn config(bytes: &[u8]) -> Result<Config, String> {
         session_retention: fields
             .retention(&["cron", "sessionRetention"], Unit::Hours)
             .unwrap_or(RUN_RETENTION),
-        port: fields.port(),
+        port: fields.port().unwrap_or(PORT),
         remarks: fields.remarks,
     })
 }
@@ -228,7 +231,7 @@ mod tests {
     #[test]
     fn a_real_config_is_read() {
         let config = config(REAL).unwrap();
-        assert_eq!((config.port, config.cron_enabled), (Some(18756), true));
+        assert_eq!((config.port, config.cron_enabled), (18756, true));
         assert_eq!(config.default_agent(), "main");
         assert_eq!(config.session_retention, Retention::After(Duration::from_secs(86_400)));
         assert_eq!((config.agents, config.remarks), (vec![], vec![]));
@@ -300,7 +303,7 @@ mod tests {
     #[test]
     fn of_two_configs_in_a_row_the_first_is_read() {
         let config = config(br#"{"gateway":{"port":1}}{"gateway":{"port":2}}"#).unwrap();
-        assert_eq!(config.port, Some(1));
+        assert_eq!(config.port, 1);
         assert_eq!(config.remarks, ["22 bytes follow the first value; it was left aside"]);
         for none in ["", "{", "[]", "7"] {
             assert!(super::config(none.as_bytes()).is_err(), "{none}");

@@ -115,7 +115,7 @@ proptest! {
         let Ok(config) = config::config(&file) else { return Ok(()) };
         let read = document::document(&file).unwrap();
         prop_assert!(read.rest.is_none() || !config.remarks.is_empty());
-        if config.port.is_none() && read.value.pointer("/gateway/port").is_some_and(|port| !port.is_null()) {
+        if config.port == config::PORT && read.value.pointer("/gateway/port").is_some_and(|port| !port.is_null()) {
             prop_assert!(!config.remarks.is_empty());
         }
     }

@@ -131,6 +131,7 @@ fn leave_in_the_log(scene: &Scene, database: &str) {
 fn what_a_gateway_committed_between_a_kill_and_the_finish_stays() {
     let scene = Scene::new();
     let plan = scene.everything();
+    let before = scene.contents();
     let (mut at, mut saved) = (0, 0);
     let mut count = |progress: Progress<'_>| {
         at += 1;
@@ -154,5 +155,20 @@ fn what_a_gateway_committed_between_a_kill_and_the_finish_stays() {
         assert!(fs::read(scene.path(database)).unwrap() == was, "{database} was replaced");
         let theirs = scene.look(database).query_row("SELECT x FROM theirs", [], |row| row.get(0));
         assert_eq!(theirs, Ok(7), "{database}");
+    }
+    // What was made can be taken back, and what was left stays as it is.
+    let theirs = [AGENT, STATE].map(|name| fs::read(scene.path(format!("{name}-wal"))).unwrap());
+    scene.undo().unwrap();
+    for (path, was) in before {
+        if path.ends_with(AGENT)
+            || path.ends_with(STATE)
+            || path.to_string_lossy().ends_with("-wal")
+        {
+            continue;
+        }
+        assert!(scene.contents().get(&path) == Some(&was), "{}", path.display());
+    }
+    for (name, was) in [AGENT, STATE].into_iter().zip(theirs) {
+        assert!(fs::read(scene.path(format!("{name}-wal"))).unwrap() == was, "{name}");
     }
 }

@@ -402,6 +402,46 @@ fn transcripts_that_are_all_gone_are_found_although_nobody_touched_the_rows_for_
     sick.is(&[(Code::TranscriptMissing, 11)]);
 }
 
+/// One healing was not enough: what a zombie was besides was found when it was none any more.
+#[test]
+fn a_zombie_that_is_overdue_with_an_open_tool_call_is_healed_at_once() {
+    let sick = plain();
+    sick.add_runs(1, 25);
+    let run = "00000000-0000-4000-8000-000000000000";
+    let key = format!("agent:main:cron:{JOB}:run:{run}");
+    sick.edit_rows(|rows| {
+        rows[&key]["status"] = json!("running");
+    });
+    let header = json!({"type": "session", "version": 3, "id": run, "timestamp": "2026-11-19T17:00:00.000Z"});
+    let call = json!({"type": "message", "id": "aa", "timestamp": "2026-11-19T17:00:01.000Z",
+        "message": {"role": "assistant", "content": [{"type": "toolCall", "id": "call_1", "name": "exec", "arguments": {}}]}});
+    fs::write(sick.session_file(&format!("{run}.jsonl")), format!("{header}\n{call}\n")).unwrap();
+    sick.is(&[(Code::Zombie, 1), (Code::RunOverdue, 1), (Code::ToolUnpaired, 1)]);
+}
+
+/// Stores in one folder, one for each agent: the second one's rows were not read, and its transcripts orphans.
+#[test]
+fn agents_whose_stores_lie_in_one_folder_are_both_read() {
+    let sick = reset();
+    fs::create_dir_all(sick.path("agents/work")).unwrap();
+    fs::rename(sick.path(SESSIONS), sick.path("stores")).unwrap();
+    let rows: serde_json::Value =
+        serde_json::from_slice(&fs::read(sick.path("stores/sessions.json")).unwrap()).unwrap();
+    for (agent, key) in [("main", "agent:main:bench1"), ("work", "agent:main:bench2")] {
+        let one = json!({ key.replace("main", agent): rows[key] });
+        fs::write(sick.path(&format!("stores/{agent}.json")), one.to_string()).unwrap();
+    }
+    fs::remove_file(sick.path("stores/sessions.json")).unwrap();
+    let store = sick.path("stores/{agentId}.json");
+    sick.edit("openclaw.json", |config| config["session"] = json!({"store": store}));
+    assert_eq!(sick.found(), []);
+    let report = sick.report_at(NOW);
+    let counts: Vec<(&str, u64)> =
+        report.agents.iter().map(|agent| (agent.id.as_str(), agent.sessions)).collect();
+    assert_eq!(counts, [("main", 1), ("work", 1)]);
+    assert_eq!((report.transcripts.current, report.transcripts.orphans), (2, 0));
+}
+
 /// All at once: each is found, and none hides another.
 #[test]
 fn sicknesses_do_not_hide_each_other() {

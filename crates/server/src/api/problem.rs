@@ -4,6 +4,7 @@ use std::fmt;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use sexton_domain::errors::on_one_line;
 
 /// Why a request was not fulfilled, as `application/problem+json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -123,18 +124,6 @@ fn bounded(detail: &str) -> String {
     let (head, tail) = detail.split_at(detail.floor_char_boundary(half));
     let tail = &tail[tail.ceil_char_boundary(tail.len() - half)..];
     format!("{}…{}", on_one_line(head), on_one_line(tail))
-}
-
-/// What a request has of control characters is repeated as people write them.
-fn on_one_line(text: &str) -> String {
-    let mut line = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character.is_control() {
-            true => line.extend(character.escape_default()),
-            false => line.push(character),
-        }
-    }
-    line
 }
 
 impl Problem {

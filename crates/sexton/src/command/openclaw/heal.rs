@@ -6,6 +6,7 @@ use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use sexton_domain::errors::on_one_line;
 use sexton_openclaw::finding::Code;
 use sexton_openclaw::folder::HEAL_FOLDER;
 use sexton_openclaw::heal::plan::Plan;
@@ -98,7 +99,7 @@ fn finish(args: &Heal, output: Output) -> Result<(), Failure> {
 fn left_out(plan: Option<&Plan>, item: &LeftOut) -> String {
     let about = plan.and_then(|plan| plan.items.iter().find(|other| other.n == item.n));
     let about = about.map_or_else(|| item.n.to_string(), |item| subject(&item.subject));
-    format!("left out: {about}: {}", item.reason)
+    format!("left out: {about}: {}", on_one_line(&item.reason))
 }
 
 /// An instant as the name of a backup.
@@ -173,7 +174,11 @@ fn show(plan: &Plan, output: Output) -> Result<(), Failure> {
     /// Cases for a person that are named one by one.
     const NAMED: usize = 10;
     for item in plan.person.iter().take(NAMED) {
-        output.note(format_args!("{} needs a person: {}", subject(&item.subject), item.help));
+        output.note(format_args!(
+            "{} needs a person: {}",
+            subject(&item.subject),
+            on_one_line(&item.help)
+        ));
     }
     if let Some(more) = plan.person.len().checked_sub(NAMED + 1) {
         output.note(format_args!("{} more for a person; inspect --all lists them", more + 1));

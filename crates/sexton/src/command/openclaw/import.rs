@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde::Serialize;
+use sexton_domain::errors::on_one_line;
 use sexton_domain::id::JobId;
 use sexton_domain::name::{AgentName, JobKey};
 use sexton_openclaw::folder::FolderError;
@@ -15,7 +16,6 @@ use sexton_store::page::{JobFilter, MAX_PAGE, PageRequest};
 use sexton_store_sqlite::Access;
 use tokio::runtime::Runtime;
 
-use super::inspect::plain;
 use crate::args::Globals;
 use crate::args::openclaw::Import;
 use crate::atomic::{self, Care, Durability, Existing};
@@ -200,8 +200,8 @@ fn show(receipt: &Receipt, written: Option<&Path>, output: Output) -> Result<(),
             output.line(format_args!(
                 "  {} {}: {}",
                 source.path,
-                plain(&dropped.place.to_string()),
-                plain(&dropped.reason)
+                on_one_line(&dropped.place.to_string()),
+                on_one_line(&dropped.reason)
             ))?;
         }
     }

@@ -3,9 +3,10 @@
 use std::io::{IsTerminal as _, Write as _};
 use std::path::Path;
 
+use sexton_domain::errors::on_one_line;
 use sexton_openclaw::finding::{Cure, Finding, Item, Subject};
 use sexton_openclaw::folder::{Era, FolderError};
-use sexton_openclaw::heal::{self, State};
+use sexton_openclaw::heal::State;
 use sexton_openclaw::inspect::{AgentCount, Options, Report};
 
 use crate::args::openclaw::Inspect;
@@ -119,14 +120,15 @@ fn show(report: &Report, all: bool, output: Output) -> Result<(), Failure> {
     for remark in &report.remarks {
         output.note(remark);
     }
-    for healing in heal::list_healings(&report.folder).unwrap_or_default() {
-        if matches!(healing.state, State::Unfinished | State::Undoing) {
-            let (stamp, folder) = (healing.stamp, report.folder.display());
-            output.note(format_args!(
-                "the healing of {stamp} was cut off: what is seen here is half of it; go on with \
-                 `sexton openclaw heal {folder}` or `sexton openclaw undo {folder}`"
-            ));
-        }
+    for healing in &report.cut_off {
+        let (stamp, folder) = (&healing.stamp, report.folder.display());
+        let on = match healing.state {
+            State::Undoing => format!("`sexton openclaw undo {folder}`"),
+            _ => format!("`sexton openclaw heal {folder}` or `sexton openclaw undo {folder}`"),
+        };
+        output.note(format_args!(
+            "the healing of {stamp} was cut off, and what is seen here is half of it; go on with {on}"
+        ));
     }
     output.line("")?;
     let rows = report.agents.iter().flat_map(agent_rows).collect();
@@ -200,8 +202,8 @@ fn show_finding(finding: &Finding, all: bool, output: Output) -> Result<(), Fail
     ))?;
     let shown = if all { finding.items.len() } else { EXAMPLES };
     for item in finding.items.iter().take(shown) {
-        output.line(format_args!("    {}", plain(&subject(&item.subject))))?;
-        output.line(format_args!("      {}", output.dim(&plain(&item.evidence))))?;
+        output.line(format_args!("    {}", subject(&item.subject)))?;
+        output.line(format_args!("      {}", output.dim(&on_one_line(&item.evidence))))?;
     }
     if finding.items.len() > shown {
         output.line(format_args!("    … and {} more", finding.items.len() - shown))?;
@@ -210,31 +212,22 @@ fn show_finding(finding: &Finding, all: bool, output: Output) -> Result<(), Fail
     output.line("")
 }
 
-/// Foreign text without what a terminal would obey.
-pub fn plain(text: &str) -> String {
-    let shown =
-        |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
-    text.chars().map(shown).collect()
-}
-
 /// What a finding is about, in one line.
 pub fn subject(subject: &Subject) -> String {
-    match subject {
+    on_one_line(&match subject {
         Subject::Row { key, .. } => key.clone(),
         Subject::DbRow { table, id, .. } => format!("{table} {id}"),
         Subject::File(path) => path.display().to_string(),
-        Subject::Part { path, place } => {
-            format!("{} {}", path.display(), crate::output::word(place))
-        }
+        Subject::Part { path, place } => format!("{} {place}", path.display()),
         Subject::Job { id, .. } => format!("job {id}"),
-    }
+    })
 }
 
 /// How many of the items heal takes care of, and what is left to a person.
 fn cure(items: &[Item]) -> String {
     let healed = items.iter().filter(|item| matches!(item.cure, Cure::Steps(_))).count();
     let person = items.iter().find_map(|item| match &item.cure {
-        Cure::Person(help) => Some(help.as_str()),
+        Cure::Person(help) => Some(on_one_line(help)),
         Cure::Steps(_) => None,
     });
     match (healed, person) {

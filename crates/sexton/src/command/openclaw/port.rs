@@ -2,7 +2,7 @@
 //!
 //! A gateway that is idle, of another user or in a container shows by no open file and by no process.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::time::Duration;
 
@@ -10,8 +10,6 @@ use sexton_openclaw::folder::Folder;
 
 use crate::failure::{Exit, Failure};
 
-/// Where a gateway listens whose config does not say.
-const DEFAULT: u16 = 18789;
 /// On this machine an answer takes no time.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -19,11 +17,11 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub fn refuse_served(path: &Path) -> Result<(), Failure> {
     // What is wrong with the folder itself is said by whoever looks into it.
     let Ok(folder) = Folder::open(path) else { return Ok(()) };
-    let port = folder.config.port.unwrap_or(DEFAULT);
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    if TcpStream::connect_timeout(&address, PATIENCE).is_err() {
-        return Ok(());
-    }
+    let port = folder.config.port;
+    let both = [IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST)];
+    let mut addresses = both.into_iter().map(|ip| SocketAddr::from((ip, port)));
+    let serves = |address: &SocketAddr| TcpStream::connect_timeout(address, PATIENCE).is_ok();
+    let Some(address) = addresses.find(serves) else { return Ok(()) };
     let message = format!(
         "something answers at {address}, the port of the gateway of {}",
         folder.root.display()
