@@ -1,0 +1,161 @@
+//! The files of an agent's sessions: its index, its transcripts, its locks.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::path::Path;
+
+use jiff::Timestamp;
+
+use super::Gatherer;
+use crate::finding::{Code, Cure, Item, Subject};
+use crate::folder;
+use crate::heal::owner;
+use crate::inspect::survey::{AgentSeen, FileSeen, Row, StoreSeen, TranscriptSeen};
+use crate::model::Encoding;
+use crate::read::names::{self, FileKind};
+use crate::read::{lock, sessions, transcript};
+
+impl Gatherer<'_, '_> {
+    pub(super) fn files(&mut self, sessions: &Path, seen: &mut AgentSeen) {
+        let entries = match fs::read_dir(self.root().join(sessions)) {
+            Ok(entries) => entries,
+            Err(error) => return self.unreadable(sessions, &error),
+        };
+        for entry in entries.flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if let Some(file) = file_seen(&entry, &name) {
+                seen.files.push(file);
+            }
+        }
+        seen.files.sort_by(|a, b| a.name.cmp(&b.name));
+        let locks = lock::locks(self.root(), sessions);
+        self.survey.locks.extend(locks.into_iter().map(|lock| {
+            let holder = owner::of_lock(&lock);
+            (lock, holder)
+        }));
+        for file in &seen.files {
+            let path = sessions.join(&*file.name);
+            match &file.kind {
+                FileKind::Transcript { .. } if self.may_read(file, &path) => {
+                    if let Some(transcript) = self.transcript(&path) {
+                        seen.transcripts.insert(file.name.clone(), transcript);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Links are followed inside the folder only.
+    fn may_read(&self, file: &FileSeen, path: &Path) -> bool {
+        let target = || fs::canonicalize(self.root().join(path));
+        !file.is_link || target().is_ok_and(|target| target.starts_with(self.root()))
+    }
+
+    fn transcript(&mut self, path: &Path) -> Option<TranscriptSeen> {
+        self.reading(path);
+        let read = File::open(self.root().join(path))
+            .and_then(|file| transcript::summary(file, Encoding::Plain));
+        match read {
+            Ok(summary) => {
+                let seen = TranscriptSeen::of(summary);
+                self.alive_at(seen.last_at);
+                Some(seen)
+            }
+            Err(error) => {
+                self.unreadable(path, &error);
+                None
+            }
+        }
+    }
+
+    pub(super) fn store(&mut self, path: &Path, seen: &mut AgentSeen) -> Option<StoreSeen> {
+        self.reading(path);
+        let file = match File::open(self.root().join(path)) {
+            Ok(file) => file,
+            Err(error) => {
+                self.unreadable(path, &error);
+                return None;
+            }
+        };
+        let bytes = file.metadata().map_or(0, |meta| meta.len());
+        let mut rows: Vec<Row> = Vec::new();
+        let read = sessions::rows(file, &mut |row| rows.push(Row::of(row.row)));
+        let index = match read {
+            Ok(index) => index,
+            Err(error) => {
+                self.unreadable(path, &error);
+                return None;
+            }
+        };
+        let sane = |at: &Timestamp| *at <= self.options.now;
+        self.alive_at(rows.iter().filter_map(|row| row.updated_at).filter(sane).max());
+        seen.is_indexed = index.ending == sessions::Ending::Whole;
+        self.index_sickness(path, &index, seen);
+        Some(StoreSeen { path: path.to_owned(), rows: last_of_each(rows), bytes })
+    }
+
+    fn index_sickness(&mut self, path: &Path, index: &sessions::Index, seen: &AgentSeen) {
+        let transcripts = seen
+            .files
+            .iter()
+            .filter(|file| matches!(file.kind, FileKind::Transcript { .. }))
+            .count();
+        let what = match index.ending {
+            sessions::Ending::Whole => None,
+            sessions::Ending::Empty if transcripts == 0 => None,
+            sessions::Ending::Empty => Some("it is empty"),
+            sessions::Ending::NotAnObject => {
+                Some("it holds no object, which OpenClaw takes for an empty one")
+            }
+            sessions::Ending::CutOff => Some("it ends in the middle"),
+            sessions::Ending::Trailing => Some("a second value follows the first"),
+        };
+        let backup =
+            seen.files.iter().rev().find(|file| matches!(file.kind, FileKind::IndexBackup));
+        let help = match backup {
+            Some(backup) => format!("a backup lies beside it: {}; or bring the folder over: `sexton openclaw import PATH` needs no index", backup.name),
+            None => "bring the folder over: `sexton openclaw import PATH` reads transcripts without an index; or restore a backup".to_owned(),
+        };
+        if let Some(what) = what {
+            let evidence = format!(
+                "{what}: {} rows can be read, {transcripts} transcripts lie beside it",
+                index.tally.read
+            );
+            let subject = Subject::File(path.to_owned());
+            let cure = Cure::Person(help.clone());
+            self.survey.note(Code::IndexUnreadable, Item { subject, evidence, bytes: None, cure });
+        }
+        self.dropped(Code::RecordUnreadable, path, &index.tally, Cure::Person(help));
+    }
+}
+
+/// Of a repeated key the last row counts, as for `JSON.parse`.
+fn last_of_each(rows: Vec<Row>) -> Vec<Row> {
+    let mut places: HashMap<Box<str>, usize> = HashMap::with_capacity(rows.len());
+    let mut kept: Vec<Row> = Vec::with_capacity(rows.len());
+    for row in rows {
+        match places.get(&row.key) {
+            Some(&place) => kept[place] = row,
+            None => {
+                places.insert(row.key.clone(), kept.len());
+                kept.push(row);
+            }
+        }
+    }
+    kept
+}
+
+fn file_seen(entry: &fs::DirEntry, name: &str) -> Option<FileSeen> {
+    use std::os::unix::fs::MetadataExt as _;
+    let meta = entry.metadata().ok()?;
+    let is_link = meta.file_type().is_symlink();
+    (is_link || meta.is_file()).then(|| FileSeen {
+        name: name.into(),
+        kind: names::kind(name),
+        bytes: meta.len(),
+        modified: folder::modified(&meta),
+        links: meta.nlink(),
+        is_link,
+    })
+}
