@@ -17,4 +17,5 @@ pub mod stop;
 pub mod sweep;
 pub mod usage;
 
+mod origin;
 mod page;

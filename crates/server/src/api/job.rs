@@ -7,10 +7,10 @@ use serde_json::Value;
 use sexton_domain::id::JobId;
 use sexton_domain::job;
 use sexton_domain::name::JobKey;
-use sexton_domain::origin;
 use sexton_domain::schedule::Schedule;
 
 use super::JobSpec;
+use super::origin::Origin;
 use super::schema::Id;
 
 /// A job: what its owner says (`spec`), and what Sexton says about it (the rest).
@@ -56,21 +56,6 @@ pub struct Job {
     pub revision: u32,
     /// Where it came from, if it was brought in from another system. Lists leave out its data.
     pub origin: Option<Origin>,
-}
-
-/// Where an imported job came from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Origin {
-    /// The other system: `openclaw`.
-    pub system: String,
-    /// Its own id of the job.
-    pub id: String,
-    /// The file it was read from, relative to the folder that was imported.
-    pub source: String,
-    /// Where in that file.
-    pub place: String,
-    /// What Sexton has no field for.
-    pub data: Value,
 }
 
 /// Why an enabled job does not run for now.
@@ -192,15 +177,8 @@ impl From<&job::Job> for Job {
             created_at: job.created_at,
             updated_at: job.updated_at,
             revision: job.revision,
-            origin: job.origin.clone().map(Origin::from),
+            origin: job.origin.as_ref().map(Origin::from),
         }
-    }
-}
-
-impl From<origin::Origin> for Origin {
-    fn from(origin: origin::Origin) -> Self {
-        let origin::Origin { system, id, source, place, data } = origin;
-        Self { system, id, source, place, data }
     }
 }
 

@@ -9,6 +9,7 @@ use sexton_domain::key::SessionKey;
 use sexton_domain::name::{AgentName, JobKey};
 use sexton_domain::run::{self, Cause, Outcome, Reason, State};
 
+use super::origin::Origin;
 use super::schema::{Id, OutcomeWord, word};
 use super::usage::Usage;
 
@@ -97,6 +98,10 @@ pub struct RunDetail {
     pub output: Option<String>,
     /// The end of what the agent wrote to stderr, at most 16 KiB.
     pub stderr: Option<String>,
+    /// When it was imported; its retention counts from then.
+    pub imported_at: Option<Timestamp>,
+    /// Where it came from, if it was imported.
+    pub origin: Option<Origin>,
 }
 
 /// Where a run stands.
@@ -193,6 +198,8 @@ impl From<&run::Run> for RunDetail {
             idle_timeout: input.and_then(|input| input.idle_timeout),
             output: run.output.clone(),
             stderr: run.stderr.clone(),
+            imported_at: run.imported_at,
+            origin: run.origin.as_deref().map(Origin::from),
         }
     }
 }

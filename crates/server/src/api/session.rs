@@ -10,6 +10,7 @@ use sexton_domain::key::{SessionKey, SessionKind};
 use sexton_domain::name::{AgentName, JobKey};
 use sexton_domain::session::{self, Discard, EndReason, HoldReason, OpenReason};
 
+use super::origin::Origin;
 use super::schema::{EndReasonWord, Id, KindWord};
 use super::usage::Usage;
 
@@ -76,6 +77,10 @@ pub struct Session {
     /// Set when it was deleted by hand and is about to go: `archive` or `purge`, for what it leaves.
     #[schemars(with = "Option<String>")]
     pub discard: Option<Discard>,
+    /// When it was imported; its retention counts from then.
+    pub imported_at: Option<Timestamp>,
+    /// Where it came from, if it was imported.
+    pub origin: Option<Origin>,
     /// Where the transcript is.
     pub transcript: String,
 }
@@ -143,6 +148,8 @@ impl From<&session::Session> for Session {
             pinned: session.pinned,
             usage: session.usage.map(Usage::from),
             discard: session.discard,
+            imported_at: session.imported_at,
+            origin: session.origin.as_deref().map(Origin::from),
             transcript: format!("/v1/sessions/{}/transcript", session.id),
         }
     }

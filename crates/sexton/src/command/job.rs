@@ -1,13 +1,13 @@
 //! `job …`
 
 use serde_json::{Map, Value, json};
-use sexton_server::api::{Job, JobPreview, JobSpec, Origin, Page, Placed, Run, Slots};
+use sexton_server::api::{Job, JobPreview, JobSpec, Page, Placed, Run, Slots};
 
 use crate::args::job::{Add, Command, Edit};
 use crate::args::list;
 use crate::client::{Ask, Client, encoded};
 use crate::clock::now;
-use crate::command::{page, run};
+use crate::command::{origin::origin, page, run};
 use crate::failure::{Exit, Failure};
 use crate::output::{Output, instant, relative, relative_or_dash};
 
@@ -154,12 +154,6 @@ async fn show(job: &str, client: &mut Client, output: Output) -> Result<(), Fail
         Some(prompt) => output.line(format_args!("\n{}", prompt.trim_end())),
         None => Ok(()),
     }
-}
-
-/// Where it came from, in a line.
-fn origin(origin: &Origin) -> String {
-    let Origin { system, id, source, place, .. } = origin;
-    format!("{system} {id}, {source} {place}")
 }
 
 /// The options that have no line of their own above.

@@ -9,6 +9,7 @@ use crate::args;
 use crate::args::list;
 use crate::client::{Ask, Client, encoded};
 use crate::clock::{Pace, now};
+use crate::command::origin::origin;
 use crate::command::page;
 use crate::command::usage::spent;
 use crate::failure::{Exit, Failure};
@@ -109,6 +110,8 @@ fn show(detail: &RunDetail, output: Output) -> Result<(), Failure> {
         ("session key", run.session_key.to_string()),
         ("retry of", text(run.retry_of.map(|id| id.to_string()))),
         ("usage", text(run.usage.as_ref().map(spent))),
+        ("imported", text(detail.imported_at.map(|at| instant(at, now)))),
+        ("origin", text(detail.origin.as_ref().map(origin))),
     ])?;
     timeline(detail, output)?;
     for (title, body) in [("output", &detail.output), ("stderr", &detail.stderr)] {

@@ -11,6 +11,7 @@ use crate::args;
 use crate::args::list;
 use crate::client::{Ask, Client, encoded};
 use crate::clock::{Pace, now};
+use crate::command::origin::origin;
 use crate::command::page;
 use crate::command::usage::spent;
 use crate::failure::{Exit, Failure};
@@ -125,6 +126,8 @@ async fn show(id: &str, client: &mut Client, output: Output) -> Result<(), Failu
         ("held", text(hold.map(|hold| format!("{} until {}", word(&hold.reason), hold.until)))),
         ("pinned", if session.pinned { "yes".to_owned() } else { String::new() }),
         ("deleted", text(session.discard.map(|left| format!("leaves {}", word(&left))))),
+        ("imported", text(session.imported_at.map(|at| instant(at, now)))),
+        ("origin", text(session.origin.as_ref().map(origin))),
         ("owner", format!("node {}, epoch {}", session.owner.node_id, session.owner.epoch)),
     ])
 }

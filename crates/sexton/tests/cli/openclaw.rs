@@ -45,8 +45,10 @@ fn state(place: &Place) -> Value {
         sessions.extend(place.json(&args)["items"].as_array().unwrap().clone());
     }
     for session in &mut sessions {
-        // Where the reaper looks next: from the import, and then by the policies.
-        session["expires_at"] = Value::Null;
+        // The reaper looks next some time after the import, and then by the policies.
+        for from_import in ["expires_at", "imported_at"] {
+            session[from_import] = Value::Null;
+        }
         let id = session["id"].as_str().unwrap().to_owned();
         session["transcript"] = json!(place.ok(&["session", "transcript", &id]));
     }
@@ -133,6 +135,15 @@ fn imported_jobs_run_chats_go_on_hooks_hear_nothing_and_a_sweep_takes_nothing() 
     assert!(chat["entry_count"].as_u64().unwrap() > 1, "{chat}");
     let id = chat["id"].as_str().unwrap();
     assert!(place.ok(&["session", "transcript", id]).contains("all checks passed"));
+    let run = after["runs"][0]["id"].as_str().unwrap();
+    for [command, id] in [["session", id], ["run", run]] {
+        let shown = place.json(&[command, "show", id]);
+        assert_eq!(shown["origin"]["system"], "openclaw", "{shown}");
+        assert!(shown["imported_at"].is_string(), "{shown}");
+        let text = place.ok(&[command, "show", id]);
+        let source = shown["origin"]["source"].as_str().unwrap();
+        assert!(text.contains("imported") && text.contains(source), "{text}");
+    }
     place.ok(&["send", "agent:main:bench1", "go on"]);
     let next = until("the session that goes on", || {
         let open = place.json(&["session", "list", "--kind", "other", "--open"]);
