@@ -22,9 +22,10 @@ mod place;
 pub mod plan;
 mod run;
 mod stage;
+mod touched;
 pub mod undo;
 
-pub use backup::{Effect, State};
+pub use backup::State;
 
 use crate::folder::Folder;
 use crate::model::Lock;
@@ -44,15 +45,13 @@ pub enum Progress<'a> {
     Saving(&'a Path),
     /// The backup is complete: from here on files are changed.
     Saved,
-    /// A change is noted and about to be made.
-    Intent(&'a Effect),
-    /// It is made and not yet noted.
-    Made(&'a Effect),
-    /// It is noted.
-    Noted(&'a Effect),
+    /// A change is about to be made.
+    Making(&'a Path),
+    /// It is made.
+    Made(&'a Path),
     /// A file is about to be put back.
     Restoring(&'a Path),
-    /// It is back and that is noted.
+    /// It is back.
     Restored(&'a Path),
 }
 

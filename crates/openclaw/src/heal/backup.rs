@@ -2,8 +2,8 @@
 //!
 //! `.sexton-heal/<stamp>/` holds `plan.json`; `files/`, copies of what is replaced; `new/`, what replaces
 //! it until it does; `aside/`, files that were taken out; `manifest.json`, written when all of that is on
-//! disk and before the first change; and `journal.jsonl`, a line before and after each change. Without a
-//! manifest nothing was changed.
+//! disk and before the first change; and `journal.jsonl`, how far the
+//! healing is. Whether a change is made its files tell. Without a manifest nothing was changed.
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File};
@@ -56,6 +56,18 @@ pub enum Effect {
     },
 }
 
+impl Effect {
+    /// The file that it is about, as items name it.
+    pub fn path(&self) -> &PathBuf {
+        match self {
+            Self::Replace { path, .. }
+            | Self::Create { path, .. }
+            | Self::Move { from: path, .. }
+            | Self::Fold { database: path, .. } => path,
+        }
+    }
+}
+
 /// A file that the healing touches, as it was.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Saved {
@@ -88,18 +100,12 @@ pub struct Manifest {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Note {
-    /// The change at this place is about to be made.
-    Intent(usize),
-    /// It is made.
-    Done(usize),
-    /// It is not made, and why.
+    /// The change at this place is not made, and why.
     Left(usize, String),
     /// All changes are made or left.
     Healed,
     /// They are about to be taken back.
     Undo,
-    /// A file is as it was.
-    Restored(PathBuf),
     /// All files are as they were.
     Undone,
 }

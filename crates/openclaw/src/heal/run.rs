@@ -5,12 +5,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::backup::{Backup, Effect, Manifest, Note, private, set_modified};
-use super::place::rename;
+use super::place::{inside, rename};
+use super::touched::Touched;
 use super::{Error, Outcome, Progress, database, left_out};
 use crate::finding::Stamp;
 use crate::folder::HEAL_FOLDER;
 use crate::read::snapshot::beside;
-use crate::stamp::{Standing, modified, stamp};
+use crate::stamp::{modified, stamp};
 
 /// A file that is not any more what the changes were prepared from.
 pub fn changed_meanwhile(manifest: &Manifest, read: &BTreeMap<PathBuf, Stamp>) -> Option<PathBuf> {
@@ -31,9 +32,10 @@ pub fn run(
         let path = backup.root.join(folder);
         private(&path).map_err(Error::io("make", &path))?;
     }
+    let touched = Touched::of(manifest);
     let mut left = BTreeMap::new();
     for (place, effect) in manifest.effects.iter().enumerate() {
-        let run = Run { backup, manifest, place, effect };
+        let run = Run { backup, touched: &touched, place, effect };
         if let Err(reason) = run.make(observer)? {
             backup.note(&Note::Left(place, reason.clone()))?;
             left.insert(place, reason);
@@ -42,7 +44,8 @@ pub fn run(
     let new = backup.scratch("new");
     fs::remove_dir_all(&new).or_else(absent).map_err(Error::io("remove", &new))?;
     backup.note(&Note::Healed)?;
-    Ok(outcome(backup, manifest, &left))
+    let freed = freed(manifest, &touched, &left);
+    Ok(Outcome { freed, ..outcome(backup, manifest, &left) })
 }
 
 fn absent(error: std::io::Error) -> std::io::Result<()> {
@@ -64,15 +67,11 @@ fn outcome(backup: &Backup, manifest: &Manifest, left: &BTreeMap<usize, String>)
         }
     }
     outcome.left_out.sort_by_key(|item| item.n);
-    outcome.freed = freed(manifest, left);
     outcome
 }
 
-fn freed(manifest: &Manifest, left: &BTreeMap<usize, String>) -> u64 {
-    let size = |path: &Path| {
-        let saved = manifest.files.iter().find(|saved| saved.path == path);
-        saved.and_then(|saved| saved.was.as_ref()).map_or(0, |was| was.stamp.bytes)
-    };
+fn freed(manifest: &Manifest, touched: &Touched<'_>, left: &BTreeMap<usize, String>) -> u64 {
+    let size = |path: &Path| touched.was(path).map_or(0, |was| was.bytes);
     let (mut before, mut after) = (0, 0);
     for (place, effect) in manifest.effects.iter().enumerate() {
         if left.contains_key(&place) {
@@ -94,7 +93,7 @@ fn freed(manifest: &Manifest, left: &BTreeMap<usize, String>) -> u64 {
 
 struct Run<'a> {
     backup: &'a Backup,
-    manifest: &'a Manifest,
+    touched: &'a Touched<'a>,
     place: usize,
     effect: &'a Effect,
 }
@@ -102,28 +101,21 @@ struct Run<'a> {
 impl Run<'_> {
     /// Makes a change, or says why it is left.
     fn make(&self, observer: &mut dyn FnMut(Progress<'_>)) -> Result<Result<(), String>, Error> {
-        let path = self.backup.root.join(super::stage::path_of(self.effect));
-        if let Err(reason) =
-            super::place::inside(&self.backup.root, super::stage::path_of(self.effect))
-        {
-            return Ok(Err(reason));
-        }
-        match self.is_made().map_err(Error::io("read", &path))? {
+        let path = self.effect.path();
+        let full = match inside(&self.backup.root, path) {
+            Ok(full) => full,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        match self.is_made().map_err(Error::io("read", &full))? {
             Some(true) => return Ok(Ok(())),
             Some(false) => (),
-            None => {
-                let path = super::stage::path_of(self.effect);
-                return Ok(Err(format!("{} has changed", path.display())));
-            }
+            None => return Ok(Err(format!("{} has changed", path.display()))),
         }
-        self.backup.note(&Note::Intent(self.place))?;
-        observer(Progress::Intent(self.effect));
+        observer(Progress::Making(path));
         if let Err(error) = self.change() {
             return Ok(Err(error));
         }
-        observer(Progress::Made(self.effect));
-        self.backup.note(&Note::Done(self.place))?;
-        observer(Progress::Noted(self.effect));
+        observer(Progress::Made(path));
         Ok(Ok(()))
     }
 
@@ -139,7 +131,7 @@ impl Run<'_> {
                         self.backup.staged(self.place).exists().then_some(false)
                     }
                     Some(now) if now == *after => Some(true),
-                    now if now == self.before(path) => Some(false),
+                    now if now.as_ref() == self.before(path) => Some(false),
                     _ => None,
                 };
                 // A log is somebody's who wrote since: it belongs to the database that is there.
@@ -157,11 +149,11 @@ impl Run<'_> {
             Effect::Fold { database, after } => {
                 let log = beside(database, database::LOG);
                 let now = stamp(&root.join(&log))?.filter(|now| now.bytes > 0);
-                if now.is_some() && now.as_ref() == self.saved(&log) {
+                if now.is_some() && now.as_ref() == self.touched.was(&log) {
                     return Ok(Some(false));
                 }
                 let now = stamp(&root.join(database))?;
-                let replaced = self.manifest.effects.iter().any(|effect| {
+                let replaced = self.touched.effects(database).any(|effect| {
                     matches!(effect, Effect::Replace { path, after }
                         if path == database && Some(after) == now.as_ref())
                 });
@@ -172,28 +164,15 @@ impl Run<'_> {
 
     /// Whether length and time of a file are still those of the backup.
     fn is_untouched(&self, path: &Path) -> bool {
-        let Some(was) = self.standing(path) else { return false };
+        let Some(was) = self.touched.standing(path) else { return false };
         fs::metadata(self.backup.root.join(path))
             .is_ok_and(|now| now.len() == was.stamp.bytes && modified(&now) == was.modified)
     }
 
     /// What a file holds right before its change.
-    fn before(&self, path: &Path) -> Option<Stamp> {
-        let folded = self.manifest.effects.iter().find_map(|effect| match effect {
-            Effect::Fold { database, after } if database == path => Some(after.clone()),
-            _ => None,
-        });
-        folded.or_else(|| self.saved(path).cloned())
-    }
-
-    /// What a file held when it was saved.
-    fn saved(&self, path: &Path) -> Option<&Stamp> {
-        Some(&self.standing(path)?.stamp)
-    }
-
-    fn standing(&self, path: &Path) -> Option<&Standing> {
-        let saved = self.manifest.files.iter().find(|saved| saved.path == path);
-        saved?.was.as_ref()
+    fn before(&self, path: &Path) -> Option<&Stamp> {
+        let folded = self.touched.fold(&beside(path, database::LOG));
+        folded.map(|(_, after)| after).or_else(|| self.touched.was(path))
     }
 
     fn change(&self) -> Result<(), String> {

@@ -116,14 +116,14 @@ impl<'a, 'o> Stage<'a, 'o> {
         self.lines(&held)?;
         self.moves();
         self.put_databases(&held)?;
-        for item in &held {
-            let of = |place: &usize| {
-                let path = path_of(&self.staged.effects[*place]);
-                self.items_of.get(path).is_some_and(|items| items.contains(&item.n))
-            };
-            let places = (0..self.staged.effects.len()).filter(of).collect();
-            self.staged.items.push((item.n, places));
+        let mut places: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for (place, effect) in self.staged.effects.iter().enumerate() {
+            for n in self.items_of.get(effect.path()).into_iter().flatten() {
+                places.entry(*n).or_default().push(place);
+            }
         }
+        let items = held.iter().map(|item| (item.n, places.remove(&item.n).unwrap_or_default()));
+        self.staged.items = items.collect();
         Ok(self.staged)
     }
 
@@ -456,15 +456,5 @@ fn target(step: &Step) -> &PathBuf {
         | Step::ArchiveNode { database: path, .. }
         | Step::EndTask { database: path, .. }
         | Step::Compact { database: path, .. } => path,
-    }
-}
-
-/// The file that an effect is about, as items name it.
-pub fn path_of(effect: &Effect) -> &PathBuf {
-    match effect {
-        Effect::Replace { path, .. }
-        | Effect::Create { path, .. }
-        | Effect::Move { from: path, .. }
-        | Effect::Fold { database: path, .. } => path,
     }
 }

@@ -3,6 +3,7 @@
 //! Each file is brought from where it is to how it was, so undoing can be cut off and begun again. Nothing
 //! is touched if a file holds anything but what it held before, between or after the changes.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use serde::Serialize;
 
 use super::backup::{self, Backup, Effect, Manifest, Note, Saved, State, private, set_modified};
 use super::place::{remove, rename};
+use super::touched::{self, Touched};
 use super::{Error, Progress, database, run};
 use crate::finding::Stamp;
 use crate::read::snapshot::beside;
@@ -47,7 +49,7 @@ pub fn undo(
 ) -> Result<Undone, Error> {
     let root = super::unowned(folder)?;
     let (backup, manifest) = find(&root, which)?;
-    let undo = Undo { backup: &backup, manifest: &manifest };
+    let undo = Undo { backup: &backup, manifest: &manifest, touched: Touched::of(&manifest) };
     let changed = undo.changed()?;
     if !changed.is_empty() {
         return Err(Error::Changed { stamp: backup.stamp, paths: changed });
@@ -58,7 +60,6 @@ pub fn undo(
         observer(Progress::Restoring(&saved.path));
         let path = backup.root.join(&saved.path);
         undo.restore(saved, &path).map_err(Error::io("restore", &path))?;
-        backup.note(&Note::Restored(saved.path.clone()))?;
         observer(Progress::Restored(&saved.path));
     }
     for folder in &manifest.made {
@@ -106,34 +107,27 @@ fn find(root: &Path, which: Which<'_>) -> Result<(Backup, Manifest), Error> {
 
 /// The manifest without the changes that were left: their files were never touched, whatever is in them now.
 fn made(manifest: Manifest, journal: &[Note]) -> Manifest {
-    let is_left = |place: usize| {
-        journal.iter().any(|note| matches!(note, Note::Left(left, _) if *left == place))
-    };
+    let left = journal.iter().filter_map(|note| match note {
+        Note::Left(place, _) => Some(*place),
+        _ => None,
+    });
+    let places: BTreeSet<usize> = left.collect();
     let (left, made): (Vec<_>, Vec<_>) =
-        manifest.effects.into_iter().enumerate().partition(|(place, _)| is_left(*place));
-    let touched = |saved: &Saved, effects: &[(usize, Effect)]| {
-        effects.iter().any(|(_, effect)| touches(effect, &saved.path))
+        manifest.effects.into_iter().enumerate().partition(|(place, _)| places.contains(place));
+    let touched = |effects: &[(usize, Effect)]| -> BTreeSet<PathBuf> {
+        effects.iter().flat_map(|(_, effect)| touched::files(effect)).collect()
     };
+    let (by_made, by_left) = (touched(&made), touched(&left));
     let mut files = manifest.files;
-    files.retain(|saved| touched(saved, &made) || !touched(saved, &left));
+    files.retain(|saved| by_made.contains(&saved.path) || !by_left.contains(&saved.path));
     let effects = made.into_iter().map(|(_, effect)| effect).collect();
     Manifest { files, effects, ..manifest }
-}
-
-fn touches(effect: &Effect, path: &Path) -> bool {
-    match effect {
-        Effect::Create { path: of, .. } => of == path,
-        Effect::Move { from, to, .. } => from == path || to == path,
-        // A database with its log.
-        Effect::Replace { path: of, .. } | Effect::Fold { database: of, .. } => {
-            of == path || beside(of, database::LOG) == path
-        }
-    }
 }
 
 struct Undo<'a> {
     backup: &'a Backup,
     manifest: &'a Manifest,
+    touched: Touched<'a>,
 }
 
 impl Undo<'_> {
@@ -173,7 +167,7 @@ impl Undo<'_> {
     /// Whether a file is as it was, or can be copied or renamed back.
     fn is_kept(&self, saved: &Saved, path: &Path) -> std::io::Result<bool> {
         let Some(was) = &saved.was else { return Ok(true) };
-        let moved = self.manifest.effects.iter().find_map(|effect| match effect {
+        let moved = self.touched.effects(&saved.path).find_map(|effect| match effect {
             Effect::Move { from, to, .. } if *from == saved.path => Some(self.backup.root.join(to)),
             _ => None,
         });
@@ -188,35 +182,24 @@ impl Undo<'_> {
 
     /// What a file holds at some time of the healing.
     fn known(&self, path: &Path) -> Vec<Option<&Stamp>> {
-        let mut known = Vec::new();
-        for effect in &self.manifest.effects {
-            match effect {
-                Effect::Replace { path: of, after }
-                | Effect::Create { path: of, after }
-                | Effect::Fold { database: of, after }
-                    if of == path =>
-                {
-                    known.push(Some(after));
-                }
-                Effect::Move { from, .. } if from == path => known.push(None),
-                Effect::Move { to, was, .. } if to == path => known.push(Some(was)),
-                _ => (),
-            }
-        }
-        known
+        let known = self.touched.effects(path).filter_map(|effect| match effect {
+            Effect::Replace { path: of, after }
+            | Effect::Create { path: of, after }
+            | Effect::Fold { database: of, after } => (of == path).then_some(Some(after)),
+            Effect::Move { from, .. } if from == path => Some(None),
+            Effect::Move { was, .. } => Some(Some(was)),
+        });
+        known.collect()
     }
 
     fn is_log(&self, path: &Path) -> bool {
-        self.manifest.effects.iter().any(|effect| {
-            matches!(effect, Effect::Fold { database, .. }
-                if beside(database, database::LOG) == path)
-        })
+        self.touched.fold(path).is_some()
     }
 
     /// Whether the log beside a database is none that somebody else wrote since.
     fn log_fits(&self, saved: &Saved) -> bool {
         let log = beside(&saved.path, database::LOG);
-        if self.manifest.files.iter().any(|saved| saved.path == log) {
+        if self.touched.is_saved(&log) {
             return true;
         }
         fs::metadata(self.backup.root.join(log)).map_or(true, |log| log.len() == 0)
@@ -224,13 +207,7 @@ impl Undo<'_> {
 
     /// Whether a database is as it was but for its log, of which a part is written back.
     fn is_folding(&self, log: &Path) -> std::io::Result<bool> {
-        let fold = self.manifest.effects.iter().find_map(|effect| match effect {
-            Effect::Fold { database, after } if beside(database, database::LOG) == log => {
-                Some((database, after))
-            }
-            _ => None,
-        });
-        let Some((database, after)) = fold else { return Ok(false) };
+        let Some((database, after)) = self.touched.fold(log) else { return Ok(false) };
         let copy = self.backup.scratch("doubt");
         let folded = database::duplicate(&self.backup.root.join(database), &copy)
             .and_then(|_| database::fold(&copy));
@@ -248,7 +225,6 @@ impl Undo<'_> {
             }
             observer(Progress::Restoring(from));
             rename(&new, &old).map_err(Error::io("restore", &old))?;
-            self.backup.note(&Note::Restored(from.clone()))?;
             observer(Progress::Restored(from));
         }
         Ok(())

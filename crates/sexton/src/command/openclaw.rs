@@ -4,6 +4,7 @@ mod heal;
 mod import;
 mod inspect;
 mod port;
+mod progress;
 mod undo;
 
 use sexton_domain::schedule::Zone;

@@ -90,6 +90,9 @@ fn a_dry_run_says_what_would_be_and_makes_no_store() {
     let folder = folder.to_str().unwrap();
     let receipt = place.json(&["openclaw", "import", folder, "--dry-run"]);
     assert_eq!(receipt["kept"]["sessions"], 11);
+    let agent =
+        "1 job of agent main, which the config does not have: add [agents.main] before they run";
+    assert_eq!(receipt["remarks"], json!([agent]));
     assert!(!place.data().join("sexton.db").exists());
     assert!(!place.data().join("imports").exists());
 }

@@ -15,6 +15,7 @@ use sexton_openclaw::inspect::Report;
 
 use super::inspect::{look, subject};
 use super::port::refuse_served;
+use super::progress::healing;
 use crate::args::openclaw::Heal;
 use crate::atomic::{self, Care, Durability, Existing};
 use crate::clock::now;
@@ -62,7 +63,7 @@ pub fn main(args: &Heal, output: Output) -> Result<Exit, Failure> {
         let cases = count(plan.items.len() as u64, "case");
         ask(&format!("heal {cases} in {}", plan.folder.display()), output)?;
     }
-    let outcome = heal::apply(&plan, &report.folder, &stamp(at), &mut |_| ()).map_err(failure)?;
+    let outcome = healing(|observer| heal::apply(&plan, &report.folder, &stamp(at), observer))?;
     let left = look(&args.path)?;
     done(&plan, &outcome, &left, output)
 }
@@ -85,7 +86,7 @@ fn finish(args: &Heal, output: Output) -> Result<(), Failure> {
             let folder = args.path.display();
             ask(&format!("finish the healing of {stamp}, which was cut off, in {folder}"), output)?;
         }
-        let outcome = heal::finish(&args.path, &stamp, &mut |_| ()).map_err(failure)?;
+        let outcome = healing(|observer| heal::finish(&args.path, &stamp, observer))?;
         output.note(format_args!("the healing of {stamp} was cut off; it is finished now"));
         let plan = read(&args.path.join(HEAL_FOLDER).join(&stamp).join("plan.json"));
         for item in &outcome.left_out {

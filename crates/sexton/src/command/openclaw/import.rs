@@ -8,7 +8,6 @@ use serde::Serialize;
 use sexton_domain::errors::on_one_line;
 use sexton_domain::id::JobId;
 use sexton_domain::name::{AgentName, JobKey};
-use sexton_openclaw::folder::FolderError;
 use sexton_openclaw::import::account::Source;
 use sexton_openclaw::import::gather::{Gathered, Options, UnderWay, gather};
 use sexton_store::Store;
@@ -16,6 +15,7 @@ use sexton_store::page::{JobFilter, MAX_PAGE, PageRequest};
 use sexton_store_sqlite::Access;
 use tokio::runtime::Runtime;
 
+use super::progress::reading;
 use crate::args::Globals;
 use crate::args::openclaw::Import;
 use crate::atomic::{self, Care, Durability, Existing};
@@ -66,12 +66,16 @@ pub fn main(args: &Import, globals: &Globals, output: Output) -> Result<Exit, Fa
         .map_err(|error| Failure::new(Exit::Unavailable, format!("failed to start: {error}")))?;
     let inside = runtime.enter();
     // Before anything is read: a store that a daemon holds is refused at once.
-    let store = open(&dir, globals, args.dry_run)?;
+    let around = Surroundings { data_dir: dir.path(), now: now() };
+    let config = Config::load(place::config_file(globals)?.as_deref(), around)?;
+    let store = open(&dir, &config, args.dry_run)?;
     let at = now();
     let known =
         store.as_ref().map_or_else(|| Ok(BTreeMap::new()), |store| known_jobs(store, &runtime))?;
     let found = read(args, known, at)?;
-    let Gathered { sources, generations, jobs, runs, left_out, remarks, under_way, texts } = found;
+    let Gathered { sources, generations, jobs, runs, left_out, mut remarks, under_way, texts } =
+        found;
+    remarks.extend(jobs::undeclared(&jobs, &config));
     let side_by_side = jobs.iter().map(|new| jobs::Shown::of(new, at)).collect();
     let mut keeper = Keeper::new(store.as_ref().filter(|_| !args.dry_run), store.as_ref(), sources);
     for new in jobs {
@@ -101,17 +105,15 @@ pub fn main(args: &Import, globals: &Globals, output: Output) -> Result<Exit, Fa
 }
 
 /// The store: to write, or for a dry run to look, if there is one.
-fn open(dir: &DataDir, globals: &Globals, dry_run: bool) -> Result<Option<Store>, Failure> {
-    let machine = Machine::new()?;
-    let around = Surroundings { data_dir: dir.path(), now: now() };
-    let config = Config::load(place::config_file(globals)?.as_deref(), around)?;
+fn open(dir: &DataDir, config: &Config, dry_run: bool) -> Result<Option<Store>, Failure> {
     let access = if dry_run { Access::ReadOnly } else { Access::ReadWrite };
     if dry_run && !config.database.exists() {
         return Ok(None);
     }
     atomic::make_private_dir(dir.path())?;
     let durability = config.file.store.durability;
-    store::open(Opening { path: &config.database, durability, access }, &machine).map(Some)
+    let opening = Opening { path: &config.database, durability, access };
+    store::open(opening, &Machine::new()?).map(Some)
 }
 
 /// `THEIRS=OURS`.
@@ -143,26 +145,13 @@ fn known_jobs(store: &Store, runtime: &Runtime) -> Result<BTreeMap<JobId, JobKey
     }
 }
 
-/// Reads the folder, with the names of large files on a terminal while they are read.
+/// Reads the folder.
 fn read(args: &Import, jobs: BTreeMap<JobId, JobKey>, at: Timestamp) -> Result<Gathered, Failure> {
-    let mut progress = super::inspect::Progress::new();
-    let options = Options {
-        now: at,
-        scratch: std::env::temp_dir(),
-        agents: agents(&args.agents)?,
-        jobs,
-        enable: args.enable,
-        zone: super::zone(),
-        progress: &mut |path, size| progress.reading(path, size),
-    };
-    let found = gather(&args.path, options);
-    progress.done();
-    found.map_err(|error| {
-        let exit = match error {
-            FolderError::Open { .. } => Exit::NotFound,
-            FolderError::Foreign { .. } => Exit::Usage,
-        };
-        Failure::chain(exit, &error)
+    let agents = agents(&args.agents)?;
+    reading(|progress| {
+        let scratch = std::env::temp_dir();
+        let (enable, zone) = (args.enable, super::zone());
+        gather(&args.path, Options { now: at, scratch, agents, jobs, enable, zone, progress })
     })
 }
 

@@ -1,14 +1,15 @@
 //! `openclaw inspect`: what is wrong with a state folder, on one screen.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
 use std::path::Path;
 
 use sexton_domain::errors::on_one_line;
 use sexton_openclaw::finding::{Cure, Finding, Item, Subject};
-use sexton_openclaw::folder::{Era, FolderError};
+use sexton_openclaw::folder::Era;
 use sexton_openclaw::heal::State;
-use sexton_openclaw::inspect::{AgentCount, Options, Report};
+use sexton_openclaw::inspect::{AgentCount, Options, Report, inspect};
 
+use super::progress::reading;
 use crate::args::openclaw::Inspect;
 use crate::clock::now;
 use crate::failure::{Exit, Failure};
@@ -45,62 +46,17 @@ pub fn main(args: &Inspect, output: Output) -> Result<Exit, Failure> {
     Ok(failed.unwrap_or(if sick { Exit::No } else { Exit::Ok }))
 }
 
-/// Looks at a folder, with the names of large files on a terminal while they are read.
+/// Looks at a folder.
 pub fn look(path: &Path) -> Result<Report, Failure> {
-    let mut progress = Progress::new();
-    let options = Options {
-        now: now(),
-        zone: super::zone(),
-        scratch: std::env::temp_dir(),
-        progress: &mut |path, size| progress.reading(path, size),
-    };
-    let report = sexton_openclaw::inspect::inspect(path, options);
-    progress.done();
-    report.map_err(|error| {
-        let exit = match error {
-            FolderError::Open { .. } => Exit::NotFound,
-            FolderError::Foreign { .. } => Exit::Usage,
-        };
-        Failure::chain(exit, &error)
+    reading(|progress| {
+        let scratch = std::env::temp_dir();
+        inspect(path, Options { now: now(), zone: super::zone(), scratch, progress })
     })
 }
 
 fn say(failure: &Failure) {
     // Whoever closed stderr does not want to know.
     let _ = writeln!(std::io::stderr().lock(), "{failure}");
-}
-
-/// A line on a terminal that says what is being read.
-pub struct Progress {
-    on: bool,
-    read: u64,
-}
-
-impl Progress {
-    /// Off unless stderr is a terminal.
-    pub fn new() -> Self {
-        Self { on: std::io::stderr().is_terminal(), read: 0 }
-    }
-
-    /// A file of this size is about to be read.
-    pub fn reading(&mut self, path: &Path, size: u64) {
-        /// Smaller steps would be a flicker.
-        const STEP: u64 = 8 << 20;
-        let before = self.read / STEP;
-        self.read += size;
-        if self.on && (size > STEP || self.read / STEP != before) {
-            let mut stderr = std::io::stderr().lock();
-            let _ = write!(stderr, "\r\u{1b}[Kreading {} ({})", path.display(), bytes(self.read));
-            let _ = stderr.flush();
-        }
-    }
-
-    /// Takes the line away.
-    pub fn done(&self) {
-        if self.on {
-            let _ = write!(std::io::stderr().lock(), "\r\u{1b}[K");
-        }
-    }
 }
 
 fn show(report: &Report, all: bool, output: Output) -> Result<(), Failure> {

@@ -5,6 +5,7 @@ use sexton_openclaw::heal::undo::{Which, undo};
 
 use super::heal::failure;
 use super::port::refuse_served;
+use super::progress::healing;
 use crate::args::openclaw::Undo;
 use crate::failure::{Exit, Failure};
 use crate::output::{Output, count, word};
@@ -18,7 +19,7 @@ pub fn main(args: &Undo, output: Output) -> Result<Exit, Failure> {
     if !args.stopped {
         refuse_served(&args.path)?;
     }
-    let undone = undo(&args.path, which, &mut |_| ()).map_err(failure)?;
+    let undone = healing(|observer| undo(&args.path, which, observer))?;
     if output.json {
         output.document(&undone)?;
     } else {

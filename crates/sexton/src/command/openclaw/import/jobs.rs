@@ -1,13 +1,16 @@
 //! What became of each job: its next slots there and here, and what a person should know.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::Serialize;
-use sexton_domain::name::JobKey;
+use sexton_domain::name::{AgentName, JobKey};
 use sexton_openclaw::import::gather::NewJob;
 use sexton_openclaw::schedule::side_by_side;
 
+use crate::config::Config;
 use crate::failure::Failure;
-use crate::output::Output;
+use crate::output::{Output, count};
 
 /// How many slots are shown.
 const SLOTS: usize = 3;
@@ -79,4 +82,21 @@ impl Shown {
         }
         Ok(())
     }
+}
+
+/// The agents of jobs that the config does not have, each in a sentence.
+pub fn undeclared(jobs: &[NewJob], config: &Config) -> Vec<String> {
+    let mut missing: BTreeMap<&AgentName, u64> = BTreeMap::new();
+    for NewJob { job, .. } in jobs {
+        if !config.file.agents.contains_key(&job.spec.agent) {
+            *missing.entry(&job.spec.agent).or_default() += 1;
+        }
+    }
+    let sentence = |(agent, jobs): (&AgentName, u64)| {
+        let jobs = count(jobs, "job");
+        format!(
+            "{jobs} of agent {agent}, which the config does not have: add [agents.{agent}] before they run"
+        )
+    };
+    missing.into_iter().map(sentence).collect()
 }
