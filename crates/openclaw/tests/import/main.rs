@@ -6,9 +6,9 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 use folder::{AGENT, Copy, SESSIONS, STATE, source};
-use serde_json::json;
+use serde_json::{Value, json};
 use sexton_domain::run::Outcome;
-use sexton_openclaw::import::gather::Gathered;
+use sexton_openclaw::import::gather::{Gathered, Generation};
 use sexton_openclaw::model::Place;
 
 mod folder;
@@ -216,4 +216,24 @@ fn a_session_whose_lock_a_living_process_holds_is_left_out() {
     let found = folder.gather();
     assert_eq!(found.under_way.unwrap().sessions, 1);
     assert_eq!(found.generations.len(), before - 1);
+}
+
+#[test]
+fn a_row_and_its_transcript_are_one_session_whichever_system_wrote_the_path() {
+    let folder = Copy::of("2026.5.6-reset");
+    let before = folder.gather();
+    let name = format!("{SESSIONS}/sessions.json");
+    let mut index: Value = serde_json::from_slice(&fs::read(folder.path(&name)).unwrap()).unwrap();
+    for row in index.as_object_mut().unwrap().values_mut() {
+        let path = row["sessionFile"].as_str().unwrap().replace('/', r"\");
+        row["sessionFile"] = json!(format!("C:{path}"));
+    }
+    folder.write(&name, &index.to_string());
+    let found = folder.gather();
+    let joined = |found: &Gathered| {
+        let whole = |it: &&Generation| it.text.is_some() && !it.rows.is_empty();
+        found.generations.iter().filter(whole).count()
+    };
+    assert_eq!(found.generations.len(), before.generations.len());
+    assert_eq!(joined(&found), joined(&before));
 }

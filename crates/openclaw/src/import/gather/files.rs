@@ -253,11 +253,10 @@ impl Indexed {
 /// The name of a row's transcript.
 fn file_of(row: &SessionRow) -> String {
     let named = match &row.pointer {
-        Pointer::Named(path) => Path::new(&**path).file_name(),
+        Pointer::Named(path) => Some(&**path),
         Pointer::Derived => None,
     };
-    let derived = || format!("{}.jsonl", row.session_id.as_deref().unwrap_or(&row.key));
-    named.map_or_else(derived, |name| name.to_string_lossy().into_owned())
+    names::file_name(named, row.session_id.as_deref().unwrap_or(&row.key))
 }
 
 fn began(row: &SessionRow) -> Option<jiff::Timestamp> {
