@@ -118,7 +118,12 @@ struct Gather<'a, 'b> {
 pub fn gather(path: &Path, mut options: Options<'_>) -> Result<Gathered, FolderError> {
     let folder = Folder::open(path)?;
     let texts = Texts::new(folder.root.clone());
-    let found = Gathered { texts, remarks: folder.remarks.clone(), ..Gathered::default() };
+    let linked_out = folder.linked_out.iter();
+    let left_out = linked_out
+        .map(|path| format!("{}: leads out of the folder by a link", path.display()))
+        .collect();
+    let remarks = folder.remarks.clone();
+    let found = Gathered { texts, remarks, left_out, ..Gathered::default() };
     let mut gather = Gather {
         options: &mut options,
         folder,

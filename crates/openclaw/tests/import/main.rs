@@ -126,6 +126,24 @@ fn a_link_within_the_folder_is_followed_and_one_that_leads_out_is_named() {
 }
 
 #[test]
+fn what_a_link_leads_out_to_is_named_once() {
+    let folder = Copy::of("2026.5.6-plain");
+    let out = tempfile::tempdir().unwrap();
+    let names = [format!("{SESSIONS}/sessions.json"), "cron/jobs.json".to_owned()];
+    for (name, number) in names.iter().zip(0..) {
+        let to = out.path().join(format!("{number}.json"));
+        fs::rename(folder.path(name), &to).unwrap();
+        symlink(&to, folder.path(name)).unwrap();
+    }
+    let found = folder.gather();
+    for name in names {
+        let of = |left: &&String| left.starts_with(&format!("{name}: "));
+        let left: Vec<&String> = found.left_out.iter().filter(of).collect();
+        assert_eq!(left, [&format!("{name}: leads out of the folder by a link")]);
+    }
+}
+
+#[test]
 fn jobs_that_were_quarantined_there_arrive_disabled_or_are_named() {
     let folder = Copy::of("2026.5.6-plain");
     let job = json!({

@@ -115,6 +115,9 @@ impl Gather<'_, '_> {
         let mut found = Vec::new();
         for name in names {
             let path = folder.join(&name);
+            if self.folder.linked_out.contains(&path) {
+                continue;
+            }
             if let Err(why) = self.may_read(&path) {
                 self.found.left_out.push(format!("{}: {why}", path.display()));
                 continue;
