@@ -53,6 +53,9 @@ fn jobs_come_from_the_table_and_from_files_only_where_it_has_none() {
     assert!(jobs(&found).iter().all(|(_, source, _)| *source == table), "{:?}", jobs(&found));
     assert_eq!(source(&found, &table).already_present, 0);
     assert!(found.left_out.iter().any(|left| left.starts_with("cron/jobs.json: ")));
+    folder.write("cron/jobs-state.json", "{}");
+    let left_out = folder.gather().left_out;
+    assert!(left_out.iter().any(|left| left.starts_with("cron/jobs-state.json: ")));
 
     let of = |path| vec![(JOB, path, "old"), ("gone", path, "old")];
     folder.sql(STATE, "DELETE FROM cron_jobs");
@@ -141,6 +144,29 @@ fn what_a_link_leads_out_to_is_named_once() {
         let left: Vec<&String> = found.left_out.iter().filter(of).collect();
         assert_eq!(left, [&format!("{name}: leads out of the folder by a link")]);
     }
+}
+
+#[test]
+fn states_of_jobs_are_accounted_once_and_copies_of_the_jobs_are_named() {
+    let folder = Copy::of("2026.5.6-plain");
+    let (path, copy) = ("cron/jobs-state.json", "cron/jobs.json.bak".to_owned());
+    let mut states: Value = serde_json::from_slice(&fs::read(folder.path(path)).unwrap()).unwrap();
+    states["jobs"]["gone"] = json!({ "state": {} });
+    states["jobs"]["odd"] = json!(7);
+    folder.write(path, &states.to_string());
+    fs::copy(folder.path("cron/jobs.json"), folder.path("cron/jobs.json.migrated")).unwrap();
+    folder.write("cron/jobs.json", "[]");
+    let found = folder.gather();
+    assert_eq!(found.sources.iter().filter(|source| source.path == path).count(), 1);
+    let of = source(&found, path);
+    let places: Vec<String> = of.quarantined.iter().map(|it| it.place.to_string()).collect();
+    assert_eq!((of.already_present, places), (1, vec!["key odd".into(), "key gone".into()]));
+    assert!(of.adds_up() && found.left_out.contains(&copy), "{:?}", found.left_out);
+
+    folder.write("cron/jobs.json", &stale());
+    folder.write(path, "{");
+    let found = folder.gather();
+    assert_eq!(source(&found, path).quarantined[0].place, Place::Whole);
 }
 
 #[test]
