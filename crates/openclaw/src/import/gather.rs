@@ -19,7 +19,7 @@ use super::runs::{Past, Place as RunPlace};
 use super::sessions;
 use super::text::{Text, Texts};
 use crate::folder::{Folder, FolderError};
-use crate::model::{Place, Status};
+use crate::model::Status;
 use crate::read::config::agent_id;
 use under_way::Gateway;
 
@@ -53,7 +53,7 @@ pub struct Options<'a> {
 /// What was found.
 #[derive(Debug, Default)]
 pub struct Gathered {
-    /// The account of each source. Records that are quarantined already are counted.
+    /// The account of each source: what was found, and what became of the records that are not handed on.
     pub sources: Vec<Source>,
     /// The sessions, those of one key in the order of time. One may be told of more than once.
     pub generations: Vec<Generation>,
@@ -137,6 +137,7 @@ pub fn gather(path: &Path, mut options: Options<'_>) -> Result<Gathered, FolderE
         known: HashSet::new(),
     };
     gather.history();
+    gather.settle_runs();
     gather.job_files();
     gather.job_quarantine();
     for index in 0..gather.folder.agents.len() {
@@ -178,7 +179,7 @@ impl Gather<'_, '_> {
     /// A source of which nothing can be read.
     fn unread(&mut self, path: &Path, error: &dyn std::error::Error) {
         let mut source = Source { path: path.display().to_string(), ..Source::default() };
-        source.quarantine(Place::Whole, sexton_domain::errors::causes(error));
+        source.unread(sexton_domain::errors::causes(error));
         self.source(source);
     }
 

@@ -7,11 +7,12 @@ use std::os::unix::fs::symlink;
 
 use folder::{AGENT, Copy, SESSIONS, STATE, source};
 use serde_json::{Value, json};
-use sexton_domain::run::Outcome;
 use sexton_openclaw::import::gather::{Gathered, Generation};
 use sexton_openclaw::model::Place;
 
+mod account;
 mod folder;
+mod under_way;
 #[path = "../fixtures/unpack.rs"]
 mod unpack;
 
@@ -202,64 +203,6 @@ fn a_copy_of_a_transcript_is_no_session() {
     let found = folder.gather();
     assert_eq!(found.generations.len(), before);
     assert!(found.left_out.contains(&copy), "{:?}", found.left_out);
-}
-
-/// When this process began, in the ticks of the process table.
-fn own_start() -> u64 {
-    let stat = fs::read_to_string("/proc/self/stat").unwrap();
-    let (_, fields) = stat.rsplit_once(')').unwrap();
-    fields.split_whitespace().nth(19).unwrap().parse().unwrap()
-}
-
-#[test]
-fn what_is_under_way_is_left_out_while_the_gateway_lives_and_interrupted_when_it_is_dead() {
-    let folder = Copy::of("2026.9.6-plain");
-    let ended = folder.gather();
-    let claim = |owner_start: u64| {
-        let pid = std::process::id();
-        folder.sql(
-            STATE,
-            &format!(
-                "UPDATE cron_run_receipts SET status = 'running', finished_at_ms = NULL,
-                   owner_pid = {pid}, owner_start_time = {owner_start} WHERE job_id = '{JOB}';
-                 UPDATE task_runs SET status = 'running', ended_at = NULL, detail_json = NULL
-                   WHERE source_id = '{JOB}'"
-            ),
-        );
-        folder.sql(
-            AGENT,
-            &format!(
-                "UPDATE session_windows SET status = 'running' WHERE session_id = '{SESSION}';
-                 UPDATE session_nodes SET status = 'running' WHERE current_session_id = '{SESSION}'"
-            ),
-        );
-    };
-    claim(own_start());
-    let alive = folder.gather();
-    let under_way = alive.under_way.as_ref().unwrap();
-    assert_eq!((under_way.sessions, under_way.runs), (1, 1), "{under_way:?}");
-    assert_eq!(alive.runs.len(), ended.runs.len() - 1);
-    assert_eq!(alive.generations.len(), ended.generations.len() - 1);
-    assert!(alive.remarks.iter().any(|remark| remark.starts_with("a gateway runs")));
-
-    claim(own_start() + 1);
-    let dead = folder.gather();
-    assert_eq!((&dead.under_way, &dead.remarks), (&None, &ended.remarks));
-    assert_eq!(dead.runs.len(), ended.runs.len());
-    assert_eq!(dead.generations.len(), ended.generations.len());
-    let lost = dead.runs.iter().filter(|(run, _)| run.outcome() == Some(Outcome::Interrupted));
-    assert_eq!(lost.count(), 1);
-}
-
-#[test]
-fn a_session_whose_lock_a_living_process_holds_is_left_out() {
-    let folder = Copy::of("2026.5.6-reset");
-    let before = folder.gather().generations.len();
-    let holder = json!({ "pid": std::process::id(), "starttime": own_start() });
-    folder.write(&format!("{SESSIONS}/{RESET}.jsonl.lock"), &holder.to_string());
-    let found = folder.gather();
-    assert_eq!(found.under_way.unwrap().sessions, 1);
-    assert_eq!(found.generations.len(), before - 1);
 }
 
 #[test]

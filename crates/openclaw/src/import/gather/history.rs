@@ -88,7 +88,7 @@ impl Gather<'_, '_> {
     /// The account of a table.
     pub(super) fn table(&mut self, of: &Source, name: &str, read: Tally) -> usize {
         let mut source = Source { path: format!("{}#{name}", of.path), ..of.clone() };
-        source.quarantine_all(read.dropped);
+        source.found(read);
         self.source(source)
     }
 
@@ -104,7 +104,7 @@ impl Gather<'_, '_> {
             Err(error) => return self.unread(path, &error),
         };
         let mut source = text::source(reader, path);
-        source.quarantine_all(tally.dropped);
+        source.found(tally);
         let name = source.path.clone();
         let at = self.source(source);
         for (number, entry) in entries {
@@ -119,9 +119,14 @@ impl Gather<'_, '_> {
             Ok(past) => past,
             Err(reason) => return self.found.sources[source].quarantine(place, reason),
         };
-        if !ended && self.is_run_under_way(&past) {
-            return;
+        if !ended && let Some(gateway) = &mut self.gateway {
+            return gateway.wait(past, source);
         }
+        self.tell(past, source);
+    }
+
+    /// A record tells of a run.
+    pub(super) fn tell(&mut self, past: Past, source: usize) {
         let id = past.run_id();
         let (known, sources) = self.pasts.entry(id).or_insert_with(|| (past.clone(), Vec::new()));
         if !sources.is_empty() {

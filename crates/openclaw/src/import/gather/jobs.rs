@@ -76,7 +76,7 @@ impl Gather<'_, '_> {
     fn job_states(&mut self, path: &Path) -> Option<(BTreeMap<String, StateRecord>, usize)> {
         let (bytes, mut source) = self.bytes(path)?;
         let (known, tally) = states(&bytes);
-        source.quarantine_all(tally.dropped);
+        source.found(tally);
         Some((known, self.source(source)))
     }
 
@@ -85,7 +85,7 @@ impl Gather<'_, '_> {
         let Some((bytes, mut source)) = self.bytes(path) else { return Vec::new() };
         let (records, tally) = jobs(&bytes);
         let ids = records.iter().map(|record| record.id.clone()).collect();
-        source.quarantine_all(tally.dropped);
+        source.found(tally);
         let at = self.source(source);
         for record in join(records, known) {
             self.job(record, at);
@@ -98,7 +98,7 @@ impl Gather<'_, '_> {
         let Some(path) = self.folder.job_quarantine.clone() else { return };
         let Some((bytes, mut source)) = self.bytes(&path) else { return };
         let (entries, tally) = quarantined(&bytes);
-        source.quarantine_all(tally.dropped);
+        source.found(tally);
         let at = self.source(source);
         for (entry, index) in entries.into_iter().zip(0..) {
             let why = entry.reason.unwrap_or_else(|| "it does not say why".to_owned());
