@@ -115,8 +115,9 @@ impl Gather<'_, '_> {
         let status = window.as_ref().and_then(|window| window.status);
         let began_at = glance.as_ref().and_then(|glance| glance.began_at);
         let last_at = glance.as_ref().and_then(|glance| glance.last_at);
-        let row_status = node_row.and_then(|row| row.status).or(status);
-        if self.is_under_way(&session, row_status, &address) {
+        // A window that is not the current one of its key is not what anybody is at work on.
+        let current = node_row.and_then(|row| row.status.or(status));
+        if self.is_under_way(&session, current, &address) {
             self.found.sources[events.source].leave(written);
             return rows.into_iter().for_each(|row| self.found.sources[row].leave(1));
         }

@@ -3,15 +3,21 @@
 use std::path::Path;
 
 use super::Gather;
+use crate::heal::owner;
 use crate::import::account::Source;
 use crate::import::runs::Past;
 use crate::import::text;
-use crate::model::{Place, ReceiptStatus, Tally, TaskStatus};
+use crate::model::{Place, Process, ReceiptStatus, Tally, TaskStatus};
 use crate::read::database::DatabaseError;
 use crate::read::runs;
 use crate::read::snapshot::{Quality, Snapshot};
 use crate::read::state_db::StateDb;
 use crate::stamp::Hashing;
+
+/// Whether what a process was at work on is over, because the process is.
+fn is_over(process: Process) -> bool {
+    owner::is_alive(process).over().is_some()
+}
 
 /// Opens the copy of a database.
 type Open = fn(&Snapshot) -> Result<StateDb, DatabaseError>;
@@ -71,7 +77,8 @@ impl Gather<'_, '_> {
         let at = self.table(source, "task_runs", read);
         for task in tasks {
             let row = Place::Row(task.id.clone());
-            let ended = !matches!(task.status, Some(TaskStatus::Queued | TaskStatus::Running));
+            let ended = !matches!(task.status, Some(TaskStatus::Queued | TaskStatus::Running))
+                || task.owner.is_some_and(is_over);
             let past = Past::of_task(task, &source.path, row.to_string());
             self.past(past, row, at, ended);
         }
@@ -79,7 +86,7 @@ impl Gather<'_, '_> {
         let at = self.table(source, "cron_run_receipts", read);
         for receipt in receipts {
             let row = Place::Row(receipt.id.clone());
-            let ended = receipt.status != Some(ReceiptStatus::Running);
+            let ended = receipt.status != Some(ReceiptStatus::Running) || is_over(receipt.owner);
             let past = Past::of_receipt(receipt, &source.path, row.to_string());
             self.past(past, row, at, ended);
         }

@@ -85,13 +85,13 @@ impl Gather<'_, '_> {
         }
     }
 
-    /// Whether a session is left out: it is at work by its row, its run or its lock.
+    /// Whether a session is left out: it is at work by its run or its lock, or by its row while the
+    /// history knows no end of it.
     pub(super) fn is_under_way(&mut self, id: &str, row: Option<Status>, of: &Address) -> bool {
         let Some(gateway) = &mut self.gateway else { return false };
-        let running = Some(Status::Running);
         let is_left_out = gateway.at_work.contains(id)
             || gateway.left_out.sessions.contains(id)
-            || (row == running && of.status(row) == running);
+            || (row == Some(Status::Running) && of.outcome.is_none());
         if is_left_out {
             gateway.left_out.sessions.insert(id.to_owned());
         }
