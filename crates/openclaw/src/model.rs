@@ -91,6 +91,12 @@ impl Status {
     }
 }
 
+/// Whether a run that ended then is the one that a session row tells of, by when that one began. An end
+/// from before that belongs to an earlier run of the same session.
+pub fn is_of_this_run(ended_at: Option<Timestamp>, began_at: Option<Timestamp>) -> bool {
+    ended_at.zip(began_at).is_none_or(|(ended_at, began_at)| ended_at >= began_at)
+}
+
 /// The transcript file that a session row names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]

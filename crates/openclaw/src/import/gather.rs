@@ -19,7 +19,7 @@ use super::runs::{Past, Place as RunPlace};
 use super::sessions;
 use super::text::{Text, Texts};
 use crate::folder::{Folder, FolderError};
-use crate::model::Status;
+use crate::model::{Status, is_of_this_run};
 use crate::read::config::agent_id;
 use under_way::Gateway;
 
@@ -103,7 +103,7 @@ struct Gather<'a, 'b> {
     /// The gateway that runs on it.
     gateway: Option<Gateway>,
     pasts: BTreeMap<RunId, (Past, Vec<usize>)>,
-    /// The run of each session of theirs.
+    /// The last run of each session of theirs.
     run_of: HashMap<String, RunId>,
     drafts: Vec<Draft>,
     /// The sessions of theirs that are told of, by agent.
@@ -201,8 +201,14 @@ impl Gather<'_, '_> {
     }
 
     /// The key and the agent of a session: that of its run where it has one, else that of its row, else
-    /// one that is made for it.
-    fn address(&self, row: Option<&str>, agent: &str, session: &str) -> Address {
+    /// one that is made for it; and how that run ended, unless the row tells of one that began later.
+    fn address(
+        &self,
+        row: Option<&str>,
+        agent: &str,
+        session: &str,
+        began_at: Option<Timestamp>,
+    ) -> Address {
         let run = self.run_of.get(session).copied();
         let of_run = run
             .and_then(|run| self.pasts.get(&run)?.0.session_key.clone())
@@ -216,7 +222,11 @@ impl Gather<'_, '_> {
         let key = of_run.or_else(|| self.key(row?).ok()).unwrap_or_else(made);
         let agent = key.agent().and_then(|agent| agent.parse().ok()).unwrap_or(agent);
         let job = job_of(&key).and_then(|job| self.jobs.get(job).cloned());
-        let past = run.and_then(|run| self.pasts.get(&run)).map(|(past, _)| past);
+        // When an interrupted run ended is not known: it was last heard of then.
+        let is_of = |past: &&Past| {
+            past.outcome == Outcome::Interrupted || is_of_this_run(past.ended_at, began_at)
+        };
+        let past = run.and_then(|run| self.pasts.get(&run)).map(|(past, _)| past).filter(is_of);
         let ended_at = past.and_then(|past| past.ended_at);
         Address { key, agent, run, job, outcome: past.map(|past| past.outcome), ended_at }
     }

@@ -110,8 +110,10 @@ impl Gather<'_, '_> {
         let Known { window, node, glance, events: written, rows } = known;
         let node_row = node.as_ref().map(|node| &node.row);
         let key = window.as_ref().map(|window| &*window.key).or(node_row.map(|row| &*row.key));
-        let address = self.address(key, agent, &session);
         let said = |of: fn(&Window) -> Option<jiff::Timestamp>| window.as_ref().and_then(of);
+        let last = node_row.and_then(|row| row.started_at).or(said(|window| window.started_at));
+        let last = last.or(node_row.and_then(|row| row.session_started_at));
+        let address = self.address(key, agent, &session, last);
         let status = window.as_ref().and_then(|window| window.status);
         let began_at = glance.as_ref().and_then(|glance| glance.began_at);
         let last_at = glance.as_ref().and_then(|glance| glance.last_at);
@@ -131,8 +133,7 @@ impl Gather<'_, '_> {
                 .or(node_row.and_then(|row| row.session_started_at)),
             ended_at: said(|window| window.ended_at)
                 .or(node_row.and_then(|row| row.ended_at))
-                .or(address.ended_at)
-                .or(last_at)
+                .or(address.ended_at.max(last_at))
                 .or(said(|window| window.updated_at)),
             usage: glance.as_ref().and_then(used),
             run: address.run,
@@ -168,7 +169,7 @@ impl Gather<'_, '_> {
         };
         let id = glance.id.clone().unwrap_or_else(|| archive.name.to_string());
         self.found.sources[blob.text].read += glance.records;
-        let address = self.address(Some(&archive.key), agent, &id);
+        let address = self.address(Some(&archive.key), agent, &id, None);
         let reason = if &*archive.reason == "reset" { Reason::Reset } else { Reason::Deleted };
         let told = Told {
             agent: address.agent,

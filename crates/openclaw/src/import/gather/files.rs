@@ -203,7 +203,9 @@ impl Gather<'_, '_> {
         });
         let row = indexed.map(|indexed| &indexed.row);
         let of = current.and_then(|current| current.row.session_id.as_deref());
-        let address = self.address(row.map(|row| &*row.key), agent, of.unwrap_or(&id));
+        let key = row.map(|row| &*row.key);
+        let last = current.and_then(|current| run_began(&current.row));
+        let address = self.address(key, agent, of.unwrap_or(&id), last);
         let status = current.and_then(|current| current.row.status);
         let source = self.source(source);
         if found.aside.is_none() && self.is_under_way(&found.session, status, &address) {
@@ -231,8 +233,7 @@ impl Gather<'_, '_> {
             began_at: glance.began_at.or_else(|| row.and_then(began)),
             ended_at: put_aside
                 .or_else(|| row?.ended_at)
-                .or(address.ended_at)
-                .or(glance.last_at)
+                .or(address.ended_at.max(glance.last_at))
                 .or_else(|| row?.updated_at),
             usage: used(&glance),
             run: address.run,
@@ -250,7 +251,7 @@ impl Gather<'_, '_> {
     fn bare_row(&mut self, agent: &str, indexed: Indexed) {
         let Indexed { row, keys, source, path } = indexed;
         let id = row.session_id.as_deref().unwrap_or(&row.key).to_owned();
-        let address = self.address(Some(&row.key), agent, &id);
+        let address = self.address(Some(&row.key), agent, &id, run_began(&row));
         if self.is_under_way(&id, row.status, &address) {
             return self.found.sources[source].leave(keys.len() as u64);
         }
@@ -291,6 +292,11 @@ fn file_of(row: &SessionRow) -> String {
         Pointer::Derived => None,
     };
     names::file_name(named, row.session_id.as_deref().unwrap_or(&row.key))
+}
+
+/// When the last run of a row's session began.
+fn run_began(row: &SessionRow) -> Option<jiff::Timestamp> {
+    row.started_at.or(row.session_started_at)
 }
 
 fn began(row: &SessionRow) -> Option<jiff::Timestamp> {

@@ -141,7 +141,9 @@ impl Gather<'_, '_> {
         }
         sources.push(source);
         if let Some(session) = &known.session {
-            self.run_of.insert(session.clone(), id);
+            // Ids rise with the times at which runs began.
+            let last = self.run_of.entry(session.clone()).or_insert(id);
+            *last = id.max(*last);
         }
     }
 }
