@@ -91,6 +91,12 @@ impl Status {
     }
 }
 
+/// Whether a run that ended then is the one that a session row tells of, by when that one began. An end
+/// from before that belongs to an earlier run of the same session.
+pub fn is_of_this_run(ended_at: Option<Timestamp>, began_at: Option<Timestamp>) -> bool {
+    ended_at.zip(began_at).is_none_or(|(ended_at, began_at)| ended_at >= began_at)
+}
+
 /// The transcript file that a session row names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -99,6 +105,16 @@ pub enum Pointer {
     Derived,
     /// The row's `sessionFile` as it stands there.
     Named(Box<str>),
+}
+
+impl Pointer {
+    /// What the row names.
+    pub fn named(&self) -> Option<&str> {
+        match self {
+            Self::Named(file) => Some(file),
+            Self::Derived => None,
+        }
+    }
 }
 
 /// Tokens and cost as a session row or a message has them.
@@ -155,6 +171,13 @@ pub struct SessionRow {
     pub largest: Option<(Box<str>, u64)>,
     /// Where the value stands in its file; empty for rows of a database.
     pub range: Range<u64>,
+}
+
+impl SessionRow {
+    /// When its last run began.
+    pub fn run_began_at(&self) -> Option<Timestamp> {
+        self.started_at.or(self.session_started_at)
+    }
 }
 
 /// When a job of theirs is due.

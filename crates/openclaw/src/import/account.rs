@@ -2,9 +2,10 @@
 
 use serde::Serialize;
 
-use crate::model::{Dropped, Place};
+use crate::model::{Dropped, Place, Tally};
 
-/// What became of the records of one source. `read` is always the sum of the other three.
+/// What became of the records of one source. How many there are is what their reader says; each of the
+/// other columns is counted by who decides about a record, so that one that nobody decided about shows.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Source {
     /// The file, relative to the folder; the table behind a `#` for one of a database.
@@ -16,7 +17,7 @@ pub struct Source {
     /// It was written to while it was read: this is as good as it went.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub best_effort: bool,
-    /// Records that were found.
+    /// Records that their reader found, those that it could not hand on too.
     pub read: u64,
     /// Those that this import stored.
     pub imported: u64,
@@ -24,6 +25,8 @@ pub struct Source {
     pub quarantined: Vec<Dropped>,
     /// Those that were stored before, or that tell of something which another source told of.
     pub already_present: u64,
+    /// Those that a living gateway is at work on.
+    pub under_way: u64,
 }
 
 /// What becomes of a record.
@@ -36,30 +39,47 @@ pub enum Became {
 }
 
 impl Source {
-    /// Counts a record.
+    /// Takes over what a reader found: what it could not hand on is quarantined.
+    pub fn found(&mut self, tally: Tally) {
+        self.read += tally.read + tally.dropped.len() as u64;
+        self.quarantined.extend(tally.dropped);
+    }
+
+    /// Nothing of it can be read: it counts as one record.
+    pub fn unread(&mut self, reason: String) {
+        self.found(Tally {
+            dropped: vec![Dropped { place: Place::Whole, reason }],
+            ..Tally::default()
+        });
+    }
+
+    /// Counts what became of a record.
     pub fn count(&mut self, became: Became) {
-        self.read += 1;
         match became {
             Became::Imported => self.imported += 1,
             Became::Present => self.already_present += 1,
         }
     }
 
+    /// Counts records that are left out until they have their end.
+    pub fn leave(&mut self, records: u64) {
+        self.under_way += records;
+    }
+
     /// Counts a record that could not be taken.
     pub fn quarantine(&mut self, place: Place, reason: impl Into<String>) {
-        self.read += 1;
         self.quarantined.push(Dropped { place, reason: reason.into() });
     }
 
-    /// Counts records that could not be read.
-    pub fn quarantine_all(&mut self, dropped: Vec<Dropped>) {
-        self.read += dropped.len() as u64;
-        self.quarantined.extend(dropped);
+    /// How many records something became of.
+    pub fn accounted(&self) -> u64 {
+        let quarantined = self.quarantined.len() as u64;
+        self.imported + quarantined + self.already_present + self.under_way
     }
 
-    /// Whether it adds up.
+    /// Whether something became of every record, and of no record twice.
     pub fn adds_up(&self) -> bool {
-        self.read == self.imported + self.quarantined.len() as u64 + self.already_present
+        self.read == self.accounted()
     }
 }
 
@@ -68,15 +88,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_source_adds_up_whatever_becomes_of_its_records_and_not_if_one_is_lost() {
+    fn a_source_adds_up_if_one_thing_became_of_each_record_and_not_if_one_is_lost_or_counted_twice()
+    {
         let mut source = Source::default();
+        let dropped = vec![Dropped { place: Place::Byte(9), reason: "cut".to_owned() }];
+        source.found(Tally { read: 4, dropped, bytes: 0 });
         source.count(Became::Imported);
         source.count(Became::Present);
         source.quarantine(Place::Line(3), "no JSON");
-        source.quarantine_all(vec![Dropped { place: Place::Byte(9), reason: "cut".to_owned() }]);
+        assert_eq!((source.read, source.accounted(), source.adds_up()), (5, 4, false));
+        source.leave(1);
         assert!(source.adds_up());
-        assert_eq!((source.read, source.imported, source.already_present), (4, 1, 1));
-        source.read += 1;
+        source.count(Became::Present);
         assert!(!source.adds_up());
+
+        let mut source = Source::default();
+        source.unread("no database".to_owned());
+        assert_eq!((source.read, source.adds_up()), (1, true));
     }
 }

@@ -19,7 +19,7 @@ use super::runs::{Past, Place as RunPlace};
 use super::sessions;
 use super::text::{Text, Texts};
 use crate::folder::{Folder, FolderError};
-use crate::model::{Place, Status};
+use crate::model::{Status, is_of_this_run};
 use crate::read::config::agent_id;
 use under_way::Gateway;
 
@@ -53,7 +53,7 @@ pub struct Options<'a> {
 /// What was found.
 #[derive(Debug, Default)]
 pub struct Gathered {
-    /// The account of each source. Records that are quarantined already are counted.
+    /// The account of each source: what was found, and what became of the records that are not handed on.
     pub sources: Vec<Source>,
     /// The sessions, those of one key in the order of time. One may be told of more than once.
     pub generations: Vec<Generation>,
@@ -103,7 +103,7 @@ struct Gather<'a, 'b> {
     /// The gateway that runs on it.
     gateway: Option<Gateway>,
     pasts: BTreeMap<RunId, (Past, Vec<usize>)>,
-    /// The run of each session of theirs.
+    /// The last run of each session of theirs.
     run_of: HashMap<String, RunId>,
     drafts: Vec<Draft>,
     /// The sessions of theirs that are told of, by agent.
@@ -118,7 +118,12 @@ struct Gather<'a, 'b> {
 pub fn gather(path: &Path, mut options: Options<'_>) -> Result<Gathered, FolderError> {
     let folder = Folder::open(path)?;
     let texts = Texts::new(folder.root.clone());
-    let found = Gathered { texts, remarks: folder.remarks.clone(), ..Gathered::default() };
+    let linked_out = folder.linked_out.iter();
+    let left_out = linked_out
+        .map(|path| format!("{}: leads out of the folder by a link", path.display()))
+        .collect();
+    let remarks = folder.remarks.clone();
+    let found = Gathered { texts, remarks, left_out, ..Gathered::default() };
     let mut gather = Gather {
         options: &mut options,
         folder,
@@ -132,6 +137,7 @@ pub fn gather(path: &Path, mut options: Options<'_>) -> Result<Gathered, FolderE
         known: HashSet::new(),
     };
     gather.history();
+    gather.settle_runs();
     gather.job_files();
     gather.job_quarantine();
     for index in 0..gather.folder.agents.len() {
@@ -173,7 +179,7 @@ impl Gather<'_, '_> {
     /// A source of which nothing can be read.
     fn unread(&mut self, path: &Path, error: &dyn std::error::Error) {
         let mut source = Source { path: path.display().to_string(), ..Source::default() };
-        source.quarantine(Place::Whole, sexton_domain::errors::causes(error));
+        source.unread(sexton_domain::errors::causes(error));
         self.source(source);
     }
 
@@ -195,8 +201,14 @@ impl Gather<'_, '_> {
     }
 
     /// The key and the agent of a session: that of its run where it has one, else that of its row, else
-    /// one that is made for it.
-    fn address(&self, row: Option<&str>, agent: &str, session: &str) -> Address {
+    /// one that is made for it; and how that run ended, unless the row tells of one that began later.
+    fn address(
+        &self,
+        row: Option<&str>,
+        agent: &str,
+        session: &str,
+        began_at: Option<Timestamp>,
+    ) -> Address {
         let run = self.run_of.get(session).copied();
         let of_run = run
             .and_then(|run| self.pasts.get(&run)?.0.session_key.clone())
@@ -210,7 +222,11 @@ impl Gather<'_, '_> {
         let key = of_run.or_else(|| self.key(row?).ok()).unwrap_or_else(made);
         let agent = key.agent().and_then(|agent| agent.parse().ok()).unwrap_or(agent);
         let job = job_of(&key).and_then(|job| self.jobs.get(job).cloned());
-        let past = run.and_then(|run| self.pasts.get(&run)).map(|(past, _)| past);
+        // When an interrupted run ended is not known: it was last heard of then.
+        let is_of = |past: &&Past| {
+            past.outcome == Outcome::Interrupted || is_of_this_run(past.ended_at, began_at)
+        };
+        let past = run.and_then(|run| self.pasts.get(&run)).map(|(past, _)| past).filter(is_of);
         let ended_at = past.and_then(|past| past.ended_at);
         Address { key, agent, run, job, outcome: past.map(|past| past.outcome), ended_at }
     }

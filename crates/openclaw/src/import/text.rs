@@ -29,7 +29,7 @@ impl Text {
     /// Where its line of this number is.
     pub fn place(&self, number: u64) -> Place {
         match &self.from {
-            From::File(..) => Place::Line(number),
+            From::File { .. } => Place::Line(number),
             From::Events { session, .. } => {
                 Place::Row(format!("{session}, {}", number.saturating_sub(1)))
             }
@@ -43,8 +43,16 @@ impl Text {
 /// Where a transcript is.
 #[derive(Debug, Clone)]
 pub enum From {
-    /// In a file of the folder.
-    File(PathBuf, Encoding),
+    /// In a file of the folder. Lines behind the last one that was looked at were written since, and come
+    /// with a later import.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// How it is stored.
+        encoding: Encoding,
+        /// The number of that line.
+        last_line: u64,
+    },
     /// In the events of a database.
     Events {
         /// Which of them.
@@ -81,6 +89,10 @@ pub struct Glance {
     pub last_at: Option<Timestamp>,
     /// What its messages took.
     pub usage: crate::model::Usage,
+    /// What counts as a record of it: its lines, and what damage cut off as one.
+    pub records: u64,
+    /// The number of its last line.
+    pub last_line: u64,
 }
 
 /// Receives each line, or why it is none.
@@ -114,7 +126,14 @@ impl Texts {
     /// If reading fails.
     pub fn read(&self, text: &Text, each: Each<'_>) -> io::Result<Option<Dropped>> {
         match &text.from {
-            From::File(path, encoding) => lines(File::open(self.root.join(path))?, *encoding, each),
+            From::File { path, encoding, last_line } => {
+                let file = File::open(self.root.join(path))?;
+                lines(file, *encoding, &mut |number, line| {
+                    if number <= *last_line {
+                        each(number, line);
+                    }
+                })
+            }
             From::Events { database, session } => {
                 // What cannot be read of the table was taken down when it was looked through.
                 self.databases[*database].events_of(session, &mut |event| {
@@ -173,6 +192,8 @@ impl Glance {
             began_at: header.and_then(|header| header.at).or(summary.first_at),
             last_at: summary.last_at,
             usage: summary.usage,
+            records: summary.lines + u64::from(summary.cut.is_some()),
+            last_line: summary.last_line,
         }
     }
 

@@ -13,7 +13,7 @@ use crate::heal::owner::{Liveness, Owner};
 use crate::model::{
     Boot, DbArchive, JobRecord, Lock, Process, Receipt, SessionRow, Status, Task, TaskStatus,
 };
-use crate::read::names::FileKind;
+use crate::read::names::{self, FileKind};
 use crate::read::transcript::Summary;
 
 /// A state folder as it was found.
@@ -158,6 +158,7 @@ impl Row {
     /// What is kept of a row.
     pub fn of(row: SessionRow) -> Self {
         Self {
+            started_at: row.run_began_at(),
             key: row.key,
             session_id: row.session_id.unwrap_or_default(),
             status: row.status,
@@ -166,7 +167,6 @@ impl Row {
                 crate::model::Pointer::Named(file) => Some(file),
             },
             updated_at: row.updated_at,
-            started_at: row.started_at.or(row.session_started_at),
             has_usage: row.usage.is_some_and(|usage| usage.input + usage.output > 0),
             bytes: row.bytes,
             largest: row.largest.filter(|_| row.bytes > Self::PLAIN_BYTES),
@@ -176,8 +176,7 @@ impl Row {
 
     /// The name of the file that it means: that of its `sessionFile`, else the one that follows from its id.
     pub fn file_name(&self) -> String {
-        let named = self.named.as_deref().and_then(|named| named.rsplit(['/', '\\']).next());
-        named.map_or_else(|| format!("{}.jsonl", self.session_id), str::to_owned)
+        names::file_name(self.named.as_deref(), &self.session_id)
     }
 
     /// What the key addresses.

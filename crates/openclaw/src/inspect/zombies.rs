@@ -13,7 +13,7 @@ use sexton_domain::duration::Duration;
 use super::survey::{Address, AgentSeen, End, Row, Survey, ended_as};
 use crate::finding::{Code, Cure, Item, Step, Subject};
 use crate::heal::owner::{self, Liveness};
-use crate::model::{Lock, Process, Receipt, Status, Task, TaskStatus};
+use crate::model::{Lock, Process, Receipt, Status, Task, TaskStatus, is_of_this_run};
 
 /// Every zombie of every agent, and tasks that contradict the history.
 pub fn find(survey: &Survey) -> Vec<(Code, Item)> {
@@ -151,7 +151,8 @@ fn proof(survey: &Survey, agent: &AgentSeen, row: &Row) -> Option<Proof> {
         status: if at.is_some() { Status::Failed } else { Status::Killed },
         at: at.unwrap_or(survey.as_of),
     };
-    if let Some(end) = survey.ends.get(&row.session_id).filter(|end| is_of_this_run(end, row)) {
+    let is_of_this_run = |end: &&End| is_of_this_run(end.at, row.started_at);
+    if let Some(end) = survey.ends.get(&row.session_id).filter(is_of_this_run) {
         let at = end.at.or(at).unwrap_or(survey.as_of);
         let evidence =
             format!("the {} says that it ended {} at {at}", end.says, end.status.as_str());
@@ -185,14 +186,6 @@ fn proof(survey: &Survey, agent: &AgentSeen, row: &Row) -> Option<Proof> {
             survey.longest_run
         ))
     })
-}
-
-/// An end that was written before the run began belongs to an earlier one of the same session.
-fn is_of_this_run(end: &End, row: &Row) -> bool {
-    match (end.at, row.started_at) {
-        (Some(ended), Some(started)) => ended >= started,
-        _ => true,
-    }
 }
 
 /// The newest time that the row's transcript names.

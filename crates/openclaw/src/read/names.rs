@@ -101,6 +101,14 @@ pub fn archive_name(session_id: &str, reason: Reason, at: Timestamp) -> String {
     format!("{session_id}.jsonl.{}.{}", reason.as_str(), at.strftime("%Y-%m-%dT%H-%M-%S%.3fZ"))
 }
 
+/// The name of the transcript that a row means: the last part of its `sessionFile`, whichever system wrote
+/// that path, else what follows from its session.
+pub fn file_name(pointer: Option<&str>, session_id: &str) -> String {
+    let named = pointer.and_then(|path| path.rsplit(['/', '\\']).next());
+    let named = named.filter(|name| !name.is_empty());
+    named.map_or_else(|| format!("{session_id}.jsonl"), str::to_owned)
+}
+
 /// Whether a text is a session id by their rule: a letter or digit of ASCII, then up to 127 of those
 /// or `.`, `_`, `-`.
 pub fn is_session_id(text: &str) -> bool {
@@ -297,6 +305,18 @@ mod tests {
             "skills-prompts",
         ] {
             assert_eq!(kind(name), FileKind::Unknown, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_row_means_the_file_at_the_end_of_its_path_whichever_system_wrote_it() {
+        for path in
+            ["a.jsonl", "/srv/s/a.jsonl", r"C:\Users\me\.openclaw\s\a.jsonl", r"s\x/a.jsonl"]
+        {
+            assert_eq!(file_name(Some(path), "b"), "a.jsonl", "{path}");
+        }
+        for none in [None, Some(""), Some("/srv/s/")] {
+            assert_eq!(file_name(none, "b"), "b.jsonl", "{none:?}");
         }
     }
 

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
+use serde_json::json;
 use sexton_domain::schedule::Zone;
 use sexton_openclaw::import::account::Source;
 use sexton_openclaw::import::gather::{Gathered, Options, gather};
@@ -43,6 +44,12 @@ impl Copy {
         fs::write(self.path(name), text).unwrap();
     }
 
+    /// Has this process hold the lock of a session: it is taken for a gateway.
+    pub fn hold(&self, session: &str) {
+        let holder = json!({ "pid": std::process::id(), "starttime": own_start() });
+        self.write(&format!("{SESSIONS}/{session}.jsonl.lock"), &holder.to_string());
+    }
+
     /// Changes a database, and leaves no log behind.
     pub fn sql(&self, database: &str, statements: &str) {
         let connection = Connection::open(self.path(database)).unwrap();
@@ -52,6 +59,11 @@ impl Copy {
 
     /// Reads it.
     pub fn gather(&self) -> Gathered {
+        self.gather_while(&mut |_| {})
+    }
+
+    /// Reads it, while something happens before each file is read.
+    pub fn gather_while(&self, happens: &mut dyn FnMut(&Path)) -> Gathered {
         let options = Options {
             now: "2026-11-20T20:00:00Z".parse().unwrap(),
             scratch: self.dir.path().to_owned(),
@@ -59,10 +71,17 @@ impl Copy {
             jobs: BTreeMap::new(),
             enable: true,
             zone: Zone::UTC,
-            progress: &mut |_, _| {},
+            progress: &mut |path, _| happens(path),
         };
         gather(&self.path(""), options).unwrap()
     }
+}
+
+/// When this process began, in the ticks of the process table.
+pub fn own_start() -> u64 {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap();
+    let (_, fields) = stat.rsplit_once(')').unwrap();
+    fields.split_whitespace().nth(19).unwrap().parse().unwrap()
 }
 
 /// The source of this path.

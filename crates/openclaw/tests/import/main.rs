@@ -6,12 +6,13 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 use folder::{AGENT, Copy, SESSIONS, STATE, source};
-use serde_json::json;
-use sexton_domain::run::Outcome;
-use sexton_openclaw::import::gather::Gathered;
+use serde_json::{Value, json};
+use sexton_openclaw::import::gather::{Gathered, Generation};
 use sexton_openclaw::model::Place;
 
+mod account;
 mod folder;
+mod under_way;
 #[path = "../fixtures/unpack.rs"]
 mod unpack;
 
@@ -53,6 +54,9 @@ fn jobs_come_from_the_table_and_from_files_only_where_it_has_none() {
     assert!(jobs(&found).iter().all(|(_, source, _)| *source == table), "{:?}", jobs(&found));
     assert_eq!(source(&found, &table).already_present, 0);
     assert!(found.left_out.iter().any(|left| left.starts_with("cron/jobs.json: ")));
+    folder.write("cron/jobs-state.json", "{}");
+    let left_out = folder.gather().left_out;
+    assert!(left_out.iter().any(|left| left.starts_with("cron/jobs-state.json: ")));
 
     let of = |path| vec![(JOB, path, "old"), ("gone", path, "old")];
     folder.sql(STATE, "DELETE FROM cron_jobs");
@@ -126,6 +130,47 @@ fn a_link_within_the_folder_is_followed_and_one_that_leads_out_is_named() {
 }
 
 #[test]
+fn what_a_link_leads_out_to_is_named_once() {
+    let folder = Copy::of("2026.5.6-plain");
+    let out = tempfile::tempdir().unwrap();
+    let names = [format!("{SESSIONS}/sessions.json"), "cron/jobs.json".to_owned()];
+    for (name, number) in names.iter().zip(0..) {
+        let to = out.path().join(format!("{number}.json"));
+        fs::rename(folder.path(name), &to).unwrap();
+        symlink(&to, folder.path(name)).unwrap();
+    }
+    let found = folder.gather();
+    for name in names {
+        let of = |left: &&String| left.starts_with(&format!("{name}: "));
+        let left: Vec<&String> = found.left_out.iter().filter(of).collect();
+        assert_eq!(left, [&format!("{name}: leads out of the folder by a link")]);
+    }
+}
+
+#[test]
+fn states_of_jobs_are_accounted_once_and_copies_of_the_jobs_are_named() {
+    let folder = Copy::of("2026.5.6-plain");
+    let (path, copy) = ("cron/jobs-state.json", "cron/jobs.json.bak".to_owned());
+    let mut states: Value = serde_json::from_slice(&fs::read(folder.path(path)).unwrap()).unwrap();
+    states["jobs"]["gone"] = json!({ "state": {} });
+    states["jobs"]["odd"] = json!(7);
+    folder.write(path, &states.to_string());
+    fs::copy(folder.path("cron/jobs.json"), folder.path("cron/jobs.json.migrated")).unwrap();
+    folder.write("cron/jobs.json", "[]");
+    let found = folder.gather();
+    assert_eq!(found.sources.iter().filter(|source| source.path == path).count(), 1);
+    let of = source(&found, path);
+    let places: Vec<String> = of.quarantined.iter().map(|it| it.place.to_string()).collect();
+    assert_eq!((of.already_present, places), (1, vec!["key odd".into(), "key gone".into()]));
+    assert!(of.adds_up() && found.left_out.contains(&copy), "{:?}", found.left_out);
+
+    folder.write("cron/jobs.json", &stale());
+    folder.write(path, "{");
+    let found = folder.gather();
+    assert_eq!(source(&found, path).quarantined[0].place, Place::Whole);
+}
+
+#[test]
 fn jobs_that_were_quarantined_there_arrive_disabled_or_are_named() {
     let folder = Copy::of("2026.5.6-plain");
     let job = json!({
@@ -160,60 +205,22 @@ fn a_copy_of_a_transcript_is_no_session() {
     assert!(found.left_out.contains(&copy), "{:?}", found.left_out);
 }
 
-/// When this process began, in the ticks of the process table.
-fn own_start() -> u64 {
-    let stat = fs::read_to_string("/proc/self/stat").unwrap();
-    let (_, fields) = stat.rsplit_once(')').unwrap();
-    fields.split_whitespace().nth(19).unwrap().parse().unwrap()
-}
-
 #[test]
-fn what_is_under_way_is_left_out_while_the_gateway_lives_and_interrupted_when_it_is_dead() {
-    let folder = Copy::of("2026.9.6-plain");
-    let ended = folder.gather();
-    let claim = |owner_start: u64| {
-        let pid = std::process::id();
-        folder.sql(
-            STATE,
-            &format!(
-                "UPDATE cron_run_receipts SET status = 'running', finished_at_ms = NULL,
-                   owner_pid = {pid}, owner_start_time = {owner_start} WHERE job_id = '{JOB}';
-                 UPDATE task_runs SET status = 'running', ended_at = NULL, detail_json = NULL
-                   WHERE source_id = '{JOB}'"
-            ),
-        );
-        folder.sql(
-            AGENT,
-            &format!(
-                "UPDATE session_windows SET status = 'running' WHERE session_id = '{SESSION}';
-                 UPDATE session_nodes SET status = 'running' WHERE current_session_id = '{SESSION}'"
-            ),
-        );
-    };
-    claim(own_start());
-    let alive = folder.gather();
-    let under_way = alive.under_way.as_ref().unwrap();
-    assert_eq!((under_way.sessions, under_way.runs), (1, 1), "{under_way:?}");
-    assert_eq!(alive.runs.len(), ended.runs.len() - 1);
-    assert_eq!(alive.generations.len(), ended.generations.len() - 1);
-    assert!(alive.remarks.iter().any(|remark| remark.starts_with("a gateway runs")));
-
-    claim(own_start() + 1);
-    let dead = folder.gather();
-    assert_eq!((&dead.under_way, &dead.remarks), (&None, &ended.remarks));
-    assert_eq!(dead.runs.len(), ended.runs.len());
-    assert_eq!(dead.generations.len(), ended.generations.len());
-    let lost = dead.runs.iter().filter(|(run, _)| run.outcome() == Some(Outcome::Interrupted));
-    assert_eq!(lost.count(), 1);
-}
-
-#[test]
-fn a_session_whose_lock_a_living_process_holds_is_left_out() {
+fn a_row_and_its_transcript_are_one_session_whichever_system_wrote_the_path() {
     let folder = Copy::of("2026.5.6-reset");
-    let before = folder.gather().generations.len();
-    let holder = json!({ "pid": std::process::id(), "starttime": own_start() });
-    folder.write(&format!("{SESSIONS}/{RESET}.jsonl.lock"), &holder.to_string());
+    let before = folder.gather();
+    let name = format!("{SESSIONS}/sessions.json");
+    let mut index: Value = serde_json::from_slice(&fs::read(folder.path(&name)).unwrap()).unwrap();
+    for row in index.as_object_mut().unwrap().values_mut() {
+        let path = row["sessionFile"].as_str().unwrap().replace('/', r"\");
+        row["sessionFile"] = json!(format!("C:{path}"));
+    }
+    folder.write(&name, &index.to_string());
     let found = folder.gather();
-    assert_eq!(found.under_way.unwrap().sessions, 1);
-    assert_eq!(found.generations.len(), before - 1);
+    let joined = |found: &Gathered| {
+        let whole = |it: &&Generation| it.text.is_some() && !it.rows.is_empty();
+        found.generations.iter().filter(whole).count()
+    };
+    assert_eq!(found.generations.len(), before.generations.len());
+    assert_eq!(joined(&found), joined(&before));
 }

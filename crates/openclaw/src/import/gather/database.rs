@@ -20,6 +20,8 @@ struct Known {
     window: Option<Window>,
     node: Option<Node>,
     glance: Option<Glance>,
+    /// How many events it has.
+    events: u64,
     rows: Vec<usize>,
 }
 
@@ -105,17 +107,21 @@ impl Gather<'_, '_> {
     }
 
     fn window(&mut self, agent: &str, path: &str, session: String, known: Known, events: Events) {
-        let Known { window, node, glance, rows } = known;
+        let Known { window, node, glance, events: written, rows } = known;
         let node_row = node.as_ref().map(|node| &node.row);
         let key = window.as_ref().map(|window| &*window.key).or(node_row.map(|row| &*row.key));
-        let address = self.address(key, agent, &session);
         let said = |of: fn(&Window) -> Option<jiff::Timestamp>| window.as_ref().and_then(of);
+        let last = node_row.and_then(|row| row.started_at).or(said(|window| window.started_at));
+        let last = last.or(node_row.and_then(|row| row.session_started_at));
+        let address = self.address(key, agent, &session, last);
         let status = window.as_ref().and_then(|window| window.status);
         let began_at = glance.as_ref().and_then(|glance| glance.began_at);
         let last_at = glance.as_ref().and_then(|glance| glance.last_at);
-        let row_status = node_row.and_then(|row| row.status).or(status);
-        if self.is_under_way(&session, row_status, &address) {
-            return;
+        // A window that is not the current one of its key is not what anybody is at work on.
+        let current = node_row.and_then(|row| row.status.or(status));
+        if self.is_under_way(&session, current, &address) {
+            self.found.sources[events.source].leave(written);
+            return rows.into_iter().for_each(|row| self.found.sources[row].leave(1));
         }
         let end = end(node.as_ref(), status, &address);
         let told = Told {
@@ -127,8 +133,7 @@ impl Gather<'_, '_> {
                 .or(node_row.and_then(|row| row.session_started_at)),
             ended_at: said(|window| window.ended_at)
                 .or(node_row.and_then(|row| row.ended_at))
-                .or(address.ended_at)
-                .or(last_at)
+                .or(address.ended_at.max(last_at))
                 .or(said(|window| window.updated_at)),
             usage: glance.as_ref().and_then(used),
             run: address.run,
@@ -163,7 +168,8 @@ impl Gather<'_, '_> {
             Err(reason) => return self.found.sources[blob.row].quarantine(row, reason),
         };
         let id = glance.id.clone().unwrap_or_else(|| archive.name.to_string());
-        let address = self.address(Some(&archive.key), agent, &id);
+        self.found.sources[blob.text].read += glance.records;
+        let address = self.address(Some(&archive.key), agent, &id, None);
         let reason = if &*archive.reason == "reset" { Reason::Reset } else { Reason::Deleted };
         let told = Told {
             agent: address.agent,
@@ -184,7 +190,8 @@ impl Gather<'_, '_> {
     }
 }
 
-type Surveys = BTreeMap<String, Survey>;
+/// What the events of each session say, and how many there are.
+type Surveys = BTreeMap<String, (Survey, u64)>;
 
 /// Looks through the events. Where the walk through all of them did not come to its end, the sessions
 /// that it did not come to are looked up by themselves.
@@ -198,16 +205,19 @@ fn survey(database: &AgentDb, known: &mut BTreeMap<String, Known>) -> Tally {
     };
     for session in known.keys().filter(unread) {
         let one = database.events_of(session, &mut |event| look_at(&mut surveys, &event));
+        read.read += one.read;
         read.dropped.extend(one.dropped.into_iter().filter(|it| !named.contains(&it.place)));
     }
-    for (session, survey) in surveys {
-        known.entry(session).or_default().glance = Some(Glance::of_survey(survey));
+    for (session, (survey, events)) in surveys {
+        let known = known.entry(session).or_default();
+        (known.glance, known.events) = (Some(Glance::of_survey(survey)), events);
     }
     read
 }
 
 fn look_at(surveys: &mut Surveys, event: &Event) {
-    let survey = surveys.entry(event.session_id.clone()).or_default();
+    let (survey, events) = surveys.entry(event.session_id.clone()).or_default();
+    *events += 1;
     if let Ok(json) = &event.json {
         survey.push(u64::try_from(event.seq).unwrap_or(0) + 1, json.as_bytes());
     }

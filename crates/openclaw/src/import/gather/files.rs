@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use super::Gather;
+use crate::import::account::Source;
 use crate::import::entries::tokens;
 use crate::import::sessions::{End, Told};
 use crate::import::text::{self, From, Glance, Text};
-use crate::model::{Encoding, Place, Pointer, SessionRow};
+use crate::model::{Encoding, Place, SessionRow};
 use crate::read::names::{self, FileKind, Reason};
 use crate::read::sessions::rows;
 use crate::stamp::Hashing;
@@ -18,7 +19,7 @@ use crate::stamp::Hashing;
 /// and the row of its last run name the same one.
 struct Indexed {
     row: SessionRow,
-    count: usize,
+    keys: Vec<Box<str>>,
     source: usize,
     path: String,
 }
@@ -68,8 +69,11 @@ impl Gather<'_, '_> {
             read.and_then(|read| std::io::copy(&mut file, &mut std::io::sink()).map(|_| read));
         let mut source = text::source(file, &path);
         match read {
-            Ok(read) => source.quarantine_all(read.tally.dropped),
-            Err(error) => source.quarantine(Place::Whole, error.to_string()),
+            Ok(read) => source.found(read.tally),
+            Err(error) => {
+                source.read = (found.len() + again.len()) as u64;
+                source.unread(error.to_string());
+            }
         }
         for before in again {
             let place = Place::Byte(before.range.start);
@@ -80,8 +84,8 @@ impl Gather<'_, '_> {
         for row in found.into_values() {
             match self.key(&row.key) {
                 Ok(_) => {
-                    let (count, path) = (1, name.clone());
-                    let indexed = Indexed { row, count, source: at, path };
+                    let (keys, path) = (vec![row.key.clone()], name.clone());
+                    let indexed = Indexed { row, keys, source: at, path };
                     let named = file_of(&indexed.row);
                     index
                         .entry(named)
@@ -115,6 +119,9 @@ impl Gather<'_, '_> {
         let mut found = Vec::new();
         for name in names {
             let path = folder.join(&name);
+            if self.folder.linked_out.contains(&path) {
+                continue;
+            }
             if let Err(why) = self.may_read(&path) {
                 self.found.left_out.push(format!("{}: {why}", path.display()));
                 continue;
@@ -162,27 +169,55 @@ impl Gather<'_, '_> {
         }
     }
 
+    /// Looks through a transcript.
+    fn look(&mut self, found: &Found) -> Option<(Glance, Source)> {
+        let file = self.opened(&found.path)?;
+        match text::look(file, &found.path, found.encoding) {
+            Ok(looked) => Some(looked),
+            Err(error) => {
+                self.unread(&found.path, &error);
+                None
+            }
+        }
+    }
+
+    /// Rows whose transcript is there and cannot be read: once it can be, an import takes both.
+    fn without_transcript(&mut self, indexed: Option<&Indexed>) {
+        let Some(Indexed { keys, source, .. }) = indexed else { return };
+        for key in keys {
+            let place = Place::Key(key.to_string());
+            self.found.sources[*source].quarantine(place, "its transcript cannot be read");
+        }
+    }
+
     fn transcript(&mut self, agent: &str, found: Found, indexed: Option<&Indexed>) {
-        let Some(file) = self.opened(&found.path) else { return };
-        let (glance, source) = match text::look(file, &found.path, found.encoding) {
-            Ok(looked) => looked,
-            Err(error) => return self.unread(&found.path, &error),
+        let current = indexed.filter(|_| found.aside.is_none());
+        let Some((glance, mut source)) = self.look(&found) else {
+            return self.without_transcript(current);
         };
+        source.read += glance.records;
         let path = source.path.clone();
         let id = glance.id.clone().unwrap_or_else(|| match found.aside {
             None => found.session.clone(),
             Some(_) => path.clone(),
         });
-        let current = indexed.filter(|_| found.aside.is_none());
         let row = indexed.map(|indexed| &indexed.row);
         let of = current.and_then(|current| current.row.session_id.as_deref());
-        let address = self.address(row.map(|row| &*row.key), agent, of.unwrap_or(&id));
+        let key = row.map(|row| &*row.key);
+        let last = current.and_then(|current| current.row.run_began_at());
+        let address = self.address(key, agent, of.unwrap_or(&id), last);
         let status = current.and_then(|current| current.row.status);
+        let source = self.source(source);
         if found.aside.is_none() && self.is_under_way(&found.session, status, &address) {
+            self.found.sources[source].leave(glance.records);
+            if let Some(Indexed { keys, source, .. }) = current {
+                self.found.sources[*source].leave(keys.len() as u64);
+            }
             return;
         }
-        let text =
-            Text { source: self.source(source), from: From::File(found.path, found.encoding) };
+        let Found { path: file, encoding, .. } = found;
+        let from = From::File { path: file, encoding, last_line: glance.last_line };
+        let text = Text { source, from };
         let end = match (&found.aside, current) {
             (Some((reason, _)), _) => End::Aside(*reason),
             (None, Some(current)) => End::Current(address.status(current.row.status)),
@@ -198,8 +233,7 @@ impl Gather<'_, '_> {
             began_at: glance.began_at.or_else(|| row.and_then(began)),
             ended_at: put_aside
                 .or_else(|| row?.ended_at)
-                .or(address.ended_at)
-                .or(glance.last_at)
+                .or(address.ended_at.max(glance.last_at))
                 .or_else(|| row?.updated_at),
             usage: used(&glance),
             run: address.run,
@@ -208,17 +242,18 @@ impl Gather<'_, '_> {
             place: String::new(),
             data: row.map_or(serde_json::Value::Null, evidence),
         };
-        let rows = current.map(|current| vec![current.source; current.count]).unwrap_or_default();
+        let rows =
+            current.map(|current| vec![current.source; current.keys.len()]).unwrap_or_default();
         self.draft(told, rows, Some(text));
     }
 
     /// A row whose transcript is not there.
     fn bare_row(&mut self, agent: &str, indexed: Indexed) {
-        let Indexed { row, count, source, path } = indexed;
+        let Indexed { row, keys, source, path } = indexed;
         let id = row.session_id.as_deref().unwrap_or(&row.key).to_owned();
-        let address = self.address(Some(&row.key), agent, &id);
+        let address = self.address(Some(&row.key), agent, &id, row.run_began_at());
         if self.is_under_way(&id, row.status, &address) {
-            return;
+            return self.found.sources[source].leave(keys.len() as u64);
         }
         let end = End::Current(address.status(row.status));
         let told = Told {
@@ -235,7 +270,7 @@ impl Gather<'_, '_> {
             place: Place::Key(row.key.to_string()).to_string(),
             data: evidence(&row),
         };
-        self.draft(told, vec![source; count], None);
+        self.draft(told, vec![source; keys.len()], None);
     }
 }
 
@@ -246,18 +281,13 @@ impl Indexed {
         if other.row.updated_at > self.row.updated_at {
             self.row = other.row.clone();
         }
-        self.count += 1;
+        self.keys.extend_from_slice(&other.keys);
     }
 }
 
 /// The name of a row's transcript.
 fn file_of(row: &SessionRow) -> String {
-    let named = match &row.pointer {
-        Pointer::Named(path) => Path::new(&**path).file_name(),
-        Pointer::Derived => None,
-    };
-    let derived = || format!("{}.jsonl", row.session_id.as_deref().unwrap_or(&row.key));
-    named.map_or_else(derived, |name| name.to_string_lossy().into_owned())
+    names::file_name(row.pointer.named(), row.session_id.as_deref().unwrap_or(&row.key))
 }
 
 fn began(row: &SessionRow) -> Option<jiff::Timestamp> {

@@ -3,15 +3,21 @@
 use std::path::Path;
 
 use super::Gather;
+use crate::heal::owner;
 use crate::import::account::Source;
 use crate::import::runs::Past;
 use crate::import::text;
-use crate::model::{Place, ReceiptStatus, Tally, TaskStatus};
+use crate::model::{Place, Process, ReceiptStatus, Tally, TaskStatus};
 use crate::read::database::DatabaseError;
 use crate::read::runs;
 use crate::read::snapshot::{Quality, Snapshot};
 use crate::read::state_db::StateDb;
 use crate::stamp::Hashing;
+
+/// Whether what a process was at work on is over, because the process is.
+fn is_over(process: Process) -> bool {
+    owner::is_alive(process).over().is_some()
+}
 
 /// Opens the copy of a database.
 type Open = fn(&Snapshot) -> Result<StateDb, DatabaseError>;
@@ -71,7 +77,8 @@ impl Gather<'_, '_> {
         let at = self.table(source, "task_runs", read);
         for task in tasks {
             let row = Place::Row(task.id.clone());
-            let ended = !matches!(task.status, Some(TaskStatus::Queued | TaskStatus::Running));
+            let ended = !matches!(task.status, Some(TaskStatus::Queued | TaskStatus::Running))
+                || task.owner.is_some_and(is_over);
             let past = Past::of_task(task, &source.path, row.to_string());
             self.past(past, row, at, ended);
         }
@@ -79,7 +86,7 @@ impl Gather<'_, '_> {
         let at = self.table(source, "cron_run_receipts", read);
         for receipt in receipts {
             let row = Place::Row(receipt.id.clone());
-            let ended = receipt.status != Some(ReceiptStatus::Running);
+            let ended = receipt.status != Some(ReceiptStatus::Running) || is_over(receipt.owner);
             let past = Past::of_receipt(receipt, &source.path, row.to_string());
             self.past(past, row, at, ended);
         }
@@ -88,7 +95,7 @@ impl Gather<'_, '_> {
     /// The account of a table.
     pub(super) fn table(&mut self, of: &Source, name: &str, read: Tally) -> usize {
         let mut source = Source { path: format!("{}#{name}", of.path), ..of.clone() };
-        source.quarantine_all(read.dropped);
+        source.found(read);
         self.source(source)
     }
 
@@ -104,7 +111,7 @@ impl Gather<'_, '_> {
             Err(error) => return self.unread(path, &error),
         };
         let mut source = text::source(reader, path);
-        source.quarantine_all(tally.dropped);
+        source.found(tally);
         let name = source.path.clone();
         let at = self.source(source);
         for (number, entry) in entries {
@@ -119,9 +126,14 @@ impl Gather<'_, '_> {
             Ok(past) => past,
             Err(reason) => return self.found.sources[source].quarantine(place, reason),
         };
-        if !ended && self.is_run_under_way(&past) {
-            return;
+        if !ended && let Some(gateway) = &mut self.gateway {
+            return gateway.wait(past, source);
         }
+        self.tell(past, source);
+    }
+
+    /// A record tells of a run.
+    pub(super) fn tell(&mut self, past: Past, source: usize) {
         let id = past.run_id();
         let (known, sources) = self.pasts.entry(id).or_insert_with(|| (past.clone(), Vec::new()));
         if !sources.is_empty() {
@@ -129,7 +141,9 @@ impl Gather<'_, '_> {
         }
         sources.push(source);
         if let Some(session) = &known.session {
-            self.run_of.insert(session.clone(), id);
+            // Ids rise with the times at which runs began.
+            let last = self.run_of.entry(session.clone()).or_insert(id);
+            *last = id.max(*last);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Jobs: of the state database, else of `jobs.json` with the states beside it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -16,7 +16,7 @@ use crate::import::account::{Became, Source};
 use crate::import::ids;
 use crate::import::jobs::{Context, Imported, job};
 use crate::model::{JobRecord, Place};
-use crate::read::jobs::{jobs, join, quarantined, states};
+use crate::read::jobs::{StateRecord, jobs, join, quarantined, states};
 use crate::read::state_db::StateDb;
 use crate::schedule::Note;
 
@@ -34,34 +34,63 @@ pub struct NewJob {
 impl Gather<'_, '_> {
     /// The jobs of the files, where the state database has none: of the first one that has some.
     pub(super) fn job_files(&mut self) {
-        let migrated = |path: &&PathBuf| path.extension().is_some_and(|end| end == "migrated");
-        let migrated = self.folder.old_jobs.iter().filter(migrated);
-        let paths: Vec<PathBuf> = self.folder.jobs.iter().chain(migrated).cloned().collect();
+        let is_migrated = |path: &PathBuf| path.extension().is_some_and(|end| end == "migrated");
+        let old = self.folder.old_jobs.iter().cloned();
+        let (migrated, copies): (Vec<PathBuf>, Vec<PathBuf>) = old.partition(is_migrated);
+        self.found.left_out.extend(copies.iter().map(|path| path.display().to_string()));
         let mut has_jobs = self.has_job_table;
-        for path in paths {
+        let states = self.folder.job_states.clone();
+        if has_jobs {
+            self.leave_jobs_out(states.as_deref());
+        }
+        let states = states.filter(|_| !has_jobs).and_then(|path| self.job_states(&path));
+        let (known, at) = states.unzip();
+        let known = known.unwrap_or_default();
+        let mut of = BTreeSet::new();
+        for path in self.folder.jobs.clone().into_iter().chain(migrated) {
             if has_jobs {
-                let why = "the jobs are taken from where they are newer";
-                self.found.left_out.push(format!("{}: {why}", path.display()));
+                self.leave_jobs_out(Some(&path));
             } else {
-                has_jobs = self.job_file(&path);
+                let found = self.job_file(&path, &known);
+                has_jobs = !found.is_empty();
+                of.extend(found);
+            }
+        }
+        let Some(at) = at else { return };
+        for id in known.into_keys() {
+            if of.contains(&id) {
+                self.found.sources[at].count(Became::Present);
+            } else {
+                self.found.sources[at].quarantine(Place::Key(id), "no job has this id");
             }
         }
     }
 
-    /// The jobs of a file; whether it has any.
-    fn job_file(&mut self, path: &Path) -> bool {
-        let Some((bytes, mut source)) = self.bytes(path) else { return false };
+    fn leave_jobs_out(&mut self, path: Option<&Path>) {
+        let why = "the jobs are taken from where they are newer";
+        let left = path.map(|path| format!("{}: {why}", path.display()));
+        self.found.left_out.extend(left);
+    }
+
+    /// The states that are kept apart from the jobs, and the source that they are counted in.
+    fn job_states(&mut self, path: &Path) -> Option<(BTreeMap<String, StateRecord>, usize)> {
+        let (bytes, mut source) = self.bytes(path)?;
+        let (known, tally) = states(&bytes);
+        source.found(tally);
+        Some((known, self.source(source)))
+    }
+
+    /// The jobs of a file; their ids.
+    fn job_file(&mut self, path: &Path, known: &BTreeMap<String, StateRecord>) -> Vec<String> {
+        let Some((bytes, mut source)) = self.bytes(path) else { return Vec::new() };
         let (records, tally) = jobs(&bytes);
-        let has_jobs = !records.is_empty();
-        source.quarantine_all(tally.dropped);
-        let states_path = self.folder.job_states.clone();
-        let known = states_path.and_then(|path| self.bytes(&path));
-        let known = known.map(|(bytes, _)| states(&bytes).0).unwrap_or_default();
+        let ids = records.iter().map(|record| record.id.clone()).collect();
+        source.found(tally);
         let at = self.source(source);
-        for record in join(records, &known) {
+        for record in join(records, known) {
             self.job(record, at);
         }
-        has_jobs
+        ids
     }
 
     /// The jobs that OpenClaw put aside because it could not run them.
@@ -69,7 +98,7 @@ impl Gather<'_, '_> {
         let Some(path) = self.folder.job_quarantine.clone() else { return };
         let Some((bytes, mut source)) = self.bytes(&path) else { return };
         let (entries, tally) = quarantined(&bytes);
-        source.quarantine_all(tally.dropped);
+        source.found(tally);
         let at = self.source(source);
         for (entry, index) in entries.into_iter().zip(0..) {
             let why = entry.reason.unwrap_or_else(|| "it does not say why".to_owned());

@@ -1,10 +1,9 @@
 //! Whether a gateway runs on the folder. What it is at work on is left out: it has no end yet, and a later
 //! import takes it with the one that it will have.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 
 use serde::Serialize;
-use sexton_domain::id::RunId;
 
 use super::{Address, Gather};
 use crate::heal::owner::{self, Liveness};
@@ -19,20 +18,27 @@ use crate::read::state_db::StateDb;
 pub struct UnderWay {
     /// Why there is believed to be one.
     pub gateway: String,
-    /// Sessions that are left out.
-    pub sessions: u64,
-    /// Runs that are left out.
-    pub runs: u64,
+    /// Sessions that are left out, by their ids.
+    pub sessions: BTreeSet<String>,
+    /// Runs that are left out, by job and start, or task.
+    pub runs: BTreeSet<String>,
 }
 
 /// A living gateway.
 pub(super) struct Gateway {
-    evidence: String,
-    /// Runs that have not ended.
-    runs: HashSet<RunId>,
+    /// What is left out for it.
+    left_out: UnderWay,
+    /// Records of runs that tell of no end, each with its source: another record may.
+    waiting: Vec<(Past, usize)>,
     /// Sessions that are at work: for a run, or because somebody holds their lock.
-    at_work: HashMap<String, Option<RunId>>,
-    left_out: HashSet<String>,
+    at_work: HashSet<String>,
+}
+
+impl Gateway {
+    /// A record of a run that tells of no end.
+    pub(super) fn wait(&mut self, past: Past, source: usize) {
+        self.waiting.push((past, source));
+    }
 }
 
 impl Gather<'_, '_> {
@@ -49,56 +55,59 @@ impl Gather<'_, '_> {
         let owner = owner::live_gateway(&self.folder.root, &locks, &receipts, &boots);
         let held = locks.iter().filter(|lock| owner::of_lock(lock) == Some(Liveness::Alive));
         let at_work = held.filter_map(|lock| match names::kind(&lock.of) {
-            FileKind::Transcript { session_id, .. } => Some((session_id, None)),
+            FileKind::Transcript { session_id, .. } => Some(session_id),
             _ => None,
         });
         self.gateway = owner.map(|owner| Gateway {
-            evidence: owner.evidence,
-            runs: HashSet::new(),
+            left_out: UnderWay {
+                gateway: owner.evidence,
+                sessions: BTreeSet::new(),
+                runs: BTreeSet::new(),
+            },
+            waiting: Vec::new(),
             at_work: at_work.collect(),
-            left_out: HashSet::new(),
         });
     }
 
-    /// Whether a run that has not ended is left out.
-    pub(super) fn is_run_under_way(&mut self, past: &Past) -> bool {
-        let Some(gateway) = &mut self.gateway else { return false };
-        gateway.runs.insert(past.run_id());
-        if let Some(session) = &past.session {
-            gateway.at_work.entry(session.clone()).or_insert(Some(past.run_id()));
+    /// Runs whose end no record tells of are left out; every record of the others tells of them.
+    pub(super) fn settle_runs(&mut self) {
+        let Some(gateway) = &mut self.gateway else { return };
+        let (ended, under_way): (Vec<_>, Vec<_>) = std::mem::take(&mut gateway.waiting)
+            .into_iter()
+            .partition(|(past, _)| self.pasts.contains_key(&past.run_id()));
+        for (past, source) in under_way {
+            self.found.sources[source].leave(1);
+            gateway.at_work.extend(past.session);
+            gateway.left_out.runs.insert(past.id);
         }
-        true
+        for (past, source) in ended {
+            self.tell(past, source);
+        }
     }
 
-    /// Whether a session is left out: it is at work by its row, its run or its lock.
+    /// Whether a session is left out: it is at work by its run or its lock, or by its row while the
+    /// history knows no end of it.
     pub(super) fn is_under_way(&mut self, id: &str, row: Option<Status>, of: &Address) -> bool {
-        let pasts = &self.pasts;
         let Some(gateway) = &mut self.gateway else { return false };
-        let running = Some(Status::Running);
-        let at_work = match gateway.at_work.get(id) {
-            Some(Some(run)) => !pasts.contains_key(run),
-            Some(None) => true,
-            None => gateway.left_out.contains(id),
-        };
-        let is_left_out = at_work || (row == running && of.status(row) == running);
+        let is_left_out = gateway.at_work.contains(id)
+            || gateway.left_out.sessions.contains(id)
+            || (row == Some(Status::Running) && of.outcome.is_none());
         if is_left_out {
-            gateway.left_out.insert(id.to_owned());
+            gateway.left_out.sessions.insert(id.to_owned());
         }
         is_left_out
     }
 
     /// Says what was left out.
     pub(super) fn say_what_is_under_way(&mut self) {
-        let Some(gateway) = self.gateway.take() else { return };
-        let pasts = &self.pasts;
-        let runs = gateway.runs.iter().filter(|run| !pasts.contains_key(run)).count();
-        let sessions = gateway.left_out.len();
+        let Some(Gateway { left_out, .. }) = self.gateway.take() else { return };
         self.found.remarks.push(format!(
-            "a gateway runs on the folder ({}): what is under way is left out (sessions: \
-             {sessions}, runs: {runs}); import again when it has ended",
-            gateway.evidence
+            "a gateway runs on the folder ({}): what is under way is left out (sessions: {}, \
+             runs: {}); import again when it has ended",
+            left_out.gateway,
+            left_out.sessions.len(),
+            left_out.runs.len()
         ));
-        let [sessions, runs] = [sessions, runs].map(|count| count as u64);
-        self.found.under_way = Some(UnderWay { gateway: gateway.evidence, sessions, runs });
+        self.found.under_way = Some(left_out);
     }
 }

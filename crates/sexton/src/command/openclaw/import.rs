@@ -89,6 +89,7 @@ pub fn main(args: &Import, globals: &Globals, output: Output) -> Result<Exit, Fa
     }
     let (sources, kept) = keeper.finish()?;
     drop(inside);
+    remarks.extend(sources.iter().filter_map(odd));
     let folder = args.path.clone();
     let jobs = side_by_side;
     let dry_run = args.dry_run;
@@ -100,8 +101,21 @@ pub fn main(args: &Import, globals: &Globals, output: Output) -> Result<Exit, Fa
     } else {
         show(&receipt, written.as_deref(), output)?;
     }
-    let whole = receipt.sources.iter().all(|source| source.quarantined.is_empty());
-    Ok(if whole { Exit::Ok } else { Exit::No })
+    Ok(exit(&receipt.sources))
+}
+
+/// Whether everything was taken, and is accounted for.
+fn exit(sources: &[Source]) -> Exit {
+    let whole = |source: &Source| source.quarantined.is_empty() && source.adds_up();
+    if sources.iter().all(whole) { Exit::Ok } else { Exit::No }
+}
+
+/// What is to be said about a source that does not add up.
+fn odd(source: &Source) -> Option<String> {
+    (!source.adds_up()).then(|| {
+        let Source { path, read, .. } = source;
+        format!("{path} does not add up: {read} records read, {} accounted for", source.accounted())
+    })
 }
 
 /// The store: to write, or for a dry run to look, if there is one.
@@ -182,7 +196,8 @@ fn show(receipt: &Receipt, written: Option<&Path>, output: Output) -> Result<(),
     }
     let groups = groups(&receipt.sources);
     let rows = groups.iter().map(|(name, group)| group.row(name)).collect();
-    let header = ["source", "size", "read", "imported", "already present", "quarantined"];
+    let header =
+        ["source", "size", "read", "imported", "already present", "quarantined", "under way"];
     output.table(&header, rows, "nothing to import")?;
     for source in &receipt.sources {
         for dropped in &source.quarantined {
@@ -222,6 +237,7 @@ struct Group {
     imported: u64,
     present: u64,
     quarantined: u64,
+    under_way: u64,
 }
 
 /// Transcripts and run logs count together: there can be thousands.
@@ -239,6 +255,7 @@ fn groups(sources: &[Source]) -> BTreeMap<String, Group> {
         group.imported += source.imported;
         group.present += source.already_present;
         group.quarantined += source.quarantined.len() as u64;
+        group.under_way += source.under_way;
     }
     groups
 }
@@ -247,8 +264,28 @@ impl Group {
     fn row(&self, name: &str) -> Vec<String> {
         let name =
             if self.files > 1 { format!("{name} ({})", self.files) } else { name.to_owned() };
-        let numbers = [self.read, self.imported, self.present, self.quarantined];
+        let Self { read, imported, present, quarantined, under_way, .. } = self;
+        let numbers = [read, imported, present, quarantined, under_way];
         let numbers = numbers.iter().map(ToString::to_string);
         [name, bytes(self.bytes)].into_iter().chain(numbers).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_that_does_not_add_up_is_named_and_the_command_does_not_succeed() {
+        let source = |imported| Source {
+            path: "cron/jobs.json".to_owned(),
+            read: 2,
+            imported,
+            ..Source::default()
+        };
+        assert_eq!((odd(&source(2)), exit(&[source(2)])), (None, Exit::Ok));
+        let said = "cron/jobs.json does not add up: 2 records read, 1 accounted for";
+        assert_eq!(odd(&source(1)).as_deref(), Some(said));
+        assert_eq!(exit(&[source(2), source(1)]), Exit::No);
     }
 }

@@ -1,0 +1,145 @@
+//! The account of an import: every record that was read is imported, there, quarantined or under way.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+
+use sexton_openclaw::import::account::{Became, Source};
+use sexton_openclaw::import::gather::Gathered;
+use sexton_openclaw::model::Place;
+
+use crate::folder::{AGENT, Copy, SESSIONS, STATE, own_start, source};
+use crate::{JOB, RESET};
+
+/// The account when everything that was handed on is stored; every source must add up.
+fn stored(mut found: Gathered) -> Gathered {
+    let records = found.runs.iter().flat_map(|(_, records)| records);
+    let rows = found.generations.iter().flat_map(|generation| &generation.rows);
+    for source in records.chain(rows) {
+        found.sources[*source].count(Became::Imported);
+    }
+    for text in found.generations.iter().filter_map(|generation| generation.text.as_ref()) {
+        let source = &mut found.sources[text.source];
+        let cut = found.texts.read(text, &mut |number, line| match line {
+            Ok(_) => source.count(Became::Imported),
+            Err(reason) => source.quarantine(text.place(number), reason),
+        });
+        if let Some(cut) = cut.unwrap() {
+            source.quarantine(cut.place, cut.reason);
+        }
+    }
+    let odd: Vec<&Source> = found.sources.iter().filter(|source| !source.adds_up()).collect();
+    assert!(odd.is_empty(), "{odd:?}");
+    found
+}
+
+#[test]
+fn every_source_of_a_folder_adds_up_damaged_ones_too() {
+    for name in ["2026.5.6-plain", "2026.5.6-reset", "2026.9.6-plain"] {
+        stored(Copy::of(name).gather());
+    }
+    let folder = Copy::of("2026.5.6-reset");
+    let index = format!("{SESSIONS}/sessions.json");
+    let text = fs::read_to_string(folder.path(&index)).unwrap();
+    folder.write(&index, &text[..text.len() / 2]);
+    let transcript = format!("{SESSIONS}/{RESET}.jsonl");
+    let lines = fs::read_to_string(folder.path(&transcript)).unwrap();
+    folder.write(&transcript, &format!("undefined\n\n{}", &lines[..lines.len() - 9]));
+    let whole = zstd::encode_all(lines.as_bytes(), 0).unwrap();
+    let cut = format!("{transcript}.deleted.2026-11-20T18-06-05.809Z.zst");
+    fs::write(folder.path(&cut), &whole[..whole.len() - 9]).unwrap();
+    let found = stored(folder.gather());
+    for path in [&index, &transcript, &cut] {
+        let source = source(&found, path);
+        assert!(!source.quarantined.is_empty(), "{source:?}");
+    }
+
+    let folder = Copy::of("2026.9.6-plain");
+    folder.sql(AGENT, "UPDATE transcript_events SET event_json = 'odd' WHERE seq = 2");
+    let found = stored(folder.gather());
+    assert_eq!(source(&found, &format!("{AGENT}#transcript_events")).quarantined.len(), 1);
+}
+
+#[test]
+fn records_that_are_left_out_for_a_living_gateway_are_accounted_as_under_way() {
+    let folder = Copy::of("2026.9.6-plain");
+    let pid = std::process::id();
+    folder.sql(
+        STATE,
+        &format!(
+            "UPDATE cron_run_receipts SET status = 'running', finished_at_ms = NULL,
+               owner_pid = {pid}, owner_start_time = {} WHERE job_id = '{JOB}';
+             UPDATE task_runs SET status = 'running', ended_at = NULL, detail_json = NULL
+               WHERE source_id = '{JOB}'",
+            own_start()
+        ),
+    );
+    let found = stored(folder.gather());
+    let events = source(&found, &format!("{AGENT}#transcript_events"));
+    assert!(events.under_way > 1 && events.under_way == events.read, "{events:?}");
+    for table in ["cron_run_receipts", "task_runs"] {
+        assert_eq!(source(&found, &format!("{STATE}#{table}")).under_way, 1, "{table}");
+    }
+    for table in ["session_windows", "session_nodes"] {
+        assert_eq!(source(&found, &format!("{AGENT}#{table}")).under_way, 1, "{table}");
+    }
+
+    let folder = Copy::of("2026.5.6-plain");
+    let session = "8de449e6-0f48-420f-9a3c-4791cc7e1608";
+    folder.hold(session);
+    let found = stored(folder.gather());
+    assert_eq!(source(&found, &format!("{SESSIONS}/sessions.json")).under_way, 1);
+    let transcript = source(&found, &format!("{SESSIONS}/{session}.jsonl"));
+    assert!(transcript.read > 1 && transcript.under_way == transcript.read, "{transcript:?}");
+    fs::remove_file(folder.path(&transcript.path)).unwrap();
+    let found = stored(folder.gather());
+    assert_eq!(source(&found, &format!("{SESSIONS}/sessions.json")).under_way, 1);
+}
+
+#[test]
+fn a_record_that_is_running_of_a_run_that_has_ended_tells_of_that_one() {
+    let folder = Copy::of("2026.9.6-plain");
+    let runs = folder.gather().runs.len();
+    folder.sql(
+        STATE,
+        &format!(
+            "UPDATE cron_run_receipts SET status = 'running', finished_at_ms = NULL,
+               owner_pid = {}, owner_start_time = {} WHERE job_id = '{JOB}'",
+            std::process::id(),
+            own_start()
+        ),
+    );
+    let found = stored(folder.gather());
+    assert_eq!(found.runs.len(), runs);
+    assert!(found.under_way.as_ref().unwrap().runs.is_empty());
+    assert_eq!(source(&found, &format!("{STATE}#cron_run_receipts")).under_way, 0);
+}
+
+#[test]
+fn a_row_whose_transcript_cannot_be_read_is_quarantined_with_it() {
+    let folder = Copy::of("2026.5.6-plain");
+    let mut gone = None;
+    let found = stored(folder.gather_while(&mut |path| {
+        let name = format!("{SESSIONS}/8de449e6-0f48-420f-9a3c-4791cc7e1608.jsonl");
+        if path.extension().is_some_and(|end| end == "jsonl") && path.starts_with(SESSIONS) {
+            fs::remove_file(folder.path(&name)).ok();
+            gone = Some(name);
+        }
+    }));
+    let transcript = source(&found, &gone.unwrap());
+    assert_eq!(transcript.quarantined[0].place, Place::Whole);
+    let index = source(&found, &format!("{SESSIONS}/sessions.json"));
+    let key = "agent:main:cron:0f9f3b6a-599f-4e9e-90ad-3a9309cbd4c9".to_owned();
+    assert_eq!(index.quarantined[0].place, Place::Key(key));
+}
+
+#[test]
+fn lines_that_are_written_while_an_import_goes_on_are_left_to_the_next() {
+    let folder = Copy::of("2026.5.6-reset");
+    let path = format!("{SESSIONS}/{RESET}.jsonl");
+    let found = folder.gather();
+    let mut file = OpenOptions::new().append(true).open(folder.path(&path)).unwrap();
+    file.write_all(b"{\"type\":\"leaf\"}\n").unwrap();
+    let found = stored(found);
+    let again = stored(folder.gather());
+    assert_eq!(source(&again, &path).read, source(&found, &path).read + 1);
+}
