@@ -76,6 +76,25 @@ fn eight_runs_that_a_kill_left_running_are_eight_zombies() {
     assert!(sick.evidence(Code::Zombie).contains("task says that it ended failed"));
 }
 
+/// Nodes often do not say when their run began; their windows do.
+#[test]
+fn an_end_from_before_the_run_of_the_window_is_no_proof() {
+    let sick = sick();
+    let id = add_run(&sick, 1, "running", 1_795_198_720_000);
+    sql(
+        &sick,
+        AGENT,
+        "UPDATE session_nodes SET entry_json = json_remove(entry_json, '$.startedAt')",
+    );
+    sql(&sick, STATE, &format!(
+        "INSERT INTO task_runs (task_id, runtime, source_id, owner_key, scope_kind, child_session_key, task, status,
+           delivery_status, notify_policy, created_at, started_at, ended_at)
+         VALUES ('task-1', 'cron', '{JOB}', '', 'system', 'agent:main:cron:{JOB}:run:{id}', 't1', 'failed',
+           'not_applicable', 'silent', 1795198290000, 1795198290000, 1795198304600)"
+    ));
+    sick.is_at("2026-11-20T18:40:00Z", &[]);
+}
+
 #[test]
 fn a_run_whose_receipt_belongs_to_a_dead_process_is_a_zombie() {
     let sick = sick();

@@ -4,6 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
+
 use super::Gatherer;
 use crate::finding::{Code, Cure, Item, Subject};
 use crate::inspect::survey::{DatabaseSeen, Row, TranscriptSeen};
@@ -116,14 +118,18 @@ impl Gatherer<'_, '_> {
             wal_bytes: snapshot.wal_bytes,
             free_bytes: database.info().free_bytes(),
         };
-        let tally = database.nodes(&mut |node| {
-            self.alive_at(node.row.updated_at);
-            seen.nodes.push((Row::of(node.row), node.stamp.into()));
-        });
-        self.dropped_rows(path, &tally);
+        let mut began: HashMap<Box<str>, Timestamp> = HashMap::new();
         let tally = database.windows(&mut |window| {
             self.alive_at(window.ended_at.or(window.updated_at));
+            began.extend(window.started_at.map(|at| (window.session_id.clone(), at)));
             seen.windows.insert(window.session_id, (window.key, window.status));
+        });
+        self.dropped_rows(path, &tally);
+        let tally = database.nodes(&mut |mut node| {
+            self.alive_at(node.row.updated_at);
+            let began = node.row.session_id.as_ref().and_then(|id| began.get(id)).copied();
+            node.row.started_at = node.row.started_at.or(began);
+            seen.nodes.push((Row::of(node.row), node.stamp.into()));
         });
         self.dropped_rows(path, &tally);
         let tally = database.archives(&mut |archive, _| seen.archives.push(archive));
