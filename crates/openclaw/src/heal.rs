@@ -167,7 +167,7 @@ pub fn list_healings(folder: &Path) -> Result<Vec<Healing>, Error> {
     for backup in Backup::all(&root(folder)?)? {
         let manifest = backup.manifest()?;
         let (files, items) =
-            manifest.map_or((0, 0), |manifest| (manifest.files.len(), manifest.items.len()));
+            manifest.map_or((0, 0), |manifest| (manifest.paths().count(), manifest.items.len()));
         all.push(Healing { state: backup.state()?, stamp: backup.stamp, files, items });
     }
     Ok(all)

@@ -96,6 +96,14 @@ pub struct Manifest {
     pub left_out: Vec<(usize, String)>,
 }
 
+impl Manifest {
+    /// The files that are touched, without those that are put into the backup itself.
+    pub fn paths(&self) -> impl Iterator<Item = &PathBuf> {
+        let paths = self.files.iter().map(|saved| &saved.path);
+        paths.filter(|path| !path.starts_with(HEAL_FOLDER))
+    }
+}
+
 /// A line of the journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

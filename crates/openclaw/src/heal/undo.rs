@@ -70,7 +70,7 @@ pub fn undo(
     }
     run::folder_times(&backup, &manifest)?;
     backup.note(&Note::Undone)?;
-    let files = manifest.files.iter().map(|saved| saved.path.clone()).collect();
+    let files = manifest.paths().cloned().collect();
     Ok(Undone { stamp: backup.stamp, files })
 }
 

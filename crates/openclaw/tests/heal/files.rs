@@ -18,7 +18,8 @@ fn there_and_back(scene: &Scene, items: Vec<Vec<Step>>, look: impl FnOnce(&Scene
     assert_eq!(outcome.left_out, []);
     assert_eq!(outcome.done, (1..=count).collect::<Vec<usize>>());
     look(scene);
-    scene.undo().unwrap();
+    let undone = scene.undo().unwrap();
+    assert!(undone.files.iter().all(|path| !path.starts_with(".sexton-heal")), "{undone:?}");
     assert!(scene.listing() == before, "the folder is not as it was");
 }
 
