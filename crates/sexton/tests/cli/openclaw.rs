@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 use crate::support::{CONFIG, Place, until};
 use crate::unpack::unpack;
 
+mod again;
+
 /// A copy of a real folder, its databases unpacked.
 fn folder(place: &Place, name: &str) -> PathBuf {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../openclaw/tests/fixtures");

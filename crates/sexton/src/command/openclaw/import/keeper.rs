@@ -9,6 +9,7 @@ use sexton_domain::change::{Change, Restore};
 use sexton_domain::entry::Entry;
 use sexton_domain::id::SessionId;
 use sexton_domain::job::Job;
+use sexton_domain::plan::imports;
 use sexton_domain::run::Run;
 use sexton_domain::session::Session;
 use sexton_openclaw::import::account::{Became, Source};
@@ -148,10 +149,9 @@ impl<'a> Keeper<'a> {
             None => 0,
         };
         self.have.insert(session.id, last.max(have));
-        if let (Stored::Session(Some(before), _), true) = (stored, last > have)
-            && before.usage != session.usage
+        if let Stored::Session(Some(before), _) = stored
+            && let Some(grown) = imports::regrown(&before, &session)
         {
-            let grown = Session { usage: session.usage, ..*before };
             self.batch.push(grown.into(), 0);
         }
         self.flush_if_full()
