@@ -31,7 +31,7 @@ pub enum Line {
     Delivered,
     /// Deliveries that were given up.
     Dead,
-    /// Usage reports; the daily sums stay for ever.
+    /// Usage reports; the daily sums stay for ever, and so do reports that were brought in.
     Usage,
     /// What is left of archives that were deleted.
     Stubs,
