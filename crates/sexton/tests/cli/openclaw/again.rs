@@ -136,3 +136,63 @@ fn what_a_session_took_is_brought_up_to_date_after_an_import_that_was_killed() {
     }
     assert!(behind > 0, "no kill came between entries and record");
 }
+
+/// Imports a folder whose conversation has lines that cannot be added: how many were there, how many not,
+/// and why not.
+fn refused(place: &Place, folder: &Path) -> (u64, u64, String) {
+    let ended = place.run(&["openclaw", "import", folder.to_str().unwrap(), "--json"]);
+    assert_eq!(ended.code, 1, "{ended:?}");
+    let receipt = ended.document();
+    let sources = receipt["sources"].as_array().unwrap();
+    let lines = sources.iter().find(|it| it["path"].as_str().unwrap().ends_with(".jsonl")).unwrap();
+    let quarantined = lines["quarantined"].as_array().unwrap();
+    assert_eq!(lines["imported"], 0, "{lines}");
+    let reason = quarantined[0]["reason"].as_str().unwrap();
+    assert!(quarantined.iter().all(|it| it["reason"] == reason), "{lines}");
+    let count = quarantined.len().try_into().unwrap();
+    (lines["already_present"].as_u64().unwrap(), count, reason.to_owned())
+}
+
+#[test]
+fn what_an_archived_session_has_got_since_is_named_and_comes_when_it_is_restored() {
+    let keeps = |time: &str| format!("{CONFIG}\n[retention]\nchat = \"{time}\"\n");
+    let place = Place::new(&keeps("1ms"));
+    let folder = place.dir.path().join("talk");
+    talk(&folder, 1, 0..11);
+    import(&place, &folder);
+    let id = chat(&place)["id"].as_str().unwrap().to_owned();
+    let sweep = || {
+        let daemon = place.serve();
+        place.ok(&["sweep"]);
+        assert!(daemon.stop().success());
+        assert_eq!(chat(&place), Value::Null);
+    };
+    sweep();
+
+    assert_eq!(total(&import(&place, &folder), "imported"), 0);
+    talk(&folder, 1, 11..31);
+    let (present, left, reason) = refused(&place, &folder);
+    assert_eq!((present, left), (11, 20));
+    assert_eq!(reason, "its session is archived; restore it first");
+
+    let daemon = place.serve();
+    place.ok(&["archive", "restore", &id]);
+    assert!(daemon.stop().success());
+    assert_eq!(total(&import(&place, &folder), "imported"), 20);
+    let back = chat(&place);
+    assert_eq!([&back["entry_count"], &back["usage"]["input_tokens"]], [31, 300], "{back}");
+
+    let daemon = place.serve();
+    place.ok(&["session", "unpin", &id]);
+    assert!(daemon.stop().success());
+    sweep();
+    let archived = place.ok(&["archive", "show", &id]);
+    assert!(archived.contains("answer 30"), "{archived}");
+    talk(&folder, 1, 31..36);
+    let daemon = place.serve();
+    place.ok(&["session", "delete", &id, "--purge"]);
+    assert!(daemon.stop().success());
+    let (present, left, reason) = refused(&place, &folder);
+    assert_eq!((present, left), (31, 5));
+    assert_eq!(reason, "its session was archived, and its archive is gone");
+}
