@@ -21,7 +21,7 @@ pub enum Line {
     DoneJobs,
     /// Removed jobs of which no session is left, from their removal.
     Tombstones,
-    /// Runs, from their end.
+    /// Runs, from their end, or their import after that.
     Runs,
     /// Ended runs beyond a job's newest [`MAX_RUNS_PER_JOB`].
     RunsPerJob,
