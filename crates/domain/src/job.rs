@@ -21,10 +21,25 @@ pub const AUTO_DISABLE_AFTER: u32 = 10;
 pub const FAILING_STREAK: u32 = 2;
 /// The longest prompt, in bytes.
 pub const MAX_PROMPT_BYTES: usize = 1024 * 1024;
-/// An offset is shorter than a day.
-pub const OFFSET_LIMIT: Duration = Duration::from_secs(86_400);
 /// How often a failure that asks for it is retried where the job names no number.
 pub const DEFAULT_TEMPORARY_RETRIES: u32 = 3;
+
+/// An offset is shorter than this.
+const OFFSET_LIMIT: Duration = Duration::from_secs(86_400);
+
+/// Why a delay is no offset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a delay must be shorter than a day")]
+pub struct OffsetTooLong;
+
+/// A delay as the offset of a job.
+///
+/// # Errors
+///
+/// [`OffsetTooLong`] of a day or more: that is another schedule.
+pub fn offset(delay: Duration) -> Result<Duration, OffsetTooLong> {
+    if delay < OFFSET_LIMIT { Ok(delay) } else { Err(OffsetTooLong) }
+}
 
 /// Who declared a job and may change it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -133,7 +148,7 @@ pub struct Spec {
     pub schedule: Schedule,
     /// Delays each slot by a fixed part of this, different from job to job. Zero is none.
     pub jitter: Duration,
-    /// Delays each slot by this, beside the jitter; shorter than [`OFFSET_LIMIT`].
+    /// Delays each slot by this, beside the jitter; see [`offset`].
     #[serde(default, skip_serializing_if = "is_none")]
     pub offset: Duration,
     /// What the agent is told, at most [`MAX_PROMPT_BYTES`].
@@ -315,5 +330,19 @@ impl Job {
     pub fn first_slot(&self, now: Timestamp) -> Option<Timestamp> {
         let grace = if self.spec.schedule.is_once() { when::GRACE } else { Duration::ZERO };
         self.slot_after(self.delay().saturating_add(grace).before(now))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_offset_is_shorter_than_a_day() {
+        let day = Duration::from_secs(86_400);
+        let just_below = Duration::from_millis(day.as_millis() - 1);
+        assert_eq!(offset(Duration::ZERO), Ok(Duration::ZERO));
+        assert_eq!(offset(just_below), Ok(just_below));
+        assert_eq!(offset(day), Err(OffsetTooLong));
     }
 }

@@ -1,10 +1,16 @@
 //! Origins: where a record that was brought in from another system came from.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// The largest origin of a session or a run, as JSON, in bytes.
 pub const MAX_ORIGIN_BYTES: usize = 1024;
+
+/// From when the age of a record counts that ended `at`: from its import where that was later.
+pub fn aged_from(at: Timestamp, imported_at: Option<Timestamp>) -> Timestamp {
+    imported_at.map_or(at, |imported| imported.max(at))
+}
 
 /// Where an imported record came from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,6 +67,15 @@ mod tests {
     fn origin(source: &str, data: Value) -> Origin {
         let [system, id, place] = ["openclaw", "8de449e6", "line 3"].map(str::to_owned);
         Origin { system, id, source: source.to_owned(), place, data }
+    }
+
+    /// P6: a clock that was set back between the end and the import makes nothing older than it is.
+    #[test]
+    fn age_counts_from_the_end_or_from_the_import_after_it() {
+        let [first, second] = [Timestamp::UNIX_EPOCH, Timestamp::MAX];
+        assert_eq!(aged_from(first, None), first);
+        assert_eq!(aged_from(first, Some(second)), second);
+        assert_eq!(aged_from(second, Some(first)), second);
     }
 
     #[test]

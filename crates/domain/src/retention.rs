@@ -12,7 +12,7 @@ mod lines;
 
 pub use lines::{Kept, Line, MAX_RUNS_PER_JOB, kept};
 
-/// How long ended sessions of each kind are kept, counted from their end.
+/// How long ended sessions of each kind are kept, from their end, or their import after that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policies {
     /// Isolated runs.
@@ -65,7 +65,8 @@ impl Policies {
     }
 }
 
-/// How long every kind of record is kept, counted from its end: the retention table of the design.
+/// How long every kind of record is kept, from its end, or its import after that: the retention table of
+/// the design.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Periods {
     /// Sessions.

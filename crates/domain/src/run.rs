@@ -11,7 +11,7 @@ use crate::key::SessionKey;
 use crate::listed::listed;
 use crate::name::{AgentName, JobKey};
 use crate::node::{Owner, ProcessId};
-use crate::origin::Origin;
+use crate::origin::{self, Origin};
 use crate::usage::Tokens;
 
 /// The longest answer a run's record keeps, in bytes; the transcript has all of it.
@@ -428,7 +428,7 @@ impl Run {
 
     /// From when its age counts: its end, or when it was brought in after that.
     pub fn aged_from(&self) -> Option<Timestamp> {
-        self.ended_at().map(|at| self.imported_at.map_or(at, |imported| imported.max(at)))
+        self.ended_at().map(|at| origin::aged_from(at, self.imported_at))
     }
 }
 

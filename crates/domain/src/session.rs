@@ -9,7 +9,7 @@ use crate::key::{SessionKey, SessionKind};
 use crate::listed::listed;
 use crate::name::{AgentName, JobKey};
 use crate::node::Owner;
-use crate::origin::Origin;
+use crate::origin::{self, Origin};
 use crate::usage::Tokens;
 
 listed! {
@@ -241,7 +241,7 @@ impl Session {
 
     /// From when its age counts: its end, or when it was brought in after that.
     pub fn aged_from(&self) -> Option<Timestamp> {
-        self.ended_at().map(|at| self.imported_at.map_or(at, |imported| imported.max(at)))
+        self.ended_at().map(|at| origin::aged_from(at, self.imported_at))
     }
 
     /// When the reaper looks at it next: an index, never a verdict.

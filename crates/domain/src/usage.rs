@@ -93,15 +93,16 @@ pub struct Usage {
     pub model: String,
     /// What it took.
     pub tokens: Tokens,
-    /// When it was brought in from another system; it is kept as if it had been reported then.
+    /// When it was brought in from another system; then it is kept for ever.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub imported_at: Option<Timestamp>,
 }
 
 impl Usage {
-    /// From when its age counts.
-    pub fn aged_from(&self) -> Timestamp {
-        self.imported_at.map_or(self.at, |imported| imported.max(self.at))
+    /// From when its age counts; none where it never goes. One that was brought in stays, because it can
+    /// be brought in again: the sum of its day would count it twice.
+    pub fn aged_from(&self) -> Option<Timestamp> {
+        self.imported_at.is_none().then_some(self.at)
     }
 }
 

@@ -171,6 +171,7 @@ macro_rules! conformance {
             tally: the_tally_equals_the_truth_after_random_changes;
             usage: a_usage_report_counts_once,
                 daily_sums_outlive_their_reports,
+                an_imported_report_keeps_its_day_and_never_expires,
                 daily_sums_are_by_utc_day_job_agent_and_model;
         }
     };

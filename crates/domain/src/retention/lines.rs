@@ -21,7 +21,7 @@ pub enum Line {
     DoneJobs,
     /// Removed jobs of which no session is left, from their removal.
     Tombstones,
-    /// Runs, from their end.
+    /// Runs, from their end, or their import after that.
     Runs,
     /// Ended runs beyond a job's newest [`MAX_RUNS_PER_JOB`].
     RunsPerJob,
@@ -31,7 +31,7 @@ pub enum Line {
     Delivered,
     /// Deliveries that were given up.
     Dead,
-    /// Usage reports; the daily sums stay for ever.
+    /// Usage reports; the daily sums stay for ever, and so do reports that were brought in.
     Usage,
     /// What is left of archives that were deleted.
     Stubs,

@@ -181,21 +181,21 @@ impl Sweep<'_> {
     ) -> Result<Packed<'a>, Failed> {
         let session = going.session;
         let known = self.store.archive(session.id).await.map_err(unread)?;
-        let damaged = self.damaged(going, known.as_ref()).await?;
+        let outdated = self.outdated(going, known.as_ref()).await?;
         let (archive, fresh) = match (going.discard, known) {
             // It was restored once: it is still where it was.
-            (Discard::Archive, Some(known)) if known.is_there() && !damaged => (None, false),
+            (Discard::Archive, Some(known)) if known.is_there() && !outdated => (None, false),
             (Discard::Archive, known) => {
                 let shut = || Failed::Files(std::io::Error::other("archives cannot be written"));
                 let shelf = shelf.ok_or_else(shut)?;
                 let now = self.env.clock.now();
                 let written = shelf.writer.add(session, self.store, now).await?;
                 // What is left of the other one would be where nobody knows of it.
-                if let Some(known) = known.as_ref().filter(|_| damaged)
+                if let Some(known) = known.as_ref().filter(|_| outdated)
                     && let Err(error) = erase(&*self.env.archives, known).await
                 {
                     tracing::error!(session = %session.id, segment = known.segment, %error,
-                        "what is left of a damaged archive cannot be erased");
+                        "the archive of before cannot be erased");
                 }
                 let version = known.map_or_else(Default::default, |known| known.version);
                 let delete_after = shelf.delete_after;
@@ -212,11 +212,15 @@ impl Sweep<'_> {
         Ok(Packed { going, archive, fresh })
     }
 
-    /// Whether a session that was restored once, and goes again, has lost its archive meanwhile.
-    async fn damaged(&self, going: &Going<'_>, known: Option<&Archive>) -> Result<bool, Failed> {
+    /// Whether a session that was restored once, and goes again, has lost its archive meanwhile, or has more
+    /// entries than that.
+    async fn outdated(&self, going: &Going<'_>, known: Option<&Archive>) -> Result<bool, Failed> {
         let Some(known) = known.filter(|known| known.is_there()) else { return Ok(false) };
         if going.discard != Discard::Archive {
             return Ok(false);
+        }
+        if going.session.entry_count > known.entries {
+            return Ok(true);
         }
         let Err(damage) = Transcript::check(&self.env.archives, known).await else {
             return Ok(false);

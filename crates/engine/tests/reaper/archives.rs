@@ -4,14 +4,14 @@ use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 
 use sexton_domain::archive::Archive;
-use sexton_domain::change::Change;
+use sexton_domain::change::{Change, Restore};
 use sexton_domain::duration::Keep;
 use sexton_domain::key::SessionKind;
 use sexton_domain::session::{Discard, Session};
 use sexton_engine::handle::Error;
 use sexton_engine::page::PageRequest;
 
-use crate::make::ended;
+use crate::make::{ended, entry};
 use crate::yard::{Keeper, Yard, keep, outdate};
 
 /// A session that was archived a moment ago.
@@ -99,6 +99,25 @@ async fn a_session_comes_back_whole_and_goes_again_without_a_second_archive() {
     assert_eq!((report.summary.reaped, report.summary.archived), (1, 0));
     assert_eq!(keeper.archive(session.id).await, archive, "it is where it was");
     assert_eq!(keeper.archived(session.id).await, ["hello", "world"]);
+    keeper.stop().await;
+}
+
+/// What was imported, archived and restored, and has got more by another import: the archive of before was
+/// taken for all of it, and the sweep deleted the rest.
+#[tokio::test]
+async fn a_restored_session_that_has_grown_is_archived_anew() {
+    let yard = Yard::new();
+    let keeper = yard.start().await;
+    let (session, archive) = archived(&keeper, &["hello", "world"]).await;
+    let restored = keeper.handle.restore_session(session.id).await.unwrap();
+    let more = Restore { session: session.id, entries: vec![entry(3, "again")] };
+    let unpinned = Session { pinned: false, ..restored };
+    keeper.put(vec![Change::Restore(more), unpinned.into()]).await;
+    let report = keeper.sweep().await;
+    assert_eq!((report.summary.reaped, report.summary.archived), (1, 1));
+    assert_eq!(keeper.archived(session.id).await, ["hello", "world", "again"]);
+    let (start, end) = (archive.offset as usize, (archive.offset + archive.length) as usize);
+    assert!(segment(&yard, &archive.segment)[start + 8..end].iter().all(|byte| *byte == 0));
     keeper.stop().await;
 }
 

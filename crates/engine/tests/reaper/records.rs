@@ -176,6 +176,23 @@ async fn every_record_goes_when_its_time_is_over_and_not_before() {
     keeper.stop().await;
 }
 
+/// P12: a folder that is imported again tells of every report again, however long ago the first time was.
+/// Once the row of a report was gone, its day counted it a second time.
+#[tokio::test]
+async fn a_report_that_is_imported_again_after_years_counts_once() {
+    let yard = Yard::new();
+    let keeper = yard.start().await;
+    let at = keeper.ago("1000d");
+    let imported = Usage { imported_at: Some(at), ..usage(at) };
+    keeper.put(vec![imported.clone().into(), usage(at).into()]).await;
+    let sums = keeper.store.read().daily_usage(jiff::civil::Date::MIN).await.unwrap();
+    assert_eq!(keeper.sweep().await.summary.records, 1);
+    let again = Usage { imported_at: Some(keeper.now()), ..imported };
+    keeper.put(vec![again.into()]).await;
+    assert_eq!(keeper.store.read().daily_usage(jiff::civil::Date::MIN).await.unwrap(), sums);
+    keeper.stop().await;
+}
+
 /// P3, P6: an event stays as long as a delivery of it is pending, or could be sent again by hand.
 #[tokio::test]
 async fn an_event_that_somebody_waits_for_stays() {

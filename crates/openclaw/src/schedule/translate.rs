@@ -2,14 +2,12 @@
 
 use jiff::Timestamp;
 use sexton_domain::duration::Duration;
+use sexton_domain::job::{self, OffsetTooLong};
 use sexton_domain::schedule::{CronError, CronExpr, Schedule, Zone, ZoneError};
 
 use super::compare::Clock;
 use super::{Difference, Note, at, cron, every, stagger, zone};
 use crate::model::{self, JobRecord};
-
-/// A day: a delay is shorter.
-const DAY: Duration = Duration::from_secs(86_400);
 
 /// What became of a schedule.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,9 +52,9 @@ pub enum Untranslatable {
     /// No zone of ours.
     #[error(transparent)]
     Zone(ZoneError),
-    /// Delayed by a day or more.
-    #[error("its slots are delayed by {0}: a delay must be shorter than a day")]
-    Offset(Duration),
+    /// Delayed for too long.
+    #[error("its slots are delayed by {0}: {1}")]
+    Offset(Duration, OffsetTooLong),
 }
 
 /// A job's schedule as ours. Where it names no zone, `host_zone` is the one of the machine that it ran on.
@@ -127,10 +125,8 @@ fn by_clock(
     let plain = cron::plain(text);
     let expr: CronExpr = plain.parse().map_err(Untranslatable::Cron)?;
     let window = stagger::window(text, stagger_ms);
-    let offset = stagger::offset(&job.id, window);
-    if offset >= DAY {
-        return Err(Untranslatable::Offset(offset));
-    }
+    let delay = stagger::offset(&job.id, window);
+    let offset = job::offset(delay).map_err(|why| Untranslatable::Offset(delay, why))?;
     let since = job.created_at.unwrap_or(Timestamp::UNIX_EPOCH);
     let differences = Clock::new(&expr, &zone, offset).possible(since);
     let mut notes = Vec::new();

@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 use crate::support::{CONFIG, Place, until};
 use crate::unpack::unpack;
 
+mod again;
+
 /// A copy of a real folder, its databases unpacked.
 fn folder(place: &Place, name: &str) -> PathBuf {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../openclaw/tests/fixtures");
@@ -98,7 +100,7 @@ fn a_dry_run_says_what_would_be_and_makes_no_store() {
     assert!(!place.data().join("imports").exists());
 }
 
-/// P8: a session that an import brought tells no hook anything, P6: and no sweep takes it by surprise.
+/// P3, P6: a session that an import brought tells no hook anything, and no sweep takes it by surprise.
 #[test]
 fn imported_jobs_run_chats_go_on_hooks_hear_nothing_and_a_sweep_takes_nothing() {
     let hook = "[hooks.h]\non = [\"*\"]\ncommand = [\"sh\", \"-c\", \"cat >> heard\"]\n";

@@ -129,7 +129,7 @@ fn why_not(
                 ledger.runs_of(job).filter(|it| !ledger.is_gone(&RecordId::Run(it.id))).count()
             });
             let many = run.ended_at().is_some() && ended > RUNS_PER_JOB;
-            aged(run.ended_at(), periods.runs, "ended").filter(|_| !many)
+            aged(run.aged_from(), periods.runs, "ended").filter(|_| !many)
         }
         (_, Record::Delivery(delivery)) => match delivery.state {
             DeliveryState::Pending { .. } => Some("although it is pending".to_owned()),
@@ -144,7 +144,7 @@ fn why_not(
             }
         }
         (_, Record::Node(node)) => aged(node.end.map(|end| end.at), month, "ended"),
-        (_, Record::Usage(usage)) => aged(Some(usage.at), periods.runs, "been reported"),
+        (_, Record::Usage(usage)) => aged(usage.aged_from(), periods.runs, "been reported"),
         (_, Record::Archive(archive)) => aged(archive.deleted_at, month, "been deleted"),
         (_, Record::Segment(segment)) => aged(segment.deleted_at, month, "been deleted"),
         (_, Record::Alert(alert)) => aged(alert.cleared_at, month, "been cleared"),
@@ -239,7 +239,7 @@ pub(crate) fn due(
     others: &[Session],
     kinds: &Policies,
 ) -> Due {
-    let (Some(ended_at), Some(reason)) = (session.ended_at(), session.end_reason()) else {
+    let (Some(aged_from), Some(reason)) = (session.aged_from(), session.end_reason()) else {
         return Due::Never;
     };
     if session.discard.is_some() {
@@ -261,13 +261,13 @@ pub(crate) fn due(
         return Due::Floor;
     }
     let keep = match retain {
-        Some(Retain::OnFailure) if reason == EndReason::Completed => return Due::At(ended_at),
+        Some(Retain::OnFailure) if reason == EndReason::Completed => return Due::At(aged_from),
         Some(Retain::Keep(keep)) => keep,
         _ => of_kind(kinds, session.kind),
     };
     match keep {
         Keep::Forever => Due::Never,
-        Keep::For(time) => Due::At(time.after(ended_at)),
+        Keep::For(time) => Due::At(time.after(aged_from)),
     }
 }
 
@@ -348,7 +348,7 @@ pub(crate) fn p6_nothing_overdue(look: Settled<'_>) -> Result<Vec<HoldReason>, B
             return Err(broken(format!("it has no floor that could hold {session:?}")));
         }
         let due = match due(&session, job.as_ref(), &[], &periods.sessions) {
-            Due::Now => session.ended_at().unwrap_or(now),
+            Due::Now => session.aged_from().unwrap_or(now),
             Due::At(at) => at,
             Due::Floor | Due::Never => continue,
         };

@@ -54,6 +54,7 @@ impl Row for Run {
             codec::time(rests_until),
             self.owner().map_or(Value::Null, |owner| codec::number(owner.epoch.number())),
             codec::time(self.started_at),
+            // In `ended_at`: from when its age counts, of an imported run its import.
             codec::time(self.aged_from()),
         ]
     }

@@ -10,6 +10,7 @@ use crate::codec;
 use crate::fail::Fail;
 use crate::record::found;
 
+// `at` is from when its age counts: for ever where it has none.
 const INSERT: &str = "INSERT INTO usage (id, at, body) VALUES (?, ?, ?) ON CONFLICT DO NOTHING";
 
 // A sum stays at the largest number instead of becoming a wrong one.
@@ -27,8 +28,8 @@ const ADD: &str = "
 pub(crate) fn put(db: &Connection, usage: &Usage) -> Result<(), Fail> {
     let body = codec::body(usage)?;
     let key = codec::id(usage.id.uuid());
-    let inserted =
-        db.prepare_cached(INSERT)?.execute(params![key, codec::time(usage.aged_from()), body])?;
+    let at = usage.aged_from().map_or(Value::Integer(i64::MAX), codec::time);
+    let inserted = db.prepare_cached(INSERT)?.execute(params![key, at, body])?;
     if inserted == 0 {
         return Ok(());
     }

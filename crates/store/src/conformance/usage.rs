@@ -7,6 +7,7 @@ use sexton_domain::usage::{DailyUsage, Tokens, Usage};
 
 use super::World;
 use super::make::agent;
+use crate::page::Expired;
 
 async fn days(world: &World, from: Date) -> Vec<DailyUsage> {
     world.driver().daily_usage(from).await.unwrap()
@@ -35,6 +36,22 @@ pub async fn daily_sums_outlive_their_reports(mut world: World) {
     world.store(vec![Change::Delete(RecordId::Usage(usage.id), Version::NEW)]).await;
     world.reopen().await;
     assert_eq!(world.stored(usage).await, None);
+    assert_eq!(days(&world, Date::MIN).await, before);
+}
+
+/// P12: a report that was brought in counts on the day it is of, and never goes: however late it is brought
+/// in again, it counts once.
+pub async fn an_imported_report_keeps_its_day_and_never_expires(world: World) {
+    let imported_at = Some("2026-11-26T18:00:00Z".parse().expect("it is a time"));
+    let at = "2026-11-20T23:59:59.999Z".parse().expect("it is a time");
+    let usage = Usage { at, imported_at, ..world.make.usage() };
+    world.put(usage.clone()).await;
+    let before = days(&world, Date::MIN).await;
+    assert_eq!(before.iter().map(|sum| sum.day).collect::<Vec<_>>(), [date(2026, 11, 20)]);
+    let expired = world.driver().expired(Expired::Usage(Timestamp::MAX), u32::MAX).await.unwrap();
+    assert_eq!(expired, []);
+    assert!(world.stored(usage.clone()).await.is_some());
+    world.put(usage).await;
     assert_eq!(days(&world, Date::MIN).await, before);
 }
 

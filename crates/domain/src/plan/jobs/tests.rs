@@ -486,19 +486,19 @@ fn a_job_of_a_config_source_is_suspended_by_hand_but_not_edited_or_removed() {
 
 /// Jitter is a field of its own: another expression keeps it (OpenClaw b2.26).
 #[test]
-fn another_offset_is_another_first_slot() {
-    let (mut world, job) = World::with("10:30", hourly());
-    assert_eq!(world.jobs[&job].next_slot, Some(time("11:00")));
-    world.put("job", Spec { offset: span("45m"), ..hourly() });
-    assert_eq!(world.jobs[&job].next_slot, Some(time("10:00")));
-}
-
-#[test]
 fn a_job_keeps_its_jitter_when_only_its_expression_changes() {
     let (mut world, job) = World::with("10:30", Spec { jitter: span("5m"), ..hourly() });
     let before = world.jobs[&job].jitter();
     world.put("job", Spec { jitter: span("5m"), ..spec(cron("30 * * * *")) });
     assert_eq!(world.jobs[&job].jitter(), before);
+}
+
+#[test]
+fn another_offset_is_another_first_slot() {
+    let (mut world, job) = World::with("10:30", hourly());
+    assert_eq!(world.jobs[&job].next_slot, Some(time("11:00")));
+    world.put("job", Spec { offset: span("45m"), ..hourly() });
+    assert_eq!(world.jobs[&job].next_slot, Some(time("10:00")));
 }
 
 /// Every decision names the job once, whatever it does to it.

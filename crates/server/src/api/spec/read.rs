@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use sexton_domain::duration::{Duration, Keep};
 use sexton_domain::errors::causes;
 use sexton_domain::job::{
-    MAX_PROMPT_BYTES, Misfire, OFFSET_LIMIT, OnInterrupt, Overlap, Retain, Retention, Spec, Target,
+    self, MAX_PROMPT_BYTES, Misfire, OnInterrupt, Overlap, Retain, Retention, Spec, Target,
 };
 use sexton_domain::key::{SessionKey, SessionKind};
 use sexton_domain::retry::Backoff;
@@ -126,16 +126,9 @@ impl JobSpec {
             None | Some(Setting::Switch(false)) => return Ok(Duration::ZERO),
             Some(offset) => offset.to_string(),
         };
-        let offset: Duration = parse("offset", &given)?;
-        if offset >= OFFSET_LIMIT {
-            return Err(refused(
-                "offset",
-                &given,
-                "it must be shorter than a day",
-                "for a later slot, change the schedule",
-            ));
-        }
-        Ok(offset)
+        job::offset(parse("offset", &given)?).map_err(|why| {
+            refused("offset", &given, &why.to_string(), "for a later slot, change the schedule")
+        })
     }
 
     fn target(&self) -> Result<Target, FieldError> {

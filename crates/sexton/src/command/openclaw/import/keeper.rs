@@ -5,10 +5,12 @@
 use std::collections::{HashMap, VecDeque};
 
 use serde::Serialize;
+use sexton_domain::archive::Archive;
 use sexton_domain::change::{Change, Restore};
 use sexton_domain::entry::Entry;
 use sexton_domain::id::SessionId;
 use sexton_domain::job::Job;
+use sexton_domain::plan::imports;
 use sexton_domain::run::Run;
 use sexton_domain::session::Session;
 use sexton_openclaw::import::account::{Became, Source};
@@ -76,7 +78,29 @@ enum Stored {
     /// The session, with so many entries.
     Session(Option<Box<Session>>, u64),
     /// It was there, and is archived.
-    Archived,
+    Archived(Box<Archive>),
+}
+
+impl Stored {
+    /// How many entries it has.
+    fn entries(&self) -> u64 {
+        match self {
+            Self::Nothing => 0,
+            Self::Session(_, entries) => *entries,
+            Self::Archived(archive) => archive.entries,
+        }
+    }
+
+    /// Why more entries cannot be added.
+    fn closed(&self) -> Option<&'static str> {
+        match self {
+            Self::Nothing | Self::Session(..) => None,
+            Self::Archived(archive) if archive.is_there() => {
+                Some("its session is archived; restore it first")
+            }
+            Self::Archived(_) => Some("its session was archived, and its archive is gone"),
+        }
+    }
 }
 
 impl<'a> Keeper<'a> {
@@ -134,24 +158,20 @@ impl<'a> Keeper<'a> {
         for row in rows {
             self.sources[row].count(became);
         }
-        let have = match &stored {
-            Stored::Nothing => {
-                self.kept.sessions += 1;
-                self.batch.push(session.clone().into(), 0);
-                0
-            }
-            Stored::Session(_, have) => *have,
-            Stored::Archived => u64::MAX,
-        };
+        if let Stored::Nothing = stored {
+            self.kept.sessions += 1;
+            self.batch.push(session.clone().into(), 0);
+        }
         let last = match text {
-            Some(text) => self.transcript(&session, &text, have, texts)?,
+            Some(text) => self.transcript(&session, &text, &stored, texts)?,
             None => 0,
         };
-        self.have.insert(session.id, last.max(have));
-        if let (Stored::Session(Some(before), _), true) = (stored, last > have)
-            && before.usage != session.usage
+        if stored.closed().is_none() {
+            self.have.insert(session.id, last.max(stored.entries()));
+        }
+        if let Stored::Session(Some(before), _) = stored
+            && let Some(grown) = imports::regrown(&before, &session)
         {
-            let grown = Session { usage: session.usage, ..*before };
             self.batch.push(grown.into(), 0);
         }
         self.flush_if_full()
@@ -167,7 +187,7 @@ impl<'a> Keeper<'a> {
             return Ok(Stored::Session(Some(Box::new(session)), have));
         }
         let archive = self.runtime.block_on(store.archive(id)).map_err(unread)?;
-        Ok(if archive.is_some() { Stored::Archived } else { Stored::Nothing })
+        Ok(archive.map_or(Stored::Nothing, |archive| Stored::Archived(archive.into())))
     }
 
     /// Stores the lines of a transcript behind the entries that are there. Returns the number of the last
@@ -176,9 +196,10 @@ impl<'a> Keeper<'a> {
         &mut self,
         session: &Session,
         text: &Text,
-        have: u64,
+        stored: &Stored,
         texts: &Texts,
     ) -> Result<u64, Failure> {
+        let (have, closed) = (stored.entries(), stored.closed());
         let (mut last, mut at) = (0, session.opened_at);
         let read = texts.read(text, &mut |number, line| match line {
             _ if self.failed.is_some() => {}
@@ -187,11 +208,15 @@ impl<'a> Keeper<'a> {
                 let entries = entries(line, last, at);
                 at = line.at.unwrap_or(at);
                 last += entries.len() as u64;
-                let became = if last > have { Became::Imported } else { Became::Present };
-                self.sources[text.source].count(became);
-                if became == Became::Imported {
-                    let new = entries.into_iter().filter(|entry| entry.seq > have);
-                    self.line(session, line, number, new.collect());
+                let source = &mut self.sources[text.source];
+                match closed {
+                    _ if last <= have => source.count(Became::Present),
+                    Some(reason) => source.quarantine(text.place(number), reason),
+                    None => {
+                        source.count(Became::Imported);
+                        let new = entries.into_iter().filter(|entry| entry.seq > have);
+                        self.line(session, line, number, new.collect());
+                    }
                 }
             }
         });

@@ -1,0 +1,198 @@
+//! `openclaw import` again: what has gone on there since.
+
+use std::io::Write as _;
+use std::ops::Range;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::*;
+
+/// So many lines of a conversation, each with what it took, are one batch of an import.
+const BATCH: u64 = 1000;
+
+/// Conversations that go on: these lines of each, from the second on an answer a second.
+fn talk(root: &Path, chats: usize, lines: Range<u64>) {
+    let sessions = root.join("agents/main/sessions");
+    fs::create_dir_all(&sessions).unwrap();
+    fs::write(root.join("openclaw.json"), "{}").unwrap();
+    let mut index = serde_json::Map::new();
+    for chat in 0..chats {
+        let id = format!("00000000-0000-4000-8000-{chat:012}");
+        let mut text = String::new();
+        for line in lines.clone() {
+            let timestamp = said_at(line);
+            let line = match line {
+                0 => json!({ "type": "session", "version": 3, "id": id, "timestamp": timestamp }),
+                _ => {
+                    let usage = json!({ "input": 10, "output": 2, "cost": { "total": 0.001 } });
+                    let content = json!([{ "type": "text", "text": format!("answer {line}") }]);
+                    let message = json!({ "role": "assistant", "model": "m", "content": content,
+                        "usage": usage });
+                    json!({ "type": "message", "timestamp": timestamp, "message": message })
+                }
+            };
+            text.push_str(&format!("{line}\n"));
+        }
+        let file = sessions.join(format!("{id}.jsonl"));
+        let mut file = File::options().create(true).append(true).open(file).unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        let updated_at = said_at(lines.end).as_millisecond();
+        let row = json!({ "sessionId": id, "updatedAt": updated_at, "status": "done" });
+        index.insert(format!("agent:main:telegram:direct:{chat}"), row);
+    }
+    fs::write(sessions.join("sessions.json"), Value::Object(index).to_string()).unwrap();
+}
+
+fn said_at(line: u64) -> Timestamp {
+    let began: Timestamp = "2026-11-20T10:00:00Z".parse().unwrap();
+    began + SignedDuration::from_secs(line.try_into().unwrap())
+}
+
+fn chat(place: &Place) -> Value {
+    place.json(&["session", "list", "--kind", "chat"])["items"][0].clone()
+}
+
+/// P6, P12: what is told of a session counts as it is told last.
+#[test]
+fn a_session_that_went_on_there_ends_later_took_more_and_is_as_young_as_the_second_import() {
+    let agent = "[agents.main]\nexecutor = \"process\"\ncommand = [\"sh\", \"-c\", \"cat\"]\n";
+    let place = Place::new(&format!("{CONFIG}\n{agent}\n[retention]\nchat = \"1h\"\n"));
+    let folder = place.dir.path().join("talk");
+    talk(&folder, 1, 0..11);
+    import(&place, &folder);
+    let first = chat(&place);
+    assert_eq!(first["ended_at"], json!(said_at(10)), "{first}");
+    assert_eq!(first["usage"]["input_tokens"], 100, "{first}");
+
+    talk(&folder, 1, 11..31);
+    let again = import(&place, &folder);
+    assert_eq!(total(&again, "imported"), 20);
+    let grown = chat(&place);
+    assert_eq!(grown["id"], first["id"]);
+    assert_eq!(grown["entry_count"], 31);
+    assert_eq!([&grown["ended_at"], &grown["active_at"]], [&json!(said_at(30)); 2], "{grown}");
+    assert_eq!(grown["usage"]["input_tokens"], 300, "{grown}");
+    let ledger = place.json(&["usage", "--by", "model"]);
+    assert_eq!(ledger["total"]["reports"], 30, "{ledger}");
+    let before = state(&place);
+    assert_eq!(total(&import(&place, &folder), "imported"), 0);
+    assert_eq!(state(&place), before);
+
+    let daemon = place.serve();
+    let judged = place.json(&["sweep", "--explain"])["items"][0].clone();
+    let until: Timestamp = judged["until"].as_str().unwrap().parse().unwrap();
+    let imported: Timestamp = again["at"].as_str().unwrap().parse().unwrap();
+    let hour = until.duration_since(imported);
+    assert_eq!((&judged["fate"], hour.as_secs()), (&json!("later"), 3600), "{judged}");
+    place.ok(&["send", "agent:main:telegram:direct:0", "go on"]);
+    let next = until_open(&place);
+    assert_eq!(next["previous_session_id"], first["id"], "{next}");
+    assert_eq!(next["open_reason"], "continued");
+    assert!(daemon.stop().success());
+}
+
+fn until_open(place: &Place) -> Value {
+    until("the session that goes on", || {
+        let open = place.json(&["session", "list", "--kind", "chat", "--open"]);
+        open["items"].as_array().unwrap().first().cloned()
+    })
+}
+
+/// A kill between the last entries of a session and its record: the next import had nothing to add to the
+/// entries, and left the record as it was for ever.
+#[test]
+fn what_a_session_took_is_brought_up_to_date_after_an_import_that_was_killed() {
+    const CHATS: usize = 8;
+    let begin = |name: &str| {
+        let place = Place::new(CONFIG);
+        let folder = place.dir.path().join(name);
+        talk(&folder, CHATS, 0..11);
+        import(&place, &folder);
+        talk(&folder, CHATS, 11..11 + BATCH);
+        (place, folder)
+    };
+    let (place, folder) = begin("talk");
+    import(&place, &folder);
+    let expected = state(&place);
+    let mut behind = 0;
+    for bytes in [1_u64, 1_000_000, 2_000_000] {
+        let (place, folder) = begin("talk");
+        let log = place.data().join("sexton.db-wal");
+        let mut child =
+            place.command(&["openclaw", "import", folder.to_str().unwrap()]).spawn().unwrap();
+        until("some of the import", || {
+            let size = fs::metadata(&log).map_or(0, |meta| meta.len());
+            (size >= bytes).then_some(())
+        });
+        kill(Pid::from_raw(child.id().try_into().unwrap()), Signal::SIGKILL).unwrap();
+        assert_eq!(child.wait().unwrap().code(), None, "it was over before {bytes} bytes");
+        let sessions = state(&place)["sessions"].as_array().unwrap().clone();
+        behind += sessions
+            .iter()
+            .filter(|it| it["entry_count"] == 11 + BATCH && it["usage"]["input_tokens"] == 100)
+            .count();
+        import(&place, &folder);
+        assert_eq!(state(&place), expected, "killed at {bytes} bytes");
+    }
+    assert!(behind > 0, "no kill came between entries and record");
+}
+
+/// Imports a folder whose conversation has lines that cannot be added: how many were there, how many not,
+/// and why not.
+fn refused(place: &Place, folder: &Path) -> (u64, u64, String) {
+    let ended = place.run(&["openclaw", "import", folder.to_str().unwrap(), "--json"]);
+    assert_eq!(ended.code, 1, "{ended:?}");
+    let receipt = ended.document();
+    let sources = receipt["sources"].as_array().unwrap();
+    let lines = sources.iter().find(|it| it["path"].as_str().unwrap().ends_with(".jsonl")).unwrap();
+    let quarantined = lines["quarantined"].as_array().unwrap();
+    assert_eq!(lines["imported"], 0, "{lines}");
+    let reason = quarantined[0]["reason"].as_str().unwrap();
+    assert!(quarantined.iter().all(|it| it["reason"] == reason), "{lines}");
+    let count = quarantined.len().try_into().unwrap();
+    (lines["already_present"].as_u64().unwrap(), count, reason.to_owned())
+}
+
+#[test]
+fn what_an_archived_session_has_got_since_is_named_and_comes_when_it_is_restored() {
+    let keeps = |time: &str| format!("{CONFIG}\n[retention]\nchat = \"{time}\"\n");
+    let place = Place::new(&keeps("1ms"));
+    let folder = place.dir.path().join("talk");
+    talk(&folder, 1, 0..11);
+    import(&place, &folder);
+    let id = chat(&place)["id"].as_str().unwrap().to_owned();
+    let sweep = || {
+        let daemon = place.serve();
+        place.ok(&["sweep"]);
+        assert!(daemon.stop().success());
+        assert_eq!(chat(&place), Value::Null);
+    };
+    sweep();
+
+    assert_eq!(total(&import(&place, &folder), "imported"), 0);
+    talk(&folder, 1, 11..31);
+    let (present, left, reason) = refused(&place, &folder);
+    assert_eq!((present, left), (11, 20));
+    assert_eq!(reason, "its session is archived; restore it first");
+
+    let daemon = place.serve();
+    place.ok(&["archive", "restore", &id]);
+    assert!(daemon.stop().success());
+    assert_eq!(total(&import(&place, &folder), "imported"), 20);
+    let back = chat(&place);
+    assert_eq!([&back["entry_count"], &back["usage"]["input_tokens"]], [31, 300], "{back}");
+
+    let daemon = place.serve();
+    place.ok(&["session", "unpin", &id]);
+    assert!(daemon.stop().success());
+    sweep();
+    let archived = place.ok(&["archive", "show", &id]);
+    assert!(archived.contains("answer 30"), "{archived}");
+    talk(&folder, 1, 31..36);
+    let daemon = place.serve();
+    place.ok(&["session", "delete", &id, "--purge"]);
+    assert!(daemon.stop().success());
+    let (present, left, reason) = refused(&place, &folder);
+    assert_eq!((present, left), (31, 5));
+    assert_eq!(reason, "its session was archived, and its archive is gone");
+}
