@@ -100,7 +100,7 @@ mod tests {
         let again = told(time("11:00"), EndReason::Interrupted, time("13:00"));
         let grown = regrown(&before, &again).unwrap();
         assert_eq!((grown.state, grown.active_at), (again.state, again.active_at));
-        assert_eq!((grown.usage, grown.origin.clone()), (again.usage, again.origin.clone()));
+        assert_eq!((grown.usage, &grown.origin), (again.usage, &again.origin));
         assert_eq!(grown.aged_from(), Some(time("13:00")));
         assert_eq!(grown.expires_at, Some(time("13:00")));
         let Session { state, active_at, usage, imported_at, expires_at, ref origin, .. } = grown;
@@ -124,7 +124,7 @@ mod tests {
             Session { state: other.state, ..again.clone() },
             Session { active_at: other.active_at, ..again.clone() },
             Session { usage: other.usage, ..again.clone() },
-            Session { next: Some(ids()[1]), ..again.clone() },
+            Session { next: Some(ids()[1]), ..again },
         ];
         for told in news {
             let grown = regrown(&before, &told).unwrap();
