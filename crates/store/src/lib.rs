@@ -5,6 +5,7 @@
 //! bounded retries and nudges are written once around the seam. [`mod@conformance`] proves a driver.
 
 pub mod attempt;
+mod batch;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod driver;
@@ -17,6 +18,7 @@ mod store;
 mod ticket;
 
 pub use attempt::Attempts;
+pub use batch::Batch;
 pub use driver::{CommitError, Committed, Conflict, Driver, Error, Monotonic, Stats};
 pub use store::Store;
 pub use ticket::{Promise, Ticket, answers};

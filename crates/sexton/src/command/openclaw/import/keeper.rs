@@ -6,7 +6,6 @@ use std::collections::{HashMap, VecDeque};
 
 use serde::Serialize;
 use sexton_domain::archive::Archive;
-use sexton_domain::change::{Change, Restore};
 use sexton_domain::entry::Entry;
 use sexton_domain::id::SessionId;
 use sexton_domain::job::Job;
@@ -19,15 +18,13 @@ use sexton_openclaw::import::gather::Generation;
 use sexton_openclaw::import::text::{Text, Texts};
 use sexton_openclaw::read::transcript::Line;
 
-use sexton_store::{CommitError, Error, Store, Ticket};
+use sexton_store::{Batch, CommitError, Error, Store, Ticket};
 use tokio::runtime::Handle;
 
 use crate::failure::{Exit, Failure};
 
-/// So many bytes of entries, or a little more, are stored at once.
-const BATCH_BYTES: usize = 1024 * 1024;
-/// And so many changes and entries.
-const BATCH_ITEMS: usize = 2000;
+/// So many changes and entries are stored at once.
+const BATCH: usize = 2000;
 /// So many batches are on their way at once.
 const ON_THEIR_WAY: usize = 4;
 
@@ -60,15 +57,6 @@ pub struct Keeper<'a> {
     batch: Batch,
     tickets: VecDeque<Ticket>,
     failed: Option<Failure>,
-}
-
-#[derive(Default)]
-struct Batch {
-    changes: Vec<Change>,
-    /// Entries of the session that is being stored.
-    entries: Vec<Entry>,
-    items: usize,
-    bytes: usize,
 }
 
 /// What the store has of a session.
@@ -113,7 +101,7 @@ impl<'a> Keeper<'a> {
             sources,
             kept: Kept::default(),
             have: HashMap::new(),
-            batch: Batch::default(),
+            batch: Batch::of(BATCH),
             tickets: VecDeque::new(),
             failed: None,
         }
@@ -123,7 +111,7 @@ impl<'a> Keeper<'a> {
     pub fn job(&mut self, job: Job) -> Result<(), Failure> {
         self.kept.jobs += 1;
         let bytes = job.spec.prompt.len();
-        self.batch.push(job.into(), bytes);
+        self.batch.push(job, bytes);
         self.flush_if_full()
     }
 
@@ -141,7 +129,7 @@ impl<'a> Keeper<'a> {
         if stored.is_none() {
             self.kept.runs += 1;
             let bytes = run.output.as_ref().map_or(0, String::len);
-            self.batch.push(run.into(), bytes);
+            self.batch.push(run, bytes);
             self.flush_if_full()?;
         }
         Ok(())
@@ -160,7 +148,7 @@ impl<'a> Keeper<'a> {
         }
         if let Stored::Nothing = stored {
             self.kept.sessions += 1;
-            self.batch.push(session.clone().into(), 0);
+            self.batch.push(session.clone(), 0);
         }
         let last = match text {
             Some(text) => self.transcript(&session, &text, &stored, texts)?,
@@ -172,7 +160,7 @@ impl<'a> Keeper<'a> {
         if let Stored::Session(Some(before), _) = stored
             && let Some(grown) = imports::regrown(&before, &session)
         {
-            self.batch.push(grown.into(), 0);
+            self.batch.push(grown, 0);
         }
         self.flush_if_full()
     }
@@ -237,11 +225,11 @@ impl<'a> Keeper<'a> {
 
     fn line(&mut self, session: &Session, line: &Line<'_>, number: u64, entries: Vec<Entry>) {
         self.kept.entries += entries.len() as u64;
-        self.batch.take(entries);
+        self.batch.fill(entries);
         let at = line.at.unwrap_or(session.opened_at);
         if let Some(report) = usage(line, number, session, at) {
             self.kept.reports += 1;
-            self.batch.push(report.into(), 0);
+            self.batch.push(report, 0);
         }
         if self.batch.is_full() {
             self.batch.close(session.id);
@@ -255,9 +243,8 @@ impl<'a> Keeper<'a> {
 
     /// Gives the batch to the store.
     fn flush(&mut self) -> Result<(), Failure> {
-        let batch = std::mem::take(&mut self.batch);
-        let Some(store) = self.writes.filter(|_| !batch.changes.is_empty()) else { return Ok(()) };
-        self.tickets.push_back(store.commit(batch.changes));
+        let (Some(changes), Some(store)) = (self.batch.take(), self.writes) else { return Ok(()) };
+        self.tickets.push_back(store.commit(changes));
         while self.tickets.len() >= ON_THEIR_WAY {
             self.answer()?;
         }
@@ -278,32 +265,6 @@ impl<'a> Keeper<'a> {
             self.answer()?;
         }
         Ok((self.sources, self.kept))
-    }
-}
-
-impl Batch {
-    fn push(&mut self, change: Change, bytes: usize) {
-        self.items += 1;
-        self.bytes += bytes;
-        self.changes.push(change);
-    }
-
-    fn take(&mut self, entries: Vec<Entry>) {
-        self.items += entries.len();
-        self.bytes += entries.iter().map(|entry| entry.content.len()).sum::<usize>();
-        self.entries.extend(entries);
-    }
-
-    /// The entries so far are those of this session.
-    fn close(&mut self, session: SessionId) {
-        let entries = std::mem::take(&mut self.entries);
-        if !entries.is_empty() {
-            self.changes.push(Change::Restore(Restore { session, entries }));
-        }
-    }
-
-    fn is_full(&self) -> bool {
-        self.items >= BATCH_ITEMS || self.bytes >= BATCH_BYTES
     }
 }
 
