@@ -12,6 +12,9 @@ use crate::read::config::{Config, path_for};
 /// The folder that backups and plans of the healing lie in; nothing in it is OpenClaw's.
 pub const HEAL_FOLDER: &str = ".sexton-heal";
 
+/// The database that all agents share.
+pub const STATE_DATABASE: &str = "state/openclaw.sqlite";
+
 /// A state folder.
 #[derive(Debug)]
 pub struct Folder {
@@ -25,6 +28,8 @@ pub struct Folder {
     pub agents: Vec<Agent>,
     /// `cron/jobs.json` or what the config names.
     pub jobs: Option<PathBuf>,
+    /// Where that belongs.
+    pub jobs_at: PathBuf,
     /// `jobs-state.json` beside it.
     pub job_states: Option<PathBuf>,
     /// `jobs-quarantine.json` beside it.
@@ -50,8 +55,12 @@ pub struct Agent {
     pub sessions: Option<PathBuf>,
     /// Its index, if it is there.
     pub index: Option<PathBuf>,
+    /// Where that belongs.
+    pub index_at: PathBuf,
     /// Its database, if it is there.
     pub database: Option<PathBuf>,
+    /// Where that belongs.
+    pub database_at: PathBuf,
 }
 
 /// Which files a state folder consists of.
@@ -126,8 +135,9 @@ impl Folder {
                 .filter_map(|name| there(beside(name)))
                 .collect(),
             run_logs: listed(&root, &beside("runs"), ".jsonl"),
+            jobs_at: cron.clone(),
             jobs: there(cron),
-            state_database: there(PathBuf::from("state/openclaw.sqlite")),
+            state_database: there(PathBuf::from(STATE_DATABASE)),
             task_database: there(PathBuf::from("tasks/runs.sqlite")),
             linked_out: Vec::new(),
             root: root.clone(),
@@ -250,11 +260,11 @@ fn agent(root: &Path, config: &Config, id: String, linked_out: &mut BTreeSet<Pat
         .find(|agent| agent.id == id)
         .and_then(|agent| agent.agent_dir.as_deref())
         .map(|folder| placed(root, folder, Some(&id)).join("openclaw-agent.sqlite"));
-    let database = own_database
-        .and_then(&mut there)
-        .or_else(|| there(home.join("agent/openclaw-agent.sqlite")));
+    let usual = home.join("agent/openclaw-agent.sqlite");
+    let database_at = own_database.clone().unwrap_or_else(|| usual.clone());
+    let database = own_database.and_then(&mut there).or_else(|| there(usual));
     let sessions = index.parent().map(Path::to_owned).and_then(&mut there);
-    Agent { sessions, index: there(index), database, id }
+    Agent { sessions, index_at: index.clone(), index: there(index), database, database_at, id }
 }
 
 /// The files of a folder with an ending, by name.
@@ -267,6 +277,31 @@ fn listed(root: &Path, folder: &Path, ending: &str) -> Vec<PathBuf> {
         .collect();
     files.sort();
     files
+}
+
+/// Copies of a file that lie beside it by their names (`.bak`, `.corrupt-…` and the like), the newest first.
+pub fn copies(root: &Path, path: &Path) -> Vec<PathBuf> {
+    let (Some(folder), Some(name)) =
+        (path.parent(), path.file_name().and_then(|name| name.to_str()))
+    else {
+        return Vec::new();
+    };
+    let entries = fs::read_dir(root.join(folder)).into_iter().flatten().flatten();
+    let mut copies: Vec<(Timestamp, PathBuf)> = entries
+        .filter(|entry| is_copy(name, &entry.file_name().to_string_lossy()))
+        .filter_map(|entry| Some((entry.metadata().ok()?, folder.join(entry.file_name()))))
+        .filter(|(meta, _)| meta.is_file() && meta.len() > 0)
+        .map(|(meta, path)| (modified(&meta), path))
+        .collect();
+    copies.sort_unstable_by(|a, b| b.cmp(a));
+    copies.into_iter().map(|(_, path)| path).collect()
+}
+
+/// Whether a name is that of a copy: neither the file, nor its temporary, lock or log.
+fn is_copy(of: &str, name: &str) -> bool {
+    let Some(rest) = name.strip_prefix(of) else { return false };
+    let other = ["-wal", "-shm", "-journal", ".tmp", ".lock"];
+    rest.starts_with(['.', '-', '_', '~', ' ']) && !other.iter().any(|end| rest.ends_with(end))
 }
 
 /// When a file was last written, to the nanosecond.
@@ -302,6 +337,19 @@ mod tests {
         assert!(error.to_string().contains("did you mean"), "{error}");
         assert!(Folder::open(&dir.path().join("nothing")).is_err());
         assert_eq!(Folder::open(&dir.path().join(".openclaw")).unwrap().era(), Era::Empty);
+    }
+
+    #[test]
+    fn a_copy_is_told_from_what_else_lies_beside_a_file() {
+        for copy in ["jobs.json.bak", "jobs.json.corrupt-17", "jobs.json-old", "jobs.json~"] {
+            assert!(is_copy("jobs.json", copy), "{copy}");
+        }
+        for other in
+            ["jobs.json", "jobs-state.json", "jobs.json.7.tmp", "jobs.json.lock", "jobs.json5"]
+        {
+            assert!(!is_copy("jobs.json", other), "{other}");
+        }
+        assert!(!is_copy("openclaw.sqlite", "openclaw.sqlite-wal"));
     }
 
     #[test]

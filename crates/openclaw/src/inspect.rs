@@ -21,6 +21,7 @@ mod gather;
 mod jobs;
 mod rows;
 mod seal;
+mod stores;
 pub mod survey;
 mod transcripts;
 mod zombies;
@@ -121,6 +122,7 @@ pub fn inspect(path: &Path, options: Options<'_>) -> Result<Report, FolderError>
     found.extend(rows::find(survey));
     found.extend(jobs::find(survey, &zone));
     found.extend(files::find(survey));
+    found.extend(stores::find(survey));
     Ok(Report {
         era: folder.era(),
         version: gathered.version,

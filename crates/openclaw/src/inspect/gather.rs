@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use sexton_domain::duration::Duration;
 
 use super::Options;
-use super::survey::{Address, AgentSeen, End, Survey, ended_as};
+use super::survey::{Absent, Address, AgentSeen, End, Survey, ended_as};
 use crate::finding::{Code, Cure, Item, Subject};
 use crate::folder::{self, Folder};
 use crate::heal::owner;
@@ -76,6 +76,10 @@ fn blank(folder: &Folder, now: Timestamp) -> Survey {
         jobs_source: folder.jobs.clone().unwrap_or_default(),
         jobs: None,
         all_jobs: false,
+        no_jobs: absent(&folder.root, &folder.jobs_at),
+        beside_jobs: folder.job_states.iter().chain(&folder.old_jobs).cloned().collect(),
+        no_state_database: absent(&folder.root, Path::new(folder::STATE_DATABASE)),
+        told_agents: BTreeSet::new(),
         unmigrated_jobs: Vec::new(),
         ends: HashMap::new(),
         sessions_of_jobs: HashMap::new(),
@@ -87,6 +91,13 @@ fn blank(folder: &Folder, now: Timestamp) -> Survey {
         agents: Vec::new(),
         found: Vec::new(),
     }
+}
+
+/// A store that is not there, not even as a link.
+fn absent(root: &Path, path: &Path) -> Option<Absent> {
+    let gone = fs::symlink_metadata(root.join(path))
+        .is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound);
+    gone.then(|| Absent { path: path.to_owned(), copies: folder::copies(root, path) })
 }
 
 struct Gatherer<'f, 'o> {
@@ -260,6 +271,10 @@ impl Gatherer<'_, '_> {
         let mut seen = AgentSeen {
             id: agent.id.clone(),
             sessions: agent.sessions.clone(),
+            no_index: absent(self.root(), &agent.index_at),
+            // Where the config names another place, the usual one is read as well.
+            no_database: absent(self.root(), &agent.database_at)
+                .filter(|_| agent.database.is_none()),
             ..AgentSeen::default()
         };
         let is_read = |other: &AgentSeen| other.sessions == agent.sessions;

@@ -1,6 +1,6 @@
 //! What the predicates look at: a whole state folder in a few hundred bytes a session.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::Range;
 use std::path::PathBuf;
 
@@ -46,6 +46,14 @@ pub struct Survey {
     pub jobs: Option<Vec<JobRecord>>,
     /// Whether these are all: none was unreadable, and none is in quarantine.
     pub all_jobs: bool,
+    /// The file of jobs, if it is not there.
+    pub no_jobs: Option<Absent>,
+    /// Files that lie beside jobs only.
+    pub beside_jobs: Vec<PathBuf>,
+    /// The shared database, if it is not there.
+    pub no_state_database: Option<Absent>,
+    /// The agents whose sessions tasks or receipts of the shared database name.
+    pub told_agents: BTreeSet<String>,
     /// Jobs in files that the SQLite era does not read any more.
     pub unmigrated_jobs: Vec<(PathBuf, usize)>,
     /// How runs ended, by the id of their session.
@@ -66,6 +74,15 @@ pub struct Survey {
     pub agents: Vec<AgentSeen>,
     /// What reading itself found.
     pub found: Vec<(Code, Item)>,
+}
+
+/// A store that is not there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Absent {
+    /// Where it belongs.
+    pub path: PathBuf,
+    /// Copies of it that lie there, the newest first.
+    pub copies: Vec<PathBuf>,
 }
 
 /// How a run ended, and who says so.
@@ -105,6 +122,10 @@ pub struct AgentSeen {
     pub sessions: Option<PathBuf>,
     /// Its index.
     pub store: Option<StoreSeen>,
+    /// Its index, if it is not there.
+    pub no_index: Option<Absent>,
+    /// Its database, if it is not there.
+    pub no_database: Option<Absent>,
     /// Whether all of its index could be read; without one, whether none is to be expected.
     pub is_indexed: bool,
     /// The files in its sessions folder.
@@ -307,6 +328,12 @@ impl Survey {
     pub fn has_job(&self, id: &str) -> Option<bool> {
         let known = self.jobs.as_ref()?.iter().any(|job| job.id.eq_ignore_ascii_case(id));
         (known || self.all_jobs).then_some(known)
+    }
+
+    /// The agent that a job works for, if the job is there.
+    pub fn agent_of(&self, job: &str) -> Option<&str> {
+        let job = self.jobs.iter().flatten().find(|other| other.id == job)?;
+        Some(job.agent.as_deref().unwrap_or(&self.default_agent))
     }
 
     /// How long before `as_of` something was, in whole seconds.

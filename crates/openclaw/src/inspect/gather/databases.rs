@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use sexton_domain::key::SessionKey;
 
 use super::Gatherer;
 use crate::finding::{Code, Cure, Item, Subject};
@@ -45,6 +46,8 @@ impl Gatherer<'_, '_> {
         self.history(&path, &database);
         let tally = database.receipts(&mut |receipt| {
             self.alive_at(receipt.finished_at.or(receipt.started_at));
+            let agent = self.survey.agent_of(&receipt.job_id).map(str::to_owned);
+            self.survey.told_agents.extend(agent);
             if receipt.status == Some(ReceiptStatus::Running) {
                 self.processes.insert(receipt.owner);
                 self.survey.receipts.push(receipt);
@@ -73,7 +76,14 @@ impl Gatherer<'_, '_> {
     }
 
     fn history(&mut self, path: &Path, database: &StateDb) {
-        let tally = database.tasks(&mut |task| self.task(path, task));
+        let tally = database.tasks(&mut |task| {
+            if self.folder.state_database.as_deref() == Some(path) {
+                let key = task.session_key.as_deref();
+                let key = key.and_then(|key| SessionKey::parse(key).ok());
+                self.survey.told_agents.extend(key.and_then(|key| key.agent().map(str::to_owned)));
+            }
+            self.task(path, task);
+        });
         self.dropped_rows(path, &tally);
     }
 

@@ -1,0 +1,56 @@
+//! Stores that are gone or cannot be read, and the copies of them that lie beside.
+
+use std::fs;
+
+use sexton_openclaw::finding::Code;
+
+use crate::folder::{SESSIONS, Sick};
+
+const AGENT: &str = "agents/main/agent/openclaw-agent.sqlite";
+const STATE: &str = "state/openclaw.sqlite";
+
+fn plain() -> Sick {
+    Sick::copy("2026.5.6-plain")
+}
+
+fn sqlite() -> Sick {
+    Sick::copy("2026.9.6-plain")
+}
+
+/// A store that was gone altogether counted as nothing wrong.
+#[test]
+fn a_store_that_others_speak_of_and_that_is_gone_is_found() {
+    let index = format!("{SESSIONS}/sessions.json");
+    let cases = [
+        (sqlite(), STATE, "agent main has a database"),
+        (sqlite(), AGENT, "tells of runs of main"),
+        (plain(), &index, "11 transcripts lie beside"),
+        (plain(), "cron/jobs.json", "cron/jobs-state.json is there"),
+    ];
+    for (sick, store, says) in cases {
+        fs::rename(sick.path(store), sick.path(&format!("{store}.old"))).unwrap();
+        let found = sick.found();
+        assert!(found.contains(&(Code::StoreMissing, 1)), "{store}: {found:?}");
+        let evidence = sick.evidence(Code::StoreMissing);
+        assert!(evidence.contains(says), "{store}: {evidence}");
+        let _ = fs::remove_file(sick.path("cron/jobs.json.bak"));
+        assert!(sick.help(Code::StoreMissing).ends_with(&format!("{store}.old")), "{store}");
+        fs::remove_file(sick.path(&format!("{store}.old"))).unwrap();
+        assert!(sick.help(Code::StoreMissing).ends_with("from a backup"), "{store}");
+    }
+}
+
+/// Nobody speaks of these.
+#[test]
+fn a_folder_that_has_not_begun_to_store_is_not_said_to_have_lost_anything() {
+    let sick = plain();
+    for gone in ["agents", "cron"] {
+        fs::remove_dir_all(sick.path(gone)).unwrap();
+    }
+    fs::create_dir_all(sick.path(SESSIONS)).unwrap();
+    sick.is(&[]);
+    let sick = sqlite();
+    fs::create_dir_all(sick.path("agents/work/agent")).unwrap();
+    fs::create_dir_all(sick.path("agents/work/sessions")).unwrap();
+    sick.is(&[]);
+}
