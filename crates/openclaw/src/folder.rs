@@ -12,6 +12,9 @@ use crate::read::config::{Config, path_for};
 /// The folder that backups and plans of the healing lie in; nothing in it is OpenClaw's.
 pub const HEAL_FOLDER: &str = ".sexton-heal";
 
+/// The config.
+pub const CONFIG: &str = "openclaw.json";
+
 /// The database that all agents share.
 pub const STATE_DATABASE: &str = "state/openclaw.sqlite";
 
@@ -24,6 +27,8 @@ pub struct Folder {
     pub config: Config,
     /// What could not be read of the config.
     pub remarks: Vec<String>,
+    /// Whether it could be read as a whole, or is not there.
+    pub config_is_read: bool,
     /// The agents, by id. All paths are relative to the root unless the config puts them elsewhere.
     pub agents: Vec<Agent>,
     /// `cron/jobs.json` or what the config names.
@@ -117,7 +122,7 @@ impl Folder {
             let near = NAMES.iter().map(|name| path.join(name)).find(|near| is_state_folder(near));
             return Err(FolderError::Foreign { path: path.to_owned(), near });
         }
-        let (config, remarks) = read_config(&root);
+        let (config, remarks, config_is_read) = read_config(&root);
         let cron = config
             .cron_store
             .as_deref()
@@ -143,6 +148,7 @@ impl Folder {
             root: root.clone(),
             config,
             remarks,
+            config_is_read,
         };
         folder.linked_out = linked_out.into_iter().collect();
         Ok(folder)
@@ -169,20 +175,22 @@ fn is_state_folder(path: &Path) -> bool {
         .any(|name| path.join(name).exists())
 }
 
-fn read_config(root: &Path) -> (Config, Vec<String>) {
-    let path = root.join("openclaw.json");
+/// The config, what could not be read of it, and whether it could be read as a whole.
+fn read_config(root: &Path) -> (Config, Vec<String>, bool) {
+    let path = root.join(CONFIG);
     match fs::read(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => (blank(), Vec::new()),
-        Err(error) => (blank(), vec![format!("openclaw.json: {error}")]),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => (blank(), Vec::new(), true),
+        Err(error) => (blank(), vec![format!("{CONFIG}: {error}")], false),
         Ok(bytes) => match crate::read::config::config(&bytes) {
             Ok(mut config) => {
                 let remarks = std::mem::take(&mut config.remarks);
                 (
                     config,
-                    remarks.into_iter().map(|remark| format!("openclaw.json: {remark}")).collect(),
+                    remarks.into_iter().map(|remark| format!("{CONFIG}: {remark}")).collect(),
+                    true,
                 )
             }
-            Err(reason) => (blank(), vec![format!("openclaw.json: {reason}")]),
+            Err(reason) => (blank(), vec![format!("{CONFIG}: {reason}")], false),
         },
     }
 }

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use sexton_domain::duration::Duration;
 
 use super::Options;
-use super::survey::{Absent, Address, AgentSeen, End, Survey, ended_as};
+use super::survey::{Absent, Address, AgentSeen, ConfigFault, End, Survey, ended_as};
 use crate::finding::{Code, Cure, Item, Subject};
 use crate::folder::{self, Folder};
 use crate::heal::owner;
@@ -58,6 +58,12 @@ fn blank(folder: &Folder, now: Timestamp) -> Survey {
     Survey {
         root: folder.root.clone(),
         linked_out: folder.linked_out.clone(),
+        config: (!folder.remarks.is_empty()).then(|| ConfigFault {
+            path: PathBuf::from(folder::CONFIG),
+            is_read: folder.config_is_read,
+            remarks: folder.remarks.iter().map(|remark| bare(remark)).collect(),
+            copies: folder::copies(&folder.root, Path::new(folder::CONFIG)),
+        }),
         as_of: now,
         now,
         owner: None,
@@ -91,6 +97,12 @@ fn blank(folder: &Folder, now: Timestamp) -> Survey {
         agents: Vec::new(),
         found: Vec::new(),
     }
+}
+
+/// A remark without the name of the config in front.
+fn bare(remark: &str) -> String {
+    let bare = remark.strip_prefix(folder::CONFIG).and_then(|rest| rest.strip_prefix(": "));
+    bare.unwrap_or(remark).to_owned()
 }
 
 /// A store that is not there, not even as a link.

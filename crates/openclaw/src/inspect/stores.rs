@@ -1,20 +1,41 @@
-//! What is wrong with stores as such: those that are gone although something else speaks of them.
+//! What is wrong with stores as such: those that are gone although something else speaks of them, and a
+//! config that cannot be read.
 
 use std::path::{Path, PathBuf};
 
-use super::survey::{Absent, AgentSeen, Survey};
+use super::survey::{Absent, AgentSeen, ConfigFault, Survey};
 use crate::finding::{Code, Cure, Item, Subject};
 use crate::read::names::FileKind;
 
 /// Everything that is wrong with stores.
 pub fn find(survey: &Survey) -> Vec<(Code, Item)> {
     let mut found: Vec<(Code, Item)> = Vec::new();
+    found.extend(survey.config.iter().flat_map(config));
     found.extend(state_database(survey));
     found.extend(jobs(survey));
     for agent in &survey.agents {
         found.extend(index(survey, agent).or_else(|| database(survey, agent)));
     }
     found
+}
+
+/// Each value that cannot be read, or the config as a whole.
+fn config(fault: &ConfigFault) -> Vec<(Code, Item)> {
+    let last_good = fault.copies.iter().find(|copy| copy.to_string_lossy().ends_with(".last-good"));
+    let help = match last_good.or(fault.copies.first()) {
+        Some(copy) if !fault.is_read => {
+            format!("mend it, or bring back the copy beside it: {}", copy.display())
+        }
+        Some(copy) => format!("mend the value; a copy lies beside it: {}", copy.display()),
+        None => "mend it by hand".to_owned(),
+    };
+    let item = |remark: &String| Item {
+        subject: Subject::File(fault.path.clone()),
+        evidence: format!("{remark}; the default stands in for it"),
+        bytes: None,
+        cure: Cure::Person(help.clone()),
+    };
+    fault.remarks.iter().map(|remark| (Code::ConfigUnreadable, item(remark))).collect()
 }
 
 fn missing(absent: &Absent, evidence: String) -> (Code, Item) {

@@ -28,6 +28,8 @@ pub struct Survey {
     pub linked_out: Vec<PathBuf>,
     /// The clock's time, for files and for silence.
     pub now: Timestamp,
+    /// The config, if something of it could not be read.
+    pub config: Option<ConfigFault>,
     /// The process that owns the folder, if one lives.
     pub owner: Option<Owner>,
     /// The agent of jobs that name none.
@@ -74,6 +76,19 @@ pub struct Survey {
     pub agents: Vec<AgentSeen>,
     /// What reading itself found.
     pub found: Vec<(Code, Item)>,
+}
+
+/// What could not be read of the config.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigFault {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// Whether it could be read as a whole.
+    pub is_read: bool,
+    /// What could not.
+    pub remarks: Vec<String>,
+    /// Copies of it that lie beside it, the newest first.
+    pub copies: Vec<PathBuf>,
 }
 
 /// A store that is not there.

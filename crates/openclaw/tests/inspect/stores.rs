@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use serde_json::json;
 use sexton_openclaw::finding::Code;
 
 use crate::folder::{SESSIONS, Sick};
@@ -53,4 +54,23 @@ fn a_folder_that_has_not_begun_to_store_is_not_said_to_have_lost_anything() {
     fs::create_dir_all(sick.path("agents/work/agent")).unwrap();
     fs::create_dir_all(sick.path("agents/work/sessions")).unwrap();
     sick.is(&[]);
+}
+
+/// It was a remark beside "nothing is wrong".
+#[test]
+fn a_config_or_a_value_of_it_that_cannot_be_read_is_found() {
+    let sick = plain();
+    fs::write(sick.path("openclaw.json"), "{ gateway: {").unwrap();
+    sick.is(&[(Code::ConfigUnreadable, 1)]);
+    assert!(sick.help(Code::ConfigUnreadable).ends_with("openclaw.json.last-good"));
+    fs::remove_file(sick.path("openclaw.json.last-good")).unwrap();
+    assert_eq!(sick.help(Code::ConfigUnreadable), "mend it by hand");
+    let sick = plain();
+    sick.edit("openclaw.json", |config| {
+        config["cron"]["sessionRetention"] = json!("soon");
+        config["gateway"]["port"] = json!(70_000);
+    });
+    sick.is(&[(Code::ConfigUnreadable, 2)]);
+    let evidence = sick.evidence(Code::ConfigUnreadable);
+    assert!(evidence.contains("cron.sessionRetention is no duration"), "{evidence}");
 }
