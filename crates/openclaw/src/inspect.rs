@@ -83,7 +83,7 @@ pub struct AgentCount {
     pub id: String,
     /// Its sessions.
     pub sessions: u64,
-    /// By kind and, within it, status; `none` for rows without one.
+    /// By kind and, within it, status as it was found; `none` for rows without one.
     pub kinds: BTreeMap<SessionKind, BTreeMap<&'static str, u64>>,
     /// The size of its index.
     pub index_bytes: u64,
@@ -113,6 +113,7 @@ pub fn inspect(path: &Path, options: Options<'_>) -> Result<Report, FolderError>
     let folder = Folder::open(path)?;
     let zone = options.zone.clone();
     let mut gathered = gather::gather(&folder, options);
+    let agents = gathered.survey.agents.iter().map(count).collect();
     let mut found = zombies::find(&gathered.survey);
     // What is proven to be over is judged as that: one healing takes care of all of it.
     zombies::settle(&mut gathered.survey, &found);
@@ -131,7 +132,7 @@ pub fn inspect(path: &Path, options: Options<'_>) -> Result<Report, FolderError>
         gateway_evidence: survey.owner.as_ref().map(|owner| owner.evidence.clone()),
         cut_off: cut_off(&folder.root),
         best_effort: gathered.best_effort,
-        agents: survey.agents.iter().map(count).collect(),
+        agents,
         jobs: survey.jobs.as_ref().map(|jobs| JobCount {
             total: jobs.len() as u64,
             enabled: jobs.iter().filter(|job| job.enabled).count() as u64,

@@ -81,6 +81,11 @@ fn a_row_that_runs_although_the_run_log_says_that_it_ended_is_a_zombie() {
     sick.set_first("status", json!("running"));
     sick.is(&[(Code::Zombie, 1)]);
     assert!(sick.evidence(Code::Zombie).contains("run log says that it ended done"));
+    // It is counted as what it says.
+    let report = sick.report_at(NOW);
+    let statuses: Vec<&str> =
+        report.agents[0].kinds.values().flat_map(|kind| kind.keys().copied()).collect();
+    assert_eq!(statuses, ["none", "running"]);
 }
 
 #[test]
