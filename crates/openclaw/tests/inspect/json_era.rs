@@ -320,6 +320,36 @@ fn a_one_shot_that_a_restart_cut_off_needs_a_person() {
     sick.is(&[(Code::OneShotInterrupted, 1)]);
 }
 
+/// The documents named it, and it was not found.
+#[test]
+fn a_one_shot_whose_time_passed_without_a_run_never_fires() {
+    let once = |at: &str, enabled: bool, state: serde_json::Value| {
+        let sick = plain();
+        sick.edit("cron/jobs.json", |file| {
+            let mut job = file["jobs"][0].clone();
+            job["id"] = json!("55555555-0000-4000-8000-000000000000");
+            job["name"] = json!("once");
+            job["enabled"] = json!(enabled);
+            job["schedule"] = json!({"kind": "at", "at": at});
+            job["state"] = state;
+            file["jobs"].as_array_mut().unwrap().push(job);
+        });
+        sick
+    };
+    let past = "2026-11-20T17:00:00Z";
+    let sick = once(past, true, json!({}));
+    sick.is(&[(Code::JobNeverFires, 1)]);
+    assert!(sick.evidence(Code::JobNeverFires).contains("never ran"));
+    let late = json!({"nextRunAtMs": 1_795_190_000_000_i64});
+    once(past, true, late).is(&[(Code::JobOverdue, 1)]);
+    once(past, true, json!({"runningAtMs": 1_795_190_000_000_i64}))
+        .is(&[(Code::OneShotInterrupted, 1)]);
+    once(past, true, json!({"lastRunAtMs": 1_795_190_000_000_i64})).is(&[]);
+    once(past, false, json!({})).is(&[]);
+    once("2026-11-20T18:03:00Z", true, json!({})).is(&[]);
+    once("2026-12-20T17:00:00Z", true, json!({})).is(&[]);
+}
+
 #[test]
 fn records_that_cannot_be_read_are_named_and_the_others_are_read() {
     let sick = plain();
