@@ -141,6 +141,14 @@ impl Gatherer<'_, '_> {
         self.newest = self.newest.max(sane);
     }
 
+    /// What helps with a file, and the newest copy beside it.
+    fn with_copy(&self, path: &Path, help: &str) -> String {
+        match folder::copies(self.root(), path).first() {
+            Some(copy) => format!("{help}; a copy lies beside it: {}", copy.display()),
+            None => help.to_owned(),
+        }
+    }
+
     fn unreadable(&mut self, path: &Path, error: &dyn std::error::Error) {
         let cure = Cure::Person("see to the permissions and the disk".to_owned());
         let subject = Subject::File(path.to_owned());
@@ -171,7 +179,9 @@ impl Gatherer<'_, '_> {
         };
         let (records, tally) = jobs::jobs(&bytes);
         let help = "mend the file by hand; openclaw doctor moves such jobs to jobs-quarantine.json";
-        self.dropped(Code::RecordUnreadable, &path, &tally, Cure::Person(help.to_owned()));
+        let whole = tally.dropped.iter().any(|dropped| dropped.place == crate::model::Place::Whole);
+        let help = if whole { self.with_copy(&path, help) } else { help.to_owned() };
+        self.dropped(Code::RecordUnreadable, &path, &tally, Cure::Person(help));
         let states = self.folder.job_states.clone().and_then(|path| {
             self.reading(&path);
             let bytes = fs::read(self.root().join(&path)).ok()?;
@@ -180,7 +190,6 @@ impl Gatherer<'_, '_> {
             self.dropped(Code::RecordUnreadable, &path, &tally, Cure::Person(help));
             Some(states)
         });
-        let whole = tally.dropped.iter().any(|dropped| dropped.place == crate::model::Place::Whole);
         if !whole {
             self.take_jobs(jobs::join(records, &states.unwrap_or_default()));
         }

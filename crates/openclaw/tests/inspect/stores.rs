@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use rusqlite::Connection;
 use serde_json::json;
 use sexton_openclaw::finding::Code;
 
@@ -73,4 +74,37 @@ fn a_config_or_a_value_of_it_that_cannot_be_read_is_found() {
     sick.is(&[(Code::ConfigUnreadable, 2)]);
     let evidence = sick.evidence(Code::ConfigUnreadable);
     assert!(evidence.contains("cron.sessionRetention is no duration"), "{evidence}");
+}
+
+/// Only numbered backups of an index were named.
+#[test]
+fn a_copy_beside_a_store_that_cannot_be_read_is_named() {
+    let index = format!("{SESSIONS}/sessions.json");
+    let cases = [
+        (plain(), "cron/jobs.json", "{", ".bak", Code::RecordUnreadable),
+        (plain(), &index, "", ".bak", Code::IndexUnreadable),
+        (sqlite(), STATE, "no database", ".corrupt-1764000000", Code::DatabaseUnreadable),
+        (sqlite(), AGENT, "no database", "-old", Code::DatabaseUnreadable),
+    ];
+    for (sick, store, bytes, ending, code) in cases {
+        let copy = format!("{store}{ending}");
+        fs::rename(sick.path(store), sick.path(&copy)).unwrap();
+        fs::write(sick.path(store), bytes).unwrap();
+        let name = copy.rsplit('/').next().unwrap();
+        assert!(sick.help(code).contains(name), "{store}: {}", sick.help(code));
+    }
+}
+
+/// A newer version was advised for it.
+#[test]
+fn a_database_without_a_version_is_none_of_openclaw() {
+    let sick = sqlite();
+    for database in [STATE, AGENT] {
+        fs::remove_file(sick.path(database)).unwrap();
+        let other = Connection::open(sick.path(database)).unwrap();
+        other.execute_batch("CREATE TABLE other (x)").unwrap();
+    }
+    assert!(sick.found().contains(&(Code::DatabaseUnreadable, 2)));
+    assert!(sick.evidence(Code::DatabaseUnreadable).contains("no database of OpenClaw"));
+    assert!(!sick.help(Code::DatabaseUnreadable).contains("newer version"));
 }

@@ -195,13 +195,20 @@ impl Gatherer<'_, '_> {
     }
 
     fn refused(&mut self, path: &Path, error: &DatabaseError) {
-        let help = match error {
-            DatabaseError::UnknownVersion { .. } => {
-                "use a newer version of Sexton; nothing in it was read"
+        match error {
+            // Theirs all have one: it was just made, or is somebody else's.
+            DatabaseError::UnknownVersion { found: 0, .. } => {
+                let evidence = "it is no database of OpenClaw: its version is 0".to_owned();
+                self.database_sick(path, evidence, DOCTOR);
             }
-            DatabaseError::NotADatabase | DatabaseError::Malformed(_) => DOCTOR,
-        };
-        self.database_sick(path, error.to_string(), help);
+            DatabaseError::UnknownVersion { .. } => {
+                let help = "use a newer version of Sexton; nothing in it was read";
+                self.database_sick(path, error.to_string(), help);
+            }
+            DatabaseError::NotADatabase | DatabaseError::Malformed(_) => {
+                self.database_sick(path, error.to_string(), DOCTOR);
+            }
+        }
     }
 
     fn damage(&mut self, path: &Path, lines: &[String]) {
@@ -211,7 +218,7 @@ impl Gatherer<'_, '_> {
     }
 
     fn database_sick(&mut self, path: &Path, evidence: String, help: &str) {
-        let cure = Cure::Person(help.to_owned());
+        let cure = Cure::Person(self.with_copy(path, help));
         let subject = Subject::File(path.to_owned());
         self.survey.note(Code::DatabaseUnreadable, Item { subject, evidence, bytes: None, cure });
     }

@@ -113,8 +113,12 @@ impl Gatherer<'_, '_> {
         };
         let backup =
             seen.files.iter().rev().find(|file| matches!(file.kind, FileKind::IndexBackup));
+        let copies = folder::copies(self.root(), path);
+        let copy = copies.first().and_then(|copy| copy.file_name());
+        let backup = backup.map(|file| file.name.to_string());
+        let backup = backup.or_else(|| copy.map(|name| name.to_string_lossy().into_owned()));
         let help = match backup {
-            Some(backup) => format!("a backup lies beside it: {}; or bring the folder over: `sexton openclaw import PATH` needs no index", backup.name),
+            Some(backup) => format!("a backup lies beside it: {}; or bring the folder over: `sexton openclaw import PATH` needs no index", backup),
             None => "bring the folder over: `sexton openclaw import PATH` reads transcripts without an index; or restore a backup".to_owned(),
         };
         if let Some(what) = what {
