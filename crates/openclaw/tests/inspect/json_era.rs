@@ -203,6 +203,11 @@ fn stale_temporaries_and_locks_are_found_and_fresh_ones_are_not() {
     let lock = sick.session_file("5dd63c93-9d84-491a-af1d-7ee776aa05b5.jsonl.lock");
     fs::write(&lock, json!({"pid": dead_pid(), "createdAt": NOW}).to_string()).unwrap();
     sick.is(&[(Code::StaleTemp, 1), (Code::StaleLock, 1)]);
+    let temp = sick.path("cron/jobs.json.4711.0b0e1a52-7f0f-4e3a-9d7e-0a1b2c3d4e5f.tmp");
+    fs::write(&temp, "{").unwrap();
+    sick.is(&[(Code::StaleTemp, 1), (Code::StaleLock, 1)]);
+    sick.age(&temp);
+    sick.is(&[(Code::StaleTemp, 2), (Code::StaleLock, 1)]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
@@ -148,6 +148,20 @@ fn last_of_each(rows: Vec<Row>) -> Vec<Row> {
         }
     }
     kept
+}
+
+/// The files of the folder that a store lies in, if that is within the state folder; by name.
+pub(super) fn beside(root: &Path, store: &Path) -> (PathBuf, Vec<FileSeen>) {
+    let folder = store.parent().unwrap_or(Path::new("")).to_owned();
+    let real = fs::canonicalize(root.join(&folder));
+    if !real.is_ok_and(|real| real == root.join(&folder) && real.starts_with(root)) {
+        return (folder, Vec::new());
+    }
+    let entries = fs::read_dir(root.join(&folder)).into_iter().flatten().flatten();
+    let seen = entries.filter_map(|entry| file_seen(&entry, &entry.file_name().to_string_lossy()));
+    let mut files: Vec<FileSeen> = seen.collect();
+    files.sort_by(|a, b| a.name.cmp(&b.name));
+    (folder, files)
 }
 
 fn file_seen(entry: &fs::DirEntry, name: &str) -> Option<FileSeen> {
