@@ -64,7 +64,7 @@ pub struct Report {
     pub best_effort: Vec<PathBuf>,
     /// The agents.
     pub agents: Vec<AgentCount>,
-    /// How many jobs there are, and how many are enabled.
+    /// How many jobs there are, and how many are enabled; `None` if they could not be read.
     pub jobs: Option<JobCount>,
     /// Where the transcripts belong.
     pub transcripts: Piles,
@@ -133,10 +133,7 @@ pub fn inspect(path: &Path, options: Options<'_>) -> Result<Report, FolderError>
         cut_off: cut_off(&folder.root),
         best_effort: gathered.best_effort,
         agents,
-        jobs: survey.jobs.as_ref().map(|jobs| JobCount {
-            total: jobs.len() as u64,
-            enabled: jobs.iter().filter(|job| job.enabled).count() as u64,
-        }),
+        jobs: jobs::count(survey),
         transcripts: piles,
         bytes_read: gathered.bytes_read,
         remarks: folder.remarks.clone(),

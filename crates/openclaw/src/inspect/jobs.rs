@@ -6,6 +6,7 @@ use sexton_domain::duration::Duration;
 use sexton_domain::schedule::Zone;
 
 use super::survey::Survey;
+use super::{JobCount, stores};
 use crate::finding::{Code, Cure, Item, Subject};
 use crate::import::jobs::{duplicates, never_fires};
 use crate::model::{JobRecord, Schedule};
@@ -56,6 +57,14 @@ pub fn find(survey: &Survey, zone: &Zone) -> Vec<(Code, Item)> {
         found.push((Code::JobsNotMigrated, Item { subject, evidence, bytes: None, cure }));
     }
     found
+}
+
+/// How many there are: none where there is no store that could have them, nor a trace of one.
+pub fn count(survey: &Survey) -> Option<JobCount> {
+    let none = || stores::never_had_jobs(survey).then_some(&[][..]);
+    let jobs = survey.jobs.as_deref().or_else(none)?;
+    let enabled = jobs.iter().filter(|job| job.enabled).count() as u64;
+    Some(JobCount { total: jobs.len() as u64, enabled })
 }
 
 fn item(source: &Path, job: &JobRecord, evidence: String, help: String) -> Item {

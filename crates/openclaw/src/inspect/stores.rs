@@ -72,6 +72,14 @@ fn jobs(survey: &Survey) -> Option<(Code, Item)> {
     (!migrated).then(|| missing(absent, format!("it is gone, and {} is there", first.display())))
 }
 
+/// Iff there is no store of jobs, and nothing tells of one that is gone.
+pub fn never_had_jobs(survey: &Survey) -> bool {
+    survey.no_jobs.is_some()
+        && survey.no_state_database.is_some()
+        && jobs(survey).is_none()
+        && state_database(survey).is_none()
+}
+
 /// Iff an index is gone, transcripts lie there, and neither a database nor another index knows of them.
 fn index(survey: &Survey, agent: &AgentSeen) -> Option<(Code, Item)> {
     let absent = agent.no_index.as_ref()?;

@@ -6,7 +6,7 @@ use rusqlite::Connection;
 use serde_json::json;
 use sexton_openclaw::finding::Code;
 
-use crate::folder::{SESSIONS, Sick};
+use crate::folder::{NOW, SESSIONS, Sick};
 
 const AGENT: &str = "agents/main/agent/openclaw-agent.sqlite";
 const STATE: &str = "state/openclaw.sqlite";
@@ -107,4 +107,20 @@ fn a_database_without_a_version_is_none_of_openclaw() {
     assert!(sick.found().contains(&(Code::DatabaseUnreadable, 2)));
     assert!(sick.evidence(Code::DatabaseUnreadable).contains("no database of OpenClaw"));
     assert!(!sick.help(Code::DatabaseUnreadable).contains("newer version"));
+}
+
+/// A folder that never had a job was said to have none that could be read.
+#[test]
+fn no_jobs_are_told_from_jobs_that_could_not_be_read() {
+    let total = |sick: &Sick| sick.report_at(NOW).jobs.map(|jobs| jobs.total);
+    assert_eq!(total(&Sick::copy("2026.5.6-reset")), Some(0));
+    let sick = plain();
+    assert_eq!(total(&sick), Some(1));
+    fs::write(sick.path("cron/jobs.json"), "{").unwrap();
+    assert_eq!(total(&sick), None);
+    fs::remove_file(sick.path("cron/jobs.json")).unwrap();
+    assert_eq!(total(&sick), None);
+    let sick = sqlite();
+    fs::remove_file(sick.path(STATE)).unwrap();
+    assert_eq!(total(&sick), None);
 }
