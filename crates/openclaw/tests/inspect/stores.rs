@@ -42,6 +42,25 @@ fn a_store_that_others_speak_of_and_that_is_gone_is_found() {
     }
 }
 
+/// Tasks are cleaned up after a week; receipts outlive them.
+#[test]
+fn receipts_alone_tell_of_an_agent_whose_database_is_gone() {
+    let sick = sqlite();
+    fs::remove_file(sick.path(AGENT)).unwrap();
+    let state = Connection::open(sick.path(STATE)).unwrap();
+    state.execute_batch("DELETE FROM task_runs; DELETE FROM cron_run_receipts").unwrap();
+    assert_eq!(sick.found(), []);
+    state
+        .execute_batch(
+            "INSERT INTO cron_run_receipts (receipt_id, store_key, job_id, config_revision, agent_id, status,
+               owner_pid, started_at_ms, finished_at_ms)
+             SELECT 'r1', 's', job_id, 'c', 'main', 'ok', 4000000, 1795198290000, 1795198290001
+             FROM cron_jobs LIMIT 1",
+        )
+        .unwrap();
+    assert_eq!(sick.found(), [(Code::StoreMissing, 1)]);
+}
+
 /// Nobody speaks of these.
 #[test]
 fn a_folder_that_has_not_begun_to_store_is_not_said_to_have_lost_anything() {
