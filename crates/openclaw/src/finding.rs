@@ -36,6 +36,10 @@ macro_rules! codes {
 codes! {
     /// The index is empty, cut off, or no object, beside transcripts.
     IndexUnreadable = "index_unreadable", "session index that cannot be read";
+    /// A file that other files speak of is not there.
+    StoreMissing = "store_missing", "stores that are gone";
+    /// The config, or a value of it, cannot be read, and defaults stand in.
+    ConfigUnreadable = "config_unreadable", "settings that cannot be read";
     /// Records of a file or a table that cannot be read.
     RecordUnreadable = "record_unreadable", "records that cannot be read";
     /// A row is `running` and its work is proven to be over.

@@ -12,6 +12,12 @@ use crate::read::config::{Config, path_for};
 /// The folder that backups and plans of the healing lie in; nothing in it is OpenClaw's.
 pub const HEAL_FOLDER: &str = ".sexton-heal";
 
+/// The config.
+pub const CONFIG: &str = "openclaw.json";
+
+/// The database that all agents share.
+pub const STATE_DATABASE: &str = "state/openclaw.sqlite";
+
 /// A state folder.
 #[derive(Debug)]
 pub struct Folder {
@@ -21,10 +27,14 @@ pub struct Folder {
     pub config: Config,
     /// What could not be read of the config.
     pub remarks: Vec<String>,
+    /// Whether it could be read as a whole, or is not there.
+    pub config_is_read: bool,
     /// The agents, by id. All paths are relative to the root unless the config puts them elsewhere.
     pub agents: Vec<Agent>,
     /// `cron/jobs.json` or what the config names.
     pub jobs: Option<PathBuf>,
+    /// Where that belongs.
+    pub jobs_at: PathBuf,
     /// `jobs-state.json` beside it.
     pub job_states: Option<PathBuf>,
     /// `jobs-quarantine.json` beside it.
@@ -50,8 +60,12 @@ pub struct Agent {
     pub sessions: Option<PathBuf>,
     /// Its index, if it is there.
     pub index: Option<PathBuf>,
+    /// Where that belongs.
+    pub index_at: PathBuf,
     /// Its database, if it is there.
     pub database: Option<PathBuf>,
+    /// Where that belongs.
+    pub database_at: PathBuf,
 }
 
 /// Which files a state folder consists of.
@@ -108,7 +122,7 @@ impl Folder {
             let near = NAMES.iter().map(|name| path.join(name)).find(|near| is_state_folder(near));
             return Err(FolderError::Foreign { path: path.to_owned(), near });
         }
-        let (config, remarks) = read_config(&root);
+        let (config, remarks, config_is_read) = read_config(&root);
         let cron = config
             .cron_store
             .as_deref()
@@ -126,13 +140,15 @@ impl Folder {
                 .filter_map(|name| there(beside(name)))
                 .collect(),
             run_logs: listed(&root, &beside("runs"), ".jsonl"),
+            jobs_at: cron.clone(),
             jobs: there(cron),
-            state_database: there(PathBuf::from("state/openclaw.sqlite")),
+            state_database: there(PathBuf::from(STATE_DATABASE)),
             task_database: there(PathBuf::from("tasks/runs.sqlite")),
             linked_out: Vec::new(),
             root: root.clone(),
             config,
             remarks,
+            config_is_read,
         };
         folder.linked_out = linked_out.into_iter().collect();
         Ok(folder)
@@ -159,20 +175,22 @@ fn is_state_folder(path: &Path) -> bool {
         .any(|name| path.join(name).exists())
 }
 
-fn read_config(root: &Path) -> (Config, Vec<String>) {
-    let path = root.join("openclaw.json");
+/// The config, what could not be read of it, and whether it could be read as a whole.
+fn read_config(root: &Path) -> (Config, Vec<String>, bool) {
+    let path = root.join(CONFIG);
     match fs::read(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => (blank(), Vec::new()),
-        Err(error) => (blank(), vec![format!("openclaw.json: {error}")]),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => (blank(), Vec::new(), true),
+        Err(error) => (blank(), vec![format!("{CONFIG}: {error}")], false),
         Ok(bytes) => match crate::read::config::config(&bytes) {
             Ok(mut config) => {
                 let remarks = std::mem::take(&mut config.remarks);
                 (
                     config,
-                    remarks.into_iter().map(|remark| format!("openclaw.json: {remark}")).collect(),
+                    remarks.into_iter().map(|remark| format!("{CONFIG}: {remark}")).collect(),
+                    true,
                 )
             }
-            Err(reason) => (blank(), vec![format!("openclaw.json: {reason}")]),
+            Err(reason) => (blank(), vec![format!("{CONFIG}: {reason}")], false),
         },
     }
 }
@@ -250,11 +268,11 @@ fn agent(root: &Path, config: &Config, id: String, linked_out: &mut BTreeSet<Pat
         .find(|agent| agent.id == id)
         .and_then(|agent| agent.agent_dir.as_deref())
         .map(|folder| placed(root, folder, Some(&id)).join("openclaw-agent.sqlite"));
-    let database = own_database
-        .and_then(&mut there)
-        .or_else(|| there(home.join("agent/openclaw-agent.sqlite")));
+    let usual = home.join("agent/openclaw-agent.sqlite");
+    let database_at = own_database.clone().unwrap_or_else(|| usual.clone());
+    let database = own_database.and_then(&mut there).or_else(|| there(usual));
     let sessions = index.parent().map(Path::to_owned).and_then(&mut there);
-    Agent { sessions, index: there(index), database, id }
+    Agent { sessions, index_at: index.clone(), index: there(index), database, database_at, id }
 }
 
 /// The files of a folder with an ending, by name.
@@ -267,6 +285,31 @@ fn listed(root: &Path, folder: &Path, ending: &str) -> Vec<PathBuf> {
         .collect();
     files.sort();
     files
+}
+
+/// Copies of a file that lie beside it by their names (`.bak`, `.corrupt-…` and the like), the newest first.
+pub fn copies(root: &Path, path: &Path) -> Vec<PathBuf> {
+    let (Some(folder), Some(name)) =
+        (path.parent(), path.file_name().and_then(|name| name.to_str()))
+    else {
+        return Vec::new();
+    };
+    let entries = fs::read_dir(root.join(folder)).into_iter().flatten().flatten();
+    let mut copies: Vec<(Timestamp, PathBuf)> = entries
+        .filter(|entry| is_copy(name, &entry.file_name().to_string_lossy()))
+        .filter_map(|entry| Some((entry.metadata().ok()?, folder.join(entry.file_name()))))
+        .filter(|(meta, _)| meta.is_file() && meta.len() > 0)
+        .map(|(meta, path)| (modified(&meta), path))
+        .collect();
+    copies.sort_unstable_by(|a, b| b.cmp(a));
+    copies.into_iter().map(|(_, path)| path).collect()
+}
+
+/// Whether a name is that of a copy: neither the file, nor its temporary, lock or log.
+fn is_copy(of: &str, name: &str) -> bool {
+    let Some(rest) = name.strip_prefix(of) else { return false };
+    let other = ["-wal", "-shm", "-journal", ".tmp", ".lock"];
+    rest.starts_with(['.', '-', '_', '~', ' ']) && !other.iter().any(|end| rest.ends_with(end))
 }
 
 /// When a file was last written, to the nanosecond.
@@ -302,6 +345,19 @@ mod tests {
         assert!(error.to_string().contains("did you mean"), "{error}");
         assert!(Folder::open(&dir.path().join("nothing")).is_err());
         assert_eq!(Folder::open(&dir.path().join(".openclaw")).unwrap().era(), Era::Empty);
+    }
+
+    #[test]
+    fn a_copy_is_told_from_what_else_lies_beside_a_file() {
+        for copy in ["jobs.json.bak", "jobs.json.corrupt-17", "jobs.json-old", "jobs.json~"] {
+            assert!(is_copy("jobs.json", copy), "{copy}");
+        }
+        for other in
+            ["jobs.json", "jobs-state.json", "jobs.json.7.tmp", "jobs.json.lock", "jobs.json5"]
+        {
+            assert!(!is_copy("jobs.json", other), "{other}");
+        }
+        assert!(!is_copy("openclaw.sqlite", "openclaw.sqlite-wal"));
     }
 
     #[test]

@@ -117,13 +117,19 @@ pub enum Error {
         /// Which.
         stamp: String,
     },
-    /// Files changed since the healing.
-    #[error("undo {stamp}: changed since the healing: {}", list(.paths))]
+    /// Files cannot be brought back to how they were: they changed since, or their copies did.
+    #[error("undo {stamp}: {}", why(.paths, .lost, .backup, .later))]
     Changed {
         /// Which healing.
         stamp: String,
-        /// The files.
+        /// The folder of its backup.
+        backup: PathBuf,
+        /// The files that changed since the healing.
         paths: Vec<PathBuf>,
+        /// The files whose copies in the backup are gone or damaged.
+        lost: Vec<PathBuf>,
+        /// The newest healing that changed one of these files since, and was not undone.
+        later: Option<String>,
     },
 }
 
@@ -137,6 +143,21 @@ impl Error {
 
 fn of(stamp: &Option<String>) -> String {
     stamp.as_ref().map_or_else(String::new, |stamp| format!(" of {stamp}"))
+}
+
+/// Why files cannot be brought back.
+fn why(paths: &[PathBuf], lost: &[PathBuf], backup: &Path, later: &Option<String>) -> String {
+    if let Some(later) = later {
+        return format!("undo {later} first, which touched the same files: {}", list(paths));
+    }
+    let changed =
+        (!paths.is_empty()).then(|| format!("changed since the healing: {}", list(paths)));
+    let lost = (!lost.is_empty()).then(|| {
+        let copies = if lost.len() == 1 { "its copy in" } else { "their copies in" };
+        let are = if lost.len() == 1 { "is" } else { "are" };
+        format!("{}: {copies} {} {are} gone or damaged", list(lost), backup.display())
+    });
+    changed.into_iter().chain(lost).collect::<Vec<String>>().join("; ")
 }
 
 fn list(paths: &[PathBuf]) -> String {

@@ -21,6 +21,7 @@ mod gather;
 mod jobs;
 mod rows;
 mod seal;
+mod stores;
 pub mod survey;
 mod transcripts;
 mod zombies;
@@ -63,14 +64,12 @@ pub struct Report {
     pub best_effort: Vec<PathBuf>,
     /// The agents.
     pub agents: Vec<AgentCount>,
-    /// How many jobs there are, and how many are enabled.
+    /// How many jobs there are, and how many are enabled; `None` if they could not be read.
     pub jobs: Option<JobCount>,
     /// Where the transcripts belong.
     pub transcripts: Piles,
     /// How many bytes were read.
     pub bytes_read: u64,
-    /// Remarks about the config.
-    pub remarks: Vec<String>,
     /// What is wrong.
     pub findings: Vec<Finding>,
 }
@@ -82,7 +81,7 @@ pub struct AgentCount {
     pub id: String,
     /// Its sessions.
     pub sessions: u64,
-    /// By kind and, within it, status; `none` for rows without one.
+    /// By kind and, within it, status as it was found; `none` for rows without one.
     pub kinds: BTreeMap<SessionKind, BTreeMap<&'static str, u64>>,
     /// The size of its index.
     pub index_bytes: u64,
@@ -112,6 +111,7 @@ pub fn inspect(path: &Path, options: Options<'_>) -> Result<Report, FolderError>
     let folder = Folder::open(path)?;
     let zone = options.zone.clone();
     let mut gathered = gather::gather(&folder, options);
+    let agents = gathered.survey.agents.iter().map(count).collect();
     let mut found = zombies::find(&gathered.survey);
     // What is proven to be over is judged as that: one healing takes care of all of it.
     zombies::settle(&mut gathered.survey, &found);
@@ -121,6 +121,7 @@ pub fn inspect(path: &Path, options: Options<'_>) -> Result<Report, FolderError>
     found.extend(rows::find(survey));
     found.extend(jobs::find(survey, &zone));
     found.extend(files::find(survey));
+    found.extend(stores::find(survey));
     Ok(Report {
         era: folder.era(),
         version: gathered.version,
@@ -129,14 +130,10 @@ pub fn inspect(path: &Path, options: Options<'_>) -> Result<Report, FolderError>
         gateway_evidence: survey.owner.as_ref().map(|owner| owner.evidence.clone()),
         cut_off: cut_off(&folder.root),
         best_effort: gathered.best_effort,
-        agents: survey.agents.iter().map(count).collect(),
-        jobs: survey.jobs.as_ref().map(|jobs| JobCount {
-            total: jobs.len() as u64,
-            enabled: jobs.iter().filter(|job| job.enabled).count() as u64,
-        }),
+        agents,
+        jobs: jobs::count(survey),
         transcripts: piles,
         bytes_read: gathered.bytes_read,
-        remarks: folder.remarks.clone(),
         findings: {
             found.extend(gathered.survey.found.iter().cloned());
             let mut found = grouped(found);

@@ -172,6 +172,11 @@ impl Backup {
         Ok(all)
     }
 
+    /// Where it is.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// A path of it, relative to the state folder.
     pub fn relative(&self, kind: &str, path: &Path) -> PathBuf {
         Path::new(HEAL_FOLDER).join(&self.stamp).join(kind).join(path)

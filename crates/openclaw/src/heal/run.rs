@@ -33,12 +33,21 @@ pub fn run(
         private(&path).map_err(Error::io("make", &path))?;
     }
     let touched = Touched::of(manifest);
-    let mut left = BTreeMap::new();
+    let mut left = noted(&backup.journal()?);
     for (place, effect) in manifest.effects.iter().enumerate() {
-        let run = Run { backup, touched: &touched, place, effect };
-        if let Err(reason) = run.make(observer)? {
-            backup.note(&Note::Left(place, reason.clone()))?;
-            left.insert(place, reason);
+        if left.contains_key(&place) {
+            continue;
+        }
+        match (Run { backup, touched: &touched, place, effect }).make(observer)? {
+            Made::Whole => (),
+            Made::Nothing(reason) => {
+                backup.note(&Note::Left(place, reason.clone()))?;
+                left.insert(place, reason);
+            }
+            // Undoing has to look at it: it is not noted as left.
+            Made::Part(reason) => {
+                left.insert(place, reason);
+            }
         }
     }
     let new = backup.scratch("new");
@@ -46,6 +55,15 @@ pub fn run(
     backup.note(&Note::Healed)?;
     let freed = freed(manifest, &touched, &left);
     Ok(Outcome { freed, ..outcome(backup, manifest, &left) })
+}
+
+/// The changes that were left before a healing was cut off. They stay so: undoing does not look at their files.
+fn noted(journal: &[Note]) -> BTreeMap<usize, String> {
+    let left = journal.iter().filter_map(|note| match note {
+        Note::Left(place, reason) => Some((*place, reason.clone())),
+        _ => None,
+    });
+    left.collect()
 }
 
 fn absent(error: std::io::Error) -> std::io::Result<()> {
@@ -91,6 +109,16 @@ fn freed(manifest: &Manifest, touched: &Touched<'_>, left: &BTreeMap<usize, Stri
     u64::saturating_sub(before, after)
 }
 
+/// How far a change was made.
+enum Made {
+    /// It is made.
+    Whole,
+    /// Its files are as they were, and why.
+    Nothing(String),
+    /// Something of it is made, and why no more.
+    Part(String),
+}
+
 struct Run<'a> {
     backup: &'a Backup,
     touched: &'a Touched<'a>,
@@ -100,23 +128,34 @@ struct Run<'a> {
 
 impl Run<'_> {
     /// Makes a change, or says why it is left.
-    fn make(&self, observer: &mut dyn FnMut(Progress<'_>)) -> Result<Result<(), String>, Error> {
+    fn make(&self, observer: &mut dyn FnMut(Progress<'_>)) -> Result<Made, Error> {
         let path = self.effect.path();
         let full = match inside(&self.backup.root, path) {
             Ok(full) => full,
-            Err(reason) => return Ok(Err(reason)),
+            Err(reason) => return Ok(Made::Nothing(reason)),
         };
         match self.is_made().map_err(Error::io("read", &full))? {
-            Some(true) => return Ok(Ok(())),
+            Some(true) => return Ok(Made::Whole),
             Some(false) => (),
-            None => return Ok(Err(format!("{} has changed", path.display()))),
+            None => return Ok(Made::Nothing(format!("{} has changed", path.display()))),
         }
         observer(Progress::Making(path));
-        if let Err(error) = self.change() {
-            return Ok(Err(error));
+        if let Err(reason) = self.change() {
+            // What failed may have come after the change itself.
+            if self.is_made().map_err(Error::io("read", &full))? != Some(true) {
+                let begun = self.is_begun().map_err(Error::io("read", &full))?;
+                return Ok(if begun { Made::Part(reason) } else { Made::Nothing(reason) });
+            }
         }
         observer(Progress::Made(path));
-        Ok(Ok(()))
+        Ok(Made::Whole)
+    }
+
+    /// Whether a part of a log was written back: a reader keeps the rest of it from that.
+    fn is_begun(&self) -> std::io::Result<bool> {
+        let Effect::Fold { database, .. } = self.effect else { return Ok(false) };
+        let now = stamp(&self.backup.root.join(database))?;
+        Ok(now.as_ref() != self.touched.was(database))
     }
 
     /// Whether the change is made; `None` if the file is neither as it was nor as it becomes.

@@ -40,7 +40,7 @@ pub struct Undone {
 ///
 /// # Errors
 ///
-/// [`Error::Changed`] names the files that changed since; nothing is touched then. Other errors leave an
+/// [`Error::Changed`] names the files that changed since, or whose copies did; nothing is touched then. Other errors leave an
 /// undoing that can be begun again.
 pub fn undo(
     folder: &Path,
@@ -50,9 +50,15 @@ pub fn undo(
     let root = super::unowned(folder)?;
     let (backup, manifest) = find(&root, which)?;
     let undo = Undo { backup: &backup, manifest: &manifest, touched: Touched::of(&manifest) };
-    let changed = undo.changed()?;
-    if !changed.is_empty() {
-        return Err(Error::Changed { stamp: backup.stamp, paths: changed });
+    let (changed, lost) = undo.changed()?;
+    if !changed.is_empty() || !lost.is_empty() {
+        return Err(Error::Changed {
+            later: later(&backup, &changed)?,
+            backup: backup.folder().to_owned(),
+            stamp: backup.stamp,
+            paths: changed,
+            lost,
+        });
     }
     backup.note(&Note::Undo)?;
     undo.move_back(observer)?;
@@ -105,6 +111,21 @@ fn find(root: &Path, which: Which<'_>) -> Result<(Backup, Manifest), Error> {
     Ok((found, made))
 }
 
+/// The newest healing after this one that touched one of these files and was not undone.
+fn later(backup: &Backup, changed: &[PathBuf]) -> Result<Option<String>, Error> {
+    for other in Backup::all(&backup.root)?.into_iter().rev() {
+        if other.stamp <= backup.stamp {
+            break;
+        }
+        let Some(manifest) = other.manifest()? else { continue };
+        let manifest = made(manifest, &other.journal()?);
+        if other.state()? != State::Undone && manifest.paths().any(|path| changed.contains(path)) {
+            return Ok(Some(other.stamp));
+        }
+    }
+    Ok(None)
+}
+
 /// The manifest without the changes that were left: their files were never touched, whatever is in them now.
 fn made(manifest: Manifest, journal: &[Note]) -> Manifest {
     let left = journal.iter().filter_map(|note| match note {
@@ -133,16 +154,17 @@ struct Undo<'a> {
 impl Undo<'_> {
     /// Files that hold what neither the healing nor anything before it put there, and files that are
     /// nowhere to be taken from.
-    fn changed(&self) -> Result<Vec<PathBuf>, Error> {
-        let mut changed = Vec::new();
+    fn changed(&self) -> Result<(Vec<PathBuf>, Vec<PathBuf>), Error> {
+        let (mut changed, mut lost) = (Vec::new(), Vec::new());
         for saved in &self.manifest.files {
             let path = self.backup.root.join(&saved.path);
-            let comes_back = || Ok(self.is_ours(saved, &path)? && self.is_kept(saved, &path)?);
-            if !comes_back().map_err(Error::io("read", &path))? {
+            if !self.is_ours(saved, &path).map_err(Error::io("read", &path))? {
                 changed.push(saved.path.clone());
+            } else if !self.is_kept(saved, &path).map_err(Error::io("read", &path))? {
+                lost.push(saved.path.clone());
             }
         }
-        Ok(changed)
+        Ok((changed, lost))
     }
 
     fn is_ours(&self, saved: &Saved, path: &Path) -> std::io::Result<bool> {

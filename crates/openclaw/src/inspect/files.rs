@@ -31,9 +31,14 @@ pub fn find(survey: &Survey) -> Vec<(Code, Item)> {
     }));
     found
         .extend(survey.locks.iter().filter_map(|(lock, holder)| stale_lock(survey, lock, *holder)));
+    let (folder, files) = &survey.jobs_folder;
+    if survey.agents.iter().all(|agent| agent.sessions.as_ref() != Some(folder)) {
+        found.extend(files.iter().filter_map(|file| stale_temp(survey, folder, file)));
+    }
     for agent in &survey.agents {
         for file in &agent.files {
-            found.extend(stale_temp(survey, agent, file));
+            let folder = agent.sessions.as_deref();
+            found.extend(folder.and_then(|folder| stale_temp(survey, folder, file)));
             found.extend(linked(agent, file));
         }
         found.extend(near_limit(survey, agent));
@@ -51,13 +56,13 @@ fn unstamped() -> Stamp {
     Stamp { bytes: 0, sha256: String::new() }
 }
 
-fn stale_temp(survey: &Survey, agent: &AgentSeen, file: &FileSeen) -> Option<(Code, Item)> {
+fn stale_temp(survey: &Survey, folder: &Path, file: &FileSeen) -> Option<(Code, Item)> {
     let FileKind::Temp { .. } = file.kind else { return None };
     let age = Duration::between(file.modified, survey.now);
     if file.modified > survey.now || age <= Duration::from_secs(TEMP_SECS) {
         return None;
     }
-    let path = agent.sessions.as_deref()?.join(&*file.name);
+    let path = folder.join(&*file.name);
     let cure = Cure::Steps(vec![Step::SetAside { path: path.clone(), was: unstamped() }]);
     let evidence = format!("last written {age} ago, {} bytes", file.bytes);
     Some(file_item(Code::StaleTemp, path, evidence, cure))

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use sexton_domain::duration::Duration;
 
 use super::Options;
-use super::survey::{Address, AgentSeen, End, Survey, ended_as};
+use super::survey::{Absent, Address, AgentSeen, ConfigFault, End, Survey, ended_as};
 use crate::finding::{Code, Cure, Item, Subject};
 use crate::folder::{self, Folder};
 use crate::heal::owner;
@@ -58,6 +58,12 @@ fn blank(folder: &Folder, now: Timestamp) -> Survey {
     Survey {
         root: folder.root.clone(),
         linked_out: folder.linked_out.clone(),
+        config: (!folder.remarks.is_empty()).then(|| ConfigFault {
+            path: PathBuf::from(folder::CONFIG),
+            is_read: folder.config_is_read,
+            remarks: folder.remarks.iter().map(|remark| bare(remark)).collect(),
+            copies: folder::copies(&folder.root, Path::new(folder::CONFIG)),
+        }),
         as_of: now,
         now,
         owner: None,
@@ -76,6 +82,11 @@ fn blank(folder: &Folder, now: Timestamp) -> Survey {
         jobs_source: folder.jobs.clone().unwrap_or_default(),
         jobs: None,
         all_jobs: false,
+        no_jobs: absent(&folder.root, &folder.jobs_at),
+        jobs_folder: files::beside(&folder.root, &folder.jobs_at),
+        beside_jobs: folder.job_states.iter().chain(&folder.old_jobs).cloned().collect(),
+        no_state_database: absent(&folder.root, Path::new(folder::STATE_DATABASE)),
+        told_agents: BTreeSet::new(),
         unmigrated_jobs: Vec::new(),
         ends: HashMap::new(),
         sessions_of_jobs: HashMap::new(),
@@ -87,6 +98,19 @@ fn blank(folder: &Folder, now: Timestamp) -> Survey {
         agents: Vec::new(),
         found: Vec::new(),
     }
+}
+
+/// A remark without the name of the config in front.
+fn bare(remark: &str) -> String {
+    let bare = remark.strip_prefix(folder::CONFIG).and_then(|rest| rest.strip_prefix(": "));
+    bare.unwrap_or(remark).to_owned()
+}
+
+/// A store that is not there, not even as a link.
+fn absent(root: &Path, path: &Path) -> Option<Absent> {
+    let gone = fs::symlink_metadata(root.join(path))
+        .is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound);
+    gone.then(|| Absent { path: path.to_owned(), copies: folder::copies(root, path) })
 }
 
 struct Gatherer<'f, 'o> {
@@ -116,6 +140,14 @@ impl Gatherer<'_, '_> {
     fn alive_at(&mut self, at: Option<Timestamp>) {
         let sane = at.filter(|at| *at <= self.options.now);
         self.newest = self.newest.max(sane);
+    }
+
+    /// What helps with a file, and the newest copy beside it.
+    fn with_copy(&self, path: &Path, help: &str) -> String {
+        match folder::copies(self.root(), path).first() {
+            Some(copy) => format!("{help}; a copy lies beside it: {}", copy.display()),
+            None => help.to_owned(),
+        }
     }
 
     fn unreadable(&mut self, path: &Path, error: &dyn std::error::Error) {
@@ -148,7 +180,9 @@ impl Gatherer<'_, '_> {
         };
         let (records, tally) = jobs::jobs(&bytes);
         let help = "mend the file by hand; openclaw doctor moves such jobs to jobs-quarantine.json";
-        self.dropped(Code::RecordUnreadable, &path, &tally, Cure::Person(help.to_owned()));
+        let whole = tally.dropped.iter().any(|dropped| dropped.place == crate::model::Place::Whole);
+        let help = if whole { self.with_copy(&path, help) } else { help.to_owned() };
+        self.dropped(Code::RecordUnreadable, &path, &tally, Cure::Person(help));
         let states = self.folder.job_states.clone().and_then(|path| {
             self.reading(&path);
             let bytes = fs::read(self.root().join(&path)).ok()?;
@@ -157,7 +191,6 @@ impl Gatherer<'_, '_> {
             self.dropped(Code::RecordUnreadable, &path, &tally, Cure::Person(help));
             Some(states)
         });
-        let whole = tally.dropped.iter().any(|dropped| dropped.place == crate::model::Place::Whole);
         if !whole {
             self.take_jobs(jobs::join(records, &states.unwrap_or_default()));
         }
@@ -260,6 +293,10 @@ impl Gatherer<'_, '_> {
         let mut seen = AgentSeen {
             id: agent.id.clone(),
             sessions: agent.sessions.clone(),
+            no_index: absent(self.root(), &agent.index_at),
+            // Where the config names another place, the usual one is read as well.
+            no_database: absent(self.root(), &agent.database_at)
+                .filter(|_| agent.database.is_none()),
             ..AgentSeen::default()
         };
         let is_read = |other: &AgentSeen| other.sessions == agent.sessions;

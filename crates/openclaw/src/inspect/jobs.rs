@@ -6,9 +6,11 @@ use sexton_domain::duration::Duration;
 use sexton_domain::schedule::Zone;
 
 use super::survey::Survey;
+use super::{JobCount, stores};
 use crate::finding::{Code, Cure, Item, Subject};
 use crate::import::jobs::{duplicates, never_fires};
 use crate::model::{JobRecord, Schedule};
+use crate::schedule::next;
 
 /// A slot may be this late before a job counts as overdue: their timer looks once a minute, their
 /// catch-up defers by two.
@@ -33,9 +35,8 @@ pub fn find(survey: &Survey, zone: &Zone) -> Vec<(Code, Item)> {
     }
     for job in jobs {
         let item = |evidence, help| item(&survey.jobs_source, job, evidence, help);
-        if job.enabled
-            && let Some(reason) = never_fires(job, zone, survey.as_of)
-        {
+        let never = never_fires(job, zone, survey.as_of).or_else(|| passed(survey, job, zone));
+        if let Some(reason) = never.filter(|_| job.enabled) {
             let help = format!("change its schedule, or remove it: openclaw cron edit {}", job.id);
             found.push((Code::JobNeverFires, item(reason, help)));
         }
@@ -56,6 +57,14 @@ pub fn find(survey: &Survey, zone: &Zone) -> Vec<(Code, Item)> {
         found.push((Code::JobsNotMigrated, Item { subject, evidence, bytes: None, cure }));
     }
     found
+}
+
+/// How many there are: none where there is no store that could have them, nor a trace of one.
+pub fn count(survey: &Survey) -> Option<JobCount> {
+    let none = || stores::never_had_jobs(survey).then_some(&[][..]);
+    let jobs = survey.jobs.as_deref().or_else(none)?;
+    let enabled = jobs.iter().filter(|job| job.enabled).count() as u64;
+    Some(JobCount { total: jobs.len() as u64, enabled })
 }
 
 fn item(source: &Path, job: &JobRecord, evidence: String, help: String) -> Item {
@@ -92,6 +101,21 @@ fn cut_off(survey: &Survey, job: &JobRecord) -> Option<String> {
         _ => survey.owner.is_none(),
     };
     dead.then(|| format!("it is marked as running since {since}, and its gateway is gone"))
+}
+
+/// Iff it is a one-shot whose time passed a good while ago, it never ran, and nothing else explains that.
+fn passed(survey: &Survey, job: &JobRecord, zone: &Zone) -> Option<String> {
+    let schedule = job.schedule.as_ref().ok().filter(|kind| matches!(kind, Schedule::At(_)))?;
+    if job.state.last_run_at.is_some() || job.state.running_at.is_some() {
+        return None;
+    }
+    if cut_off(survey, job).or_else(|| overdue(survey, job)).is_some() {
+        return None;
+    }
+    let at = next(schedule, &job.id, job.created_at, None, zone, survey.as_of).ok()??;
+    let late = Duration::between(at, survey.as_of);
+    (at < survey.as_of && late > Duration::from_secs(LATE_SECS))
+        .then(|| format!("its one time, {at}, passed {late} ago, and it never ran"))
 }
 
 /// Iff it is enabled, not running, and its next slot passed a good while before the folder's last sign of life.

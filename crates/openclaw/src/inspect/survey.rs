@@ -1,6 +1,6 @@
 //! What the predicates look at: a whole state folder in a few hundred bytes a session.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::Range;
 use std::path::PathBuf;
 
@@ -28,6 +28,8 @@ pub struct Survey {
     pub linked_out: Vec<PathBuf>,
     /// The clock's time, for files and for silence.
     pub now: Timestamp,
+    /// The config, if something of it could not be read.
+    pub config: Option<ConfigFault>,
     /// The process that owns the folder, if one lives.
     pub owner: Option<Owner>,
     /// The agent of jobs that name none.
@@ -46,6 +48,16 @@ pub struct Survey {
     pub jobs: Option<Vec<JobRecord>>,
     /// Whether these are all: none was unreadable, and none is in quarantine.
     pub all_jobs: bool,
+    /// The file of jobs, if it is not there.
+    pub no_jobs: Option<Absent>,
+    /// The folder of the file of jobs, and the files in it.
+    pub jobs_folder: (PathBuf, Vec<FileSeen>),
+    /// Files that lie beside jobs only.
+    pub beside_jobs: Vec<PathBuf>,
+    /// The shared database, if it is not there.
+    pub no_state_database: Option<Absent>,
+    /// The agents whose sessions tasks or receipts of the shared database name.
+    pub told_agents: BTreeSet<String>,
     /// Jobs in files that the SQLite era does not read any more.
     pub unmigrated_jobs: Vec<(PathBuf, usize)>,
     /// How runs ended, by the id of their session.
@@ -66,6 +78,28 @@ pub struct Survey {
     pub agents: Vec<AgentSeen>,
     /// What reading itself found.
     pub found: Vec<(Code, Item)>,
+}
+
+/// What could not be read of the config.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigFault {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// Whether it could be read as a whole.
+    pub is_read: bool,
+    /// What could not.
+    pub remarks: Vec<String>,
+    /// Copies of it that lie beside it, the newest first.
+    pub copies: Vec<PathBuf>,
+}
+
+/// A store that is not there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Absent {
+    /// Where it belongs.
+    pub path: PathBuf,
+    /// Copies of it that lie there, the newest first.
+    pub copies: Vec<PathBuf>,
 }
 
 /// How a run ended, and who says so.
@@ -105,6 +139,10 @@ pub struct AgentSeen {
     pub sessions: Option<PathBuf>,
     /// Its index.
     pub store: Option<StoreSeen>,
+    /// Its index, if it is not there.
+    pub no_index: Option<Absent>,
+    /// Its database, if it is not there.
+    pub no_database: Option<Absent>,
     /// Whether all of its index could be read; without one, whether none is to be expected.
     pub is_indexed: bool,
     /// The files in its sessions folder.
@@ -307,6 +345,12 @@ impl Survey {
     pub fn has_job(&self, id: &str) -> Option<bool> {
         let known = self.jobs.as_ref()?.iter().any(|job| job.id.eq_ignore_ascii_case(id));
         (known || self.all_jobs).then_some(known)
+    }
+
+    /// The agent that a job works for, if the job is there.
+    pub fn agent_of(&self, job: &str) -> Option<&str> {
+        let job = self.jobs.iter().flatten().find(|other| other.id == job)?;
+        Some(job.agent.as_deref().unwrap_or(&self.default_agent))
     }
 
     /// How long before `as_of` something was, in whole seconds.

@@ -6,6 +6,7 @@
 mod databases;
 mod files;
 mod killed;
+mod left;
 mod refused;
 mod scene;
 #[path = "../fixtures/unpack.rs"]

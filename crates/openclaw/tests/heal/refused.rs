@@ -144,7 +144,7 @@ fn undo_refuses_as_a_whole_what_changed_since_and_names_it() {
     db.execute("UPDATE session_nodes SET label = 'x'", []).unwrap();
     drop(db);
     let before = scene.listing();
-    let Err(Error::Changed { stamp, paths }) = scene.undo() else { panic!("not refused") };
+    let Err(Error::Changed { stamp, paths, .. }) = scene.undo() else { panic!("not refused") };
     assert_eq!(stamp, FIRST);
     assert_eq!(paths, [Path::new(AGENT), &Path::new(SESSIONS).join("left.jsonl")]);
     assert!(scene.listing() == before, "something was touched");
@@ -159,8 +159,12 @@ fn undo_names_what_it_cannot_bring_back_before_it_begins() {
     let backup = scene.path(".sexton-heal").join(FIRST);
     fs::remove_file(backup.join("aside").join(SESSIONS).join(name)).unwrap();
     let before = scene.listing();
-    let Err(Error::Changed { paths, .. }) = scene.undo() else { panic!("not refused") };
-    assert_eq!(paths, [Path::new(SESSIONS).join(name)]);
+    let refused = scene.undo().unwrap_err();
+    let says = format!("{SESSIONS}/{name}: its copy in {} is gone", backup.display());
+    assert!(refused.to_string().contains(&says), "{refused}");
+    assert!(!refused.to_string().contains("changed since"), "{refused}");
+    let Error::Changed { paths, lost, .. } = refused else { panic!("{refused}") };
+    assert_eq!((paths, lost), (vec![], vec![Path::new(SESSIONS).join(name)]));
     assert!(scene.listing() == before, "something was touched");
     assert_eq!(list_healings(&scene.root).unwrap()[0].state, State::Healed);
 }
@@ -173,8 +177,8 @@ fn undo_refuses_a_backup_whose_copy_is_damaged_before_it_begins() {
     let copy = scene.path(".sexton-heal").join(FIRST).join("files").join(SESSIONS);
     fs::write(copy.join("sessions.json"), "{}").unwrap();
     let before = scene.listing();
-    let Err(Error::Changed { paths, .. }) = scene.undo() else { panic!("not refused") };
-    assert_eq!(paths, [Path::new(SESSIONS).join("sessions.json")]);
+    let Err(Error::Changed { lost, .. }) = scene.undo() else { panic!("not refused") };
+    assert_eq!(lost, [Path::new(SESSIONS).join("sessions.json")]);
     assert!(scene.listing() == before, "something was touched");
 }
 
@@ -210,9 +214,10 @@ fn healings_are_undone_one_after_the_other() {
     scene.apply(&plan(&scene, 0)).unwrap();
     let between = scene.listing();
     apply(&plan(&scene, 1), &scene.root, "20261127T120000Z", &mut |_| ()).unwrap();
-    let Err(Error::Changed { .. }) = undo(&scene.root, Which::Stamp(FIRST), &mut |_| ()) else {
-        panic!("the first one has another one on top")
-    };
+    let refused = undo(&scene.root, Which::Stamp(FIRST), &mut |_| ()).unwrap_err();
+    assert!(refused.to_string().contains("undo 20261127T120000Z first"), "{refused}");
+    let Error::Changed { later, .. } = refused else { panic!("{refused}") };
+    assert_eq!(later.as_deref(), Some("20261127T120000Z"));
     scene.undo().unwrap();
     assert!(scene.listing() == between);
     scene.undo().unwrap();

@@ -123,6 +123,17 @@ impl Sick {
         finding.unwrap_or_else(|| panic!("no {}", code.as_str())).items[0].evidence.clone()
     }
 
+    /// What the first case of a code advises.
+    pub fn help(&self, code: Code) -> String {
+        let report = self.report_at(NOW);
+        let finding = report.findings.iter().find(|finding| finding.code == code);
+        let items = &finding.unwrap_or_else(|| panic!("no {}", code.as_str())).items;
+        match &items[0].cure {
+            Cure::Person(help) => help.clone(),
+            steps => panic!("no person is needed: {steps:?}"),
+        }
+    }
+
     /// Changes a JSON file.
     pub fn edit(&self, name: &str, change: impl FnOnce(&mut Value)) {
         let path = self.path(name);

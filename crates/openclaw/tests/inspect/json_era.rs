@@ -81,6 +81,11 @@ fn a_row_that_runs_although_the_run_log_says_that_it_ended_is_a_zombie() {
     sick.set_first("status", json!("running"));
     sick.is(&[(Code::Zombie, 1)]);
     assert!(sick.evidence(Code::Zombie).contains("run log says that it ended done"));
+    // It is counted as what it says.
+    let report = sick.report_at(NOW);
+    let statuses: Vec<&str> =
+        report.agents[0].kinds.values().flat_map(|kind| kind.keys().copied()).collect();
+    assert_eq!(statuses, ["none", "running"]);
 }
 
 #[test]
@@ -198,6 +203,11 @@ fn stale_temporaries_and_locks_are_found_and_fresh_ones_are_not() {
     let lock = sick.session_file("5dd63c93-9d84-491a-af1d-7ee776aa05b5.jsonl.lock");
     fs::write(&lock, json!({"pid": dead_pid(), "createdAt": NOW}).to_string()).unwrap();
     sick.is(&[(Code::StaleTemp, 1), (Code::StaleLock, 1)]);
+    let temp = sick.path("cron/jobs.json.4711.0b0e1a52-7f0f-4e3a-9d7e-0a1b2c3d4e5f.tmp");
+    fs::write(&temp, "{").unwrap();
+    sick.is(&[(Code::StaleTemp, 1), (Code::StaleLock, 1)]);
+    sick.age(&temp);
+    sick.is(&[(Code::StaleTemp, 2), (Code::StaleLock, 1)]);
 }
 
 #[test]
@@ -313,6 +323,36 @@ fn a_one_shot_that_a_restart_cut_off_needs_a_person() {
         file["jobs"].as_array_mut().unwrap().push(job);
     });
     sick.is(&[(Code::OneShotInterrupted, 1)]);
+}
+
+/// The documents named it, and it was not found.
+#[test]
+fn a_one_shot_whose_time_passed_without_a_run_never_fires() {
+    let once = |at: &str, enabled: bool, state: serde_json::Value| {
+        let sick = plain();
+        sick.edit("cron/jobs.json", |file| {
+            let mut job = file["jobs"][0].clone();
+            job["id"] = json!("55555555-0000-4000-8000-000000000000");
+            job["name"] = json!("once");
+            job["enabled"] = json!(enabled);
+            job["schedule"] = json!({"kind": "at", "at": at});
+            job["state"] = state;
+            file["jobs"].as_array_mut().unwrap().push(job);
+        });
+        sick
+    };
+    let past = "2026-11-20T17:00:00Z";
+    let sick = once(past, true, json!({}));
+    sick.is(&[(Code::JobNeverFires, 1)]);
+    assert!(sick.evidence(Code::JobNeverFires).contains("never ran"));
+    let late = json!({"nextRunAtMs": 1_795_190_000_000_i64});
+    once(past, true, late).is(&[(Code::JobOverdue, 1)]);
+    once(past, true, json!({"runningAtMs": 1_795_190_000_000_i64}))
+        .is(&[(Code::OneShotInterrupted, 1)]);
+    once(past, true, json!({"lastRunAtMs": 1_795_190_000_000_i64})).is(&[]);
+    once(past, false, json!({})).is(&[]);
+    once("2026-11-20T18:03:00Z", true, json!({})).is(&[]);
+    once("2026-12-20T17:00:00Z", true, json!({})).is(&[]);
 }
 
 #[test]

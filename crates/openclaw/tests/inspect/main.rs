@@ -6,6 +6,7 @@ mod folder;
 mod fuzz;
 mod json_era;
 mod sqlite_era;
+mod stores;
 #[path = "../fixtures/unpack.rs"]
 mod unpack;
 

@@ -218,3 +218,16 @@ fn migrated_job_files_beside_an_empty_table_are_found() {
     let found = sick.found();
     assert!(found.contains(&(Code::JobsNotMigrated, 1)), "{found:?}");
 }
+
+/// A quarter of free pages alone is not worth a healing: they also have to be more than 16 MiB.
+#[test]
+fn a_database_is_bloated_by_a_quarter_of_free_pages_above_16_mib() {
+    for (mib, expected) in [(12, &[][..]), (18, &[(Code::DatabaseBloated, 1)])] {
+        let sick = sick();
+        let ballast = format!(
+            "CREATE TABLE ballast (x BLOB); INSERT INTO ballast VALUES (zeroblob({mib} * 1048576)); DROP TABLE ballast"
+        );
+        sql(&sick, AGENT, &ballast);
+        sick.is(expected);
+    }
+}

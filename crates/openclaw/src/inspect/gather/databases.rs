@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use sexton_domain::key::SessionKey;
 
 use super::Gatherer;
 use crate::finding::{Code, Cure, Item, Subject};
@@ -45,6 +46,8 @@ impl Gatherer<'_, '_> {
         self.history(&path, &database);
         let tally = database.receipts(&mut |receipt| {
             self.alive_at(receipt.finished_at.or(receipt.started_at));
+            let agent = self.survey.agent_of(&receipt.job_id).map(str::to_owned);
+            self.survey.told_agents.extend(agent);
             if receipt.status == Some(ReceiptStatus::Running) {
                 self.processes.insert(receipt.owner);
                 self.survey.receipts.push(receipt);
@@ -73,7 +76,14 @@ impl Gatherer<'_, '_> {
     }
 
     fn history(&mut self, path: &Path, database: &StateDb) {
-        let tally = database.tasks(&mut |task| self.task(path, task));
+        let tally = database.tasks(&mut |task| {
+            if self.folder.state_database.as_deref() == Some(path) {
+                let key = task.session_key.as_deref();
+                let key = key.and_then(|key| SessionKey::parse(key).ok());
+                self.survey.told_agents.extend(key.and_then(|key| key.agent().map(str::to_owned)));
+            }
+            self.task(path, task);
+        });
         self.dropped_rows(path, &tally);
     }
 
@@ -185,13 +195,20 @@ impl Gatherer<'_, '_> {
     }
 
     fn refused(&mut self, path: &Path, error: &DatabaseError) {
-        let help = match error {
-            DatabaseError::UnknownVersion { .. } => {
-                "use a newer version of Sexton; nothing in it was read"
+        match error {
+            // Theirs all have one: it was just made, or is somebody else's.
+            DatabaseError::UnknownVersion { found: 0, .. } => {
+                let evidence = "it is no database of OpenClaw: its version is 0".to_owned();
+                self.database_sick(path, evidence, DOCTOR);
             }
-            DatabaseError::NotADatabase | DatabaseError::Malformed(_) => DOCTOR,
-        };
-        self.database_sick(path, error.to_string(), help);
+            DatabaseError::UnknownVersion { .. } => {
+                let help = "use a newer version of Sexton; nothing in it was read";
+                self.database_sick(path, error.to_string(), help);
+            }
+            DatabaseError::NotADatabase | DatabaseError::Malformed(_) => {
+                self.database_sick(path, error.to_string(), DOCTOR);
+            }
+        }
     }
 
     fn damage(&mut self, path: &Path, lines: &[String]) {
@@ -201,7 +218,7 @@ impl Gatherer<'_, '_> {
     }
 
     fn database_sick(&mut self, path: &Path, evidence: String, help: &str) {
-        let cure = Cure::Person(help.to_owned());
+        let cure = Cure::Person(self.with_copy(path, help));
         let subject = Subject::File(path.to_owned());
         self.survey.note(Code::DatabaseUnreadable, Item { subject, evidence, bytes: None, cure });
     }

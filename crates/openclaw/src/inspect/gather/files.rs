@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
@@ -113,8 +113,12 @@ impl Gatherer<'_, '_> {
         };
         let backup =
             seen.files.iter().rev().find(|file| matches!(file.kind, FileKind::IndexBackup));
+        let copies = folder::copies(self.root(), path);
+        let copy = copies.first().and_then(|copy| copy.file_name());
+        let backup = backup.map(|file| file.name.to_string());
+        let backup = backup.or_else(|| copy.map(|name| name.to_string_lossy().into_owned()));
         let help = match backup {
-            Some(backup) => format!("a backup lies beside it: {}; or bring the folder over: `sexton openclaw import PATH` needs no index", backup.name),
+            Some(backup) => format!("a backup lies beside it: {}; or bring the folder over: `sexton openclaw import PATH` needs no index", backup),
             None => "bring the folder over: `sexton openclaw import PATH` reads transcripts without an index; or restore a backup".to_owned(),
         };
         if let Some(what) = what {
@@ -144,6 +148,20 @@ fn last_of_each(rows: Vec<Row>) -> Vec<Row> {
         }
     }
     kept
+}
+
+/// The files of the folder that a store lies in, if that is within the state folder; by name.
+pub(super) fn beside(root: &Path, store: &Path) -> (PathBuf, Vec<FileSeen>) {
+    let folder = store.parent().unwrap_or(Path::new("")).to_owned();
+    let real = fs::canonicalize(root.join(&folder));
+    if !real.is_ok_and(|real| real == root.join(&folder) && real.starts_with(root)) {
+        return (folder, Vec::new());
+    }
+    let entries = fs::read_dir(root.join(&folder)).into_iter().flatten().flatten();
+    let seen = entries.filter_map(|entry| file_seen(&entry, &entry.file_name().to_string_lossy()));
+    let mut files: Vec<FileSeen> = seen.collect();
+    files.sort_by(|a, b| a.name.cmp(&b.name));
+    (folder, files)
 }
 
 fn file_seen(entry: &fs::DirEntry, name: &str) -> Option<FileSeen> {

@@ -126,7 +126,18 @@ pub fn failure(error: Error) -> Failure {
         Error::Busy { .. } => Exit::Unavailable,
         Error::Io { .. } => Exit::Usage,
     };
-    Failure::chain(exit, &error)
+    let failure = Failure::chain(exit, &error);
+    match error {
+        Error::Changed { backup, lost, later: None, .. } if lost.is_empty() => {
+            let [files, aside] = ["files", "aside"].map(|kind| backup.join(kind));
+            failure.hint(format!(
+                "take back single files by hand: {} holds copies as they were, {} what was taken out",
+                files.display(),
+                aside.display()
+            ))
+        }
+        _ => failure,
+    }
 }
 
 fn read(path: &Path) -> Result<Plan, Failure> {

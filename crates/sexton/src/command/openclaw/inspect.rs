@@ -74,9 +74,6 @@ fn show(report: &Report, all: bool, output: Output) -> Result<(), Failure> {
         output
             .note(format_args!("{} was being written to: read as well as it went", path.display()));
     }
-    for remark in &report.remarks {
-        output.note(remark);
-    }
     if let Some(served) = served(&report.folder).filter(|_| report.gateway_pid.is_none()) {
         output.note(format_args!("{served}; heal refuses meanwhile"));
     }

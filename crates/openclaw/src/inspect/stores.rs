@@ -1,0 +1,103 @@
+//! What is wrong with stores as such: those that are gone although something else speaks of them, and a
+//! config that cannot be read.
+
+use std::path::{Path, PathBuf};
+
+use super::survey::{Absent, AgentSeen, ConfigFault, Survey};
+use crate::finding::{Code, Cure, Item, Subject};
+use crate::read::names::FileKind;
+
+/// Everything that is wrong with stores.
+pub fn find(survey: &Survey) -> Vec<(Code, Item)> {
+    let mut found: Vec<(Code, Item)> = Vec::new();
+    found.extend(survey.config.iter().flat_map(config));
+    found.extend(state_database(survey));
+    found.extend(jobs(survey));
+    for agent in &survey.agents {
+        found.extend(index(survey, agent).or_else(|| database(survey, agent)));
+    }
+    found
+}
+
+/// Each value that cannot be read, or the config as a whole.
+fn config(fault: &ConfigFault) -> Vec<(Code, Item)> {
+    let last_good = fault.copies.iter().find(|copy| copy.to_string_lossy().ends_with(".last-good"));
+    let help = match last_good.or(fault.copies.first()) {
+        Some(copy) if !fault.is_read => {
+            format!("mend it, or bring back the copy beside it: {}", copy.display())
+        }
+        Some(copy) => format!("mend the value; a copy lies beside it: {}", copy.display()),
+        None => "mend it by hand".to_owned(),
+    };
+    let item = |remark: &String| Item {
+        subject: Subject::File(fault.path.clone()),
+        evidence: format!("{remark}; the default stands in for it"),
+        bytes: None,
+        cure: Cure::Person(help.clone()),
+    };
+    fault.remarks.iter().map(|remark| (Code::ConfigUnreadable, item(remark))).collect()
+}
+
+fn missing(absent: &Absent, evidence: String) -> (Code, Item) {
+    let help = match absent.copies.first() {
+        Some(copy) => format!("bring it back; a copy lies beside it: {}", copy.display()),
+        None => "bring it back from a backup".to_owned(),
+    };
+    let subject = Subject::File(absent.path.clone());
+    (Code::StoreMissing, Item { subject, evidence, bytes: None, cure: Cure::Person(help) })
+}
+
+/// Iff it is gone and an agent has a database, or jobs were migrated into it.
+fn state_database(survey: &Survey) -> Option<(Code, Item)> {
+    let absent = survey.no_state_database.as_ref()?;
+    let own = survey.agents.iter().filter(|agent| agent.no_database.is_none());
+    let migrated = survey.beside_jobs.iter().find(|path| is_migrated(path));
+    let speaks = own.map(|agent| format!("agent {} has a database", agent.id));
+    let speaks = speaks.chain(migrated.map(|path| format!("{} is there", path.display())));
+    let evidence = speaks.into_iter().next()?;
+    Some(missing(absent, format!("it is gone, and {evidence}")))
+}
+
+fn is_migrated(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending == "migrated")
+}
+
+/// Iff the file of jobs is gone, its state or a copy is there, and no later store has the jobs.
+fn jobs(survey: &Survey) -> Option<(Code, Item)> {
+    let absent = survey.no_jobs.as_ref()?;
+    survey.no_state_database.as_ref()?;
+    let mut beside = survey.beside_jobs.iter().filter(|path| !is_migrated(path));
+    let first: &PathBuf = beside.next()?;
+    let migrated = survey.beside_jobs.iter().any(|path| is_migrated(path));
+    (!migrated).then(|| missing(absent, format!("it is gone, and {} is there", first.display())))
+}
+
+/// Iff there is no store of jobs, and nothing tells of one that is gone.
+pub fn never_had_jobs(survey: &Survey) -> bool {
+    survey.no_jobs.is_some()
+        && survey.no_state_database.is_some()
+        && jobs(survey).is_none()
+        && state_database(survey).is_none()
+}
+
+/// Iff an index is gone, transcripts lie there, and neither a database nor another index knows of them.
+fn index(survey: &Survey, agent: &AgentSeen) -> Option<(Code, Item)> {
+    let absent = agent.no_index.as_ref()?;
+    let has_other = survey.beside(agent).any(|other| other.no_index.is_none());
+    let transcripts =
+        agent.files.iter().filter(|file| matches!(file.kind, FileKind::Transcript { .. })).count();
+    (agent.no_database.is_some() && !has_other && transcripts > 0).then(|| {
+        missing(absent, format!("it is gone, and {transcripts} transcripts lie beside its place"))
+    })
+}
+
+/// Iff an agent has neither index nor database, and the shared database tells of sessions of it.
+fn database(survey: &Survey, agent: &AgentSeen) -> Option<(Code, Item)> {
+    let absent = agent.no_database.as_ref()?;
+    agent.no_index.as_ref()?;
+    let told = survey.told_agents.iter().any(|told| told.eq_ignore_ascii_case(&agent.id));
+    told.then(|| {
+        let evidence = format!("it is gone, and the shared database tells of runs of {}", agent.id);
+        missing(absent, evidence)
+    })
+}
