@@ -106,8 +106,6 @@ struct Gather<'a, 'b> {
     /// The last run of each session of theirs.
     run_of: HashMap<String, RunId>,
     drafts: Vec<Draft>,
-    /// The sessions of theirs that are told of, by agent.
-    known: HashSet<(AgentName, String)>,
 }
 
 /// Reads a folder.
@@ -134,7 +132,6 @@ pub fn gather(path: &Path, mut options: Options<'_>) -> Result<Gathered, FolderE
         pasts: BTreeMap::new(),
         run_of: HashMap::new(),
         drafts: Vec::new(),
-        known: HashSet::new(),
     };
     gather.history();
     gather.settle_runs();
@@ -185,10 +182,8 @@ impl Gather<'_, '_> {
 
     /// Our name of an agent of theirs.
     fn agent(&self, theirs: &str) -> AgentName {
-        let id = agent_id(theirs);
-        let ours = self.options.agents.get(&id).cloned();
-        // What their rule for ids leaves is a name of ours.
-        ours.or_else(|| id.parse().ok()).unwrap_or_else(main_agent)
+        let ours = self.options.agents.get(&agent_id(theirs)).cloned();
+        ours.unwrap_or_else(|| own_agent(theirs))
     }
 
     /// A key of theirs with our name of its agent.
@@ -211,15 +206,16 @@ impl Gather<'_, '_> {
     ) -> Address {
         let run = self.run_of.get(session).copied();
         let of_run = run
-            .and_then(|run| self.pasts.get(&run)?.0.session_key.clone())
-            .and_then(|key| self.key(&key).ok())
-            .filter(|key| key.kind() == SessionKind::Run);
+            .and_then(|run| self.pasts.get(&run)?.0.session_key.as_deref())
+            .filter(|key| self.key(key).is_ok_and(|key| key.kind() == SessionKind::Run));
+        let theirs = of_run.or(row).filter(|key| self.key(key).is_ok());
+        let own = theirs.and_then(agent_of).unwrap_or_else(|| own_agent(agent));
         let agent = self.agent(agent);
         let made = || {
             let made = format!("agent:{agent}:imported:{session}");
             SessionKey::parse(&made).unwrap_or_else(|_| SessionKey::main(&agent))
         };
-        let key = of_run.or_else(|| self.key(row?).ok()).unwrap_or_else(made);
+        let key = theirs.and_then(|key| self.key(key).ok()).unwrap_or_else(made);
         let agent = key.agent().and_then(|agent| agent.parse().ok()).unwrap_or(agent);
         let job = job_of(&key).and_then(|job| self.jobs.get(job).cloned());
         // When an interrupted run ended is not known: it was last heard of then.
@@ -228,12 +224,11 @@ impl Gather<'_, '_> {
         };
         let past = run.and_then(|run| self.pasts.get(&run)).map(|(past, _)| past).filter(is_of);
         let ended_at = past.and_then(|past| past.ended_at);
-        Address { key, agent, run, job, outcome: past.map(|past| past.outcome), ended_at }
+        Address { key, agent, own, run, job, outcome: past.map(|past| past.outcome), ended_at }
     }
 
     /// A session of theirs is told of.
     fn draft(&mut self, told: sessions::Told, rows: Vec<usize>, text: Option<Text>) {
-        self.known.insert((told.agent.clone(), told.id.clone()));
         self.drafts.push(Draft { told, rows, text });
     }
 
@@ -244,7 +239,7 @@ impl Gather<'_, '_> {
         let mut session_of: HashMap<(AgentName, String), SessionId> = HashMap::new();
         let (mut first, mut again) = (Vec::new(), Vec::new());
         for Draft { told, rows, text } in drafts {
-            let theirs = (told.agent.clone(), told.id.clone());
+            let theirs = (told.own.clone(), told.id.clone());
             let session = sessions::session(told, now);
             session_of.entry(theirs).or_insert(session.id);
             let pile = if seen.insert(session.id) { &mut first } else { &mut again };
@@ -278,7 +273,8 @@ impl Gather<'_, '_> {
             Some(job) => SessionKey::for_job(&agent, job),
             None => SessionKey::main(&agent),
         });
-        let session = past.session.clone().map(|session| (agent.clone(), session));
+        let own = past.session_key.as_deref().and_then(agent_of).unwrap_or_else(main_agent);
+        let session = past.session.clone().map(|session| (own, session));
         let session = session.and_then(|session| sessions.get(&session).copied());
         RunPlace { agent, key, job: job.map(|(id, _)| id), job_key, session }
     }
@@ -288,6 +284,8 @@ impl Gather<'_, '_> {
 struct Address {
     key: SessionKey,
     agent: AgentName,
+    /// Their id of that agent.
+    own: AgentName,
     run: Option<RunId>,
     job: Option<(JobId, JobKey)>,
     /// How the run ended.
@@ -319,6 +317,17 @@ fn job_of(key: &SessionKey) -> Option<&str> {
         Shape::Cron { job, .. } | Shape::CronRun { job, .. } => Some(job),
         _ => None,
     }
+}
+
+/// The name that an agent of theirs has where it is not called otherwise.
+fn own_agent(theirs: &str) -> AgentName {
+    // What their rule for ids leaves is a name of ours.
+    agent_id(theirs).parse().unwrap_or_else(|_| main_agent())
+}
+
+/// The agent in a key of theirs.
+fn agent_of(key: &str) -> Option<AgentName> {
+    SessionKey::parse(key).ok()?.agent()?.parse().ok()
 }
 
 fn main_agent() -> AgentName {

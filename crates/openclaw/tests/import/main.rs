@@ -68,6 +68,29 @@ fn jobs_come_from_the_table_and_from_files_only_where_it_has_none() {
 }
 
 #[test]
+fn a_session_has_the_same_id_whatever_its_agent_is_called_here() {
+    for name in ["2026.5.6-plain", "2026.9.6-plain"] {
+        let folder = Copy::of(name);
+        let renamed = folder.gather_with(&|options| {
+            options.agents = [("main".to_owned(), "helper".parse().unwrap())].into();
+        });
+        let sessions = |found: &Gathered, agent: &str| -> Vec<_> {
+            let sessions = found.generations.iter().map(|generation| &generation.session);
+            let of = sessions.filter(|session| session.agent.as_str() == agent);
+            of.map(|session| session.id).collect()
+        };
+        let before = sessions(&folder.gather(), "main");
+        assert!(!before.is_empty(), "{name}");
+        assert_eq!(sessions(&renamed, "helper"), before, "{name}");
+        let linked = |found: &Gathered| -> Vec<_> {
+            found.runs.iter().map(|(run, _)| (run.id, run.session)).collect()
+        };
+        assert!(linked(&renamed).iter().any(|(_, session)| session.is_some()), "{name}");
+        assert_eq!(linked(&renamed), linked(&folder.gather()), "{name}");
+    }
+}
+
+#[test]
 fn a_source_that_cannot_be_opened_is_quarantined_whole() {
     let folder = Copy::of("2026.9.6-plain");
     for path in [STATE, AGENT] {

@@ -126,6 +126,7 @@ impl Gather<'_, '_> {
         let end = end(node.as_ref(), status, &address);
         let told = Told {
             agent: address.agent,
+            own: address.own,
             key: address.key,
             end,
             began_at: began_at
@@ -173,6 +174,7 @@ impl Gather<'_, '_> {
         let reason = if &*archive.reason == "reset" { Reason::Reset } else { Reason::Deleted };
         let told = Told {
             agent: address.agent,
+            own: address.own,
             key: address.key,
             id,
             end: End::Aside(reason),

@@ -227,6 +227,7 @@ impl Gather<'_, '_> {
         let row = current.map(|current| &current.row);
         let told = Told {
             agent: address.agent,
+            own: address.own,
             key: address.key,
             id,
             end,
@@ -258,6 +259,7 @@ impl Gather<'_, '_> {
         let end = End::Current(address.status(row.status));
         let told = Told {
             agent: address.agent,
+            own: address.own,
             key: address.key,
             id,
             end,
