@@ -61,26 +61,38 @@ fn every_source_of_a_folder_adds_up_damaged_ones_too() {
 
 #[test]
 fn records_that_are_left_out_for_a_living_gateway_are_accounted_as_under_way() {
-    let folder = Copy::of("2026.9.6-plain");
     let pid = std::process::id();
-    folder.sql(
-        STATE,
-        &format!(
-            "UPDATE cron_run_receipts SET status = 'running', finished_at_ms = NULL,
-               owner_pid = {pid}, owner_start_time = {} WHERE job_id = '{JOB}';
-             UPDATE task_runs SET status = 'running', ended_at = NULL, detail_json = NULL
-               WHERE source_id = '{JOB}'",
-            own_start()
-        ),
-    );
-    let found = stored(folder.gather());
-    let events = source(&found, &format!("{AGENT}#transcript_events"));
-    assert!(events.under_way > 1 && events.under_way == events.read, "{events:?}");
-    for table in ["cron_run_receipts", "task_runs"] {
-        assert_eq!(source(&found, &format!("{STATE}#{table}")).under_way, 1, "{table}");
-    }
-    for table in ["session_windows", "session_nodes"] {
-        assert_eq!(source(&found, &format!("{AGENT}#{table}")).under_way, 1, "{table}");
+    // A long run is lost to those who look for it, and goes on.
+    for status in ["running", "lost"] {
+        let folder = Copy::of("2026.9.6-plain");
+        folder.sql(
+            STATE,
+            &format!(
+                "UPDATE cron_run_receipts SET status = 'running', finished_at_ms = NULL,
+                   owner_pid = {pid}, owner_start_time = {} WHERE job_id = '{JOB}';
+                 UPDATE task_runs SET status = '{status}', ended_at = NULL, detail_json = NULL
+                   WHERE source_id = '{JOB}'",
+                own_start()
+            ),
+        );
+        let found = stored(folder.gather());
+        assert_eq!(found.under_way.as_ref().unwrap().runs.len(), 1, "{status}");
+        let events = source(&found, &format!("{AGENT}#transcript_events"));
+        assert!(events.under_way > 1 && events.under_way == events.read, "{status}: {events:?}");
+        for table in ["cron_run_receipts", "task_runs"] {
+            assert_eq!(
+                source(&found, &format!("{STATE}#{table}")).under_way,
+                1,
+                "{status} {table}"
+            );
+        }
+        for table in ["session_windows", "session_nodes"] {
+            assert_eq!(
+                source(&found, &format!("{AGENT}#{table}")).under_way,
+                1,
+                "{status} {table}"
+            );
+        }
     }
 
     let folder = Copy::of("2026.5.6-plain");

@@ -4,6 +4,8 @@
 use std::collections::{BTreeSet, HashSet};
 
 use serde::Serialize;
+use sexton_domain::id::RunId;
+use sexton_domain::run::Outcome;
 
 use super::{Address, Gather};
 use crate::heal::owner::{self, Liveness};
@@ -28,16 +30,26 @@ pub struct UnderWay {
 pub(super) struct Gateway {
     /// What is left out for it.
     left_out: UnderWay,
-    /// Records of runs that tell of no end, each with its source: another record may.
-    waiting: Vec<(Past, usize)>,
+    /// Records of runs that tell of no end: another record may.
+    waiting: Vec<Waiting>,
     /// Sessions that are at work: for a run, or because somebody holds their lock.
     at_work: HashSet<String>,
 }
 
+/// A record of a run that tells of no end.
+pub(super) struct Waiting {
+    /// What it tells.
+    pub(super) past: Past,
+    /// Its source.
+    pub(super) source: usize,
+    /// It names a living process.
+    pub(super) lives: bool,
+}
+
 impl Gateway {
     /// A record of a run that tells of no end.
-    pub(super) fn wait(&mut self, past: Past, source: usize) {
-        self.waiting.push((past, source));
+    pub(super) fn wait(&mut self, waiting: Waiting) {
+        self.waiting.push(waiting);
     }
 }
 
@@ -69,18 +81,29 @@ impl Gather<'_, '_> {
         });
     }
 
-    /// Runs whose end no record tells of are left out; every record of the others tells of them.
+    /// Runs whose end no record tells of are left out; every record of the others tells of them. That
+    /// somebody lost sight of a run is no end of it while its owner lives.
     pub(super) fn settle_runs(&mut self) {
         let Some(gateway) = &mut self.gateway else { return };
-        let (ended, under_way): (Vec<_>, Vec<_>) = std::mem::take(&mut gateway.waiting)
-            .into_iter()
-            .partition(|(past, _)| self.pasts.contains_key(&past.run_id()));
-        for (past, source) in under_way {
+        let waiting = std::mem::take(&mut gateway.waiting);
+        let goes_on = |record: &&Waiting| match self.pasts.get(&record.past.run_id()) {
+            None => true,
+            Some((known, _)) => record.lives && known.outcome == Outcome::Interrupted,
+        };
+        let going_on: HashSet<RunId> =
+            waiting.iter().filter(goes_on).map(|record| record.past.run_id()).collect();
+        for (past, sources) in going_on.iter().filter_map(|run| self.pasts.remove(run)) {
+            sources.into_iter().for_each(|source| self.found.sources[source].leave(1));
+            gateway.at_work.extend(past.session);
+        }
+        let (under_way, ended): (Vec<_>, Vec<_>) =
+            waiting.into_iter().partition(|record| going_on.contains(&record.past.run_id()));
+        for Waiting { past, source, .. } in under_way {
             self.found.sources[source].leave(1);
             gateway.at_work.extend(past.session);
             gateway.left_out.runs.insert(past.id);
         }
-        for (past, source) in ended {
+        for Waiting { past, source, .. } in ended {
             self.tell(past, source);
         }
     }
