@@ -23,7 +23,7 @@ mod rows;
 mod seal;
 pub mod survey;
 mod transcripts;
-mod zombies;
+pub(crate) mod zombies;
 
 pub use rows::STRING_LIMIT;
 pub use transcripts::Piles;

@@ -121,7 +121,7 @@ impl Gather<'_, '_> {
         let last_at = glance.as_ref().and_then(|glance| glance.last_at);
         // A window that is not the current one of its key is not what anybody is at work on.
         let current = node_row.and_then(|row| row.status.or(status));
-        if self.is_under_way(&session, current, &address) {
+        if self.is_under_way(&session, current, node_row, &address) {
             self.found.sources[events.source].leave(written);
             return rows.into_iter().for_each(|row| self.found.sources[row].leave(1));
         }

@@ -208,7 +208,9 @@ impl Gather<'_, '_> {
         let address = self.address(key, agent, of.unwrap_or(&id), last);
         let status = current.and_then(|current| current.row.status);
         let source = self.source(source);
-        if found.aside.is_none() && self.is_under_way(&found.session, status, &address) {
+        let current_row = current.map(|current| &current.row);
+        if found.aside.is_none() && self.is_under_way(&found.session, status, current_row, &address)
+        {
             self.found.sources[source].leave(glance.records);
             if let Some(Indexed { keys, source, .. }) = current {
                 self.found.sources[*source].leave(keys.len() as u64);
@@ -224,7 +226,7 @@ impl Gather<'_, '_> {
             (None, None) => End::Followed(address.status(None)),
         };
         let put_aside = found.aside.and_then(|(_, at)| at);
-        let row = current.map(|current| &current.row);
+        let row = current_row;
         let told = Told {
             agent: address.agent,
             own: address.own,
@@ -253,7 +255,7 @@ impl Gather<'_, '_> {
         let Indexed { row, keys, source, path } = indexed;
         let id = row.session_id.as_deref().unwrap_or(&row.key).to_owned();
         let address = self.address(Some(&row.key), agent, &id, row.run_began_at());
-        if self.is_under_way(&id, row.status, &address) {
+        if self.is_under_way(&id, row.status, Some(&row), &address) {
             return self.found.sources[source].leave(keys.len() as u64);
         }
         let end = End::Current(address.status(row.status));
