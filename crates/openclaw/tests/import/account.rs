@@ -155,3 +155,40 @@ fn lines_that_are_written_while_an_import_goes_on_are_left_to_the_next() {
     let again = stored(folder.gather());
     assert_eq!(source(&again, &path).read, source(&found, &path).read + 1);
 }
+
+#[test]
+fn records_of_a_transcript_that_is_renamed_or_cut_before_it_is_stored_are_quarantined() {
+    let folder = Copy::of("2026.5.6-plain");
+    let name = format!("{SESSIONS}/8de449e6-0f48-420f-9a3c-4791cc7e1608.jsonl");
+    let (path, renamed) = (folder.path(&name), folder.path("renamed"));
+    let whole = fs::read_to_string(&path).unwrap();
+    let first = whole.lines().next().unwrap();
+    let lines = whole.lines().count() as u64;
+    assert!(lines > 3, "{lines}");
+    let packed = format!("{name}.deleted.2026-11-20T18-06-05.809Z.zst");
+    fs::write(folder.path(&packed), zstd::encode_all(whole.as_bytes(), 0).unwrap()).unwrap();
+    let frame = fs::read(folder.path(&packed)).unwrap();
+    let after = |change: &dyn Fn()| {
+        let found = folder.gather();
+        change();
+        let found = stored(found);
+        fs::write(&path, &whole).unwrap();
+        fs::write(folder.path(&packed), &frame).unwrap();
+        let of = |name: &str| {
+            let source = source(&found, name);
+            (source.imported, source.quarantined.iter().map(|it| it.reason.clone()).collect())
+        };
+        [&name, &packed].map(|name| of(name))
+    };
+    let gone = "it was renamed or cut while it was read; import again";
+    let [(kept, lost), _]: [(u64, Vec<String>); 2] =
+        after(&|| fs::rename(&path, &renamed).unwrap());
+    assert_eq!((kept, lost.len() as u64), (0, lines));
+    assert!(lost[0].contains(gone), "{lost:?}");
+    let [(kept, lost), _] = after(&|| fs::write(&path, format!("{first}\n")).unwrap());
+    assert_eq!((kept, lost.len() as u64), (1, lines - 1));
+    let [_, (kept, lost)] =
+        after(&|| fs::write(folder.path(&packed), &frame[..frame.len() - 9]).unwrap());
+    assert_eq!(kept + lost.len() as u64, lines);
+    assert!(lost.iter().any(|reason| reason.contains("damaged")), "{lost:?}");
+}

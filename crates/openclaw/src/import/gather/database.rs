@@ -151,7 +151,11 @@ impl Gather<'_, '_> {
             id: session.clone(),
         };
         let Events { database, source } = events;
-        let text = glance.map(|_| Text { source, from: From::Events { database, session } });
+        let text = glance.map(|_| Text {
+            source,
+            records: written,
+            from: From::Events { database, session },
+        });
         self.draft(told, rows, text);
     }
 
@@ -190,7 +194,8 @@ impl Gather<'_, '_> {
             data: json!({ "archive": archive.name, "reason": archive.reason }),
         };
         let from = From::Archive { database: blob.database, archive };
-        self.draft(told, vec![blob.row], Some(Text { source: blob.text, from }));
+        let text = Text { source: blob.text, records: glance.records, from };
+        self.draft(told, vec![blob.row], Some(text));
     }
 }
 

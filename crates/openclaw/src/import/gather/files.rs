@@ -219,7 +219,7 @@ impl Gather<'_, '_> {
         }
         let Found { path: file, encoding, .. } = found;
         let from = From::File { path: file, encoding, last_line: glance.last_line };
-        let text = Text { source, from };
+        let text = Text { source, records: glance.records, from };
         let end = match (&found.aside, current) {
             (Some((reason, _)), _) => End::Aside(*reason),
             (None, Some(current)) => End::Current(address.status(current.row.status)),
