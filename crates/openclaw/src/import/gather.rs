@@ -61,8 +61,8 @@ pub struct Gathered {
     pub jobs: Vec<NewJob>,
     /// The runs, each with the sources of its records.
     pub runs: Vec<(Run, Vec<usize>)>,
-    /// Files that are not imported: copies, locks, what belongs to a transcript, links that lead out; with
-    /// the reason where the name does not tell it.
+    /// Files that are not imported: copies, locks, what belongs to a transcript; with the reason where the
+    /// name does not tell it.
     pub left_out: Vec<String>,
     /// What is to be said about the reading.
     pub remarks: Vec<String>,
@@ -116,12 +116,8 @@ struct Gather<'a, 'b> {
 pub fn gather(path: &Path, mut options: Options<'_>) -> Result<Gathered, FolderError> {
     let folder = Folder::open(path)?;
     let texts = Texts::new(folder.root.clone());
-    let linked_out = folder.linked_out.iter();
-    let left_out = linked_out
-        .map(|path| format!("{}: leads out of the folder by a link", path.display()))
-        .collect();
     let remarks = folder.remarks.clone();
-    let found = Gathered { texts, remarks, left_out, ..Gathered::default() };
+    let found = Gathered { texts, remarks, ..Gathered::default() };
     let mut gather = Gather {
         options: &mut options,
         folder,
@@ -133,6 +129,9 @@ pub fn gather(path: &Path, mut options: Options<'_>) -> Result<Gathered, FolderE
         run_of: HashMap::new(),
         drafts: Vec::new(),
     };
+    for link in gather.folder.linked_out.clone() {
+        gather.lost(&link, "it leads out of the folder by a link, and is not followed".to_owned());
+    }
     gather.history();
     gather.settle_runs();
     gather.job_files();
@@ -175,8 +174,13 @@ impl Gather<'_, '_> {
 
     /// A source of which nothing can be read.
     fn unread(&mut self, path: &Path, error: &dyn std::error::Error) {
+        self.lost(path, sexton_domain::errors::causes(error));
+    }
+
+    /// The same, for this reason.
+    fn lost(&mut self, path: &Path, reason: String) {
         let mut source = Source { path: path.display().to_string(), ..Source::default() };
-        source.unread(sexton_domain::errors::causes(error));
+        source.unread(reason);
         self.source(source);
     }
 

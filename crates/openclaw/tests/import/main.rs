@@ -148,26 +148,37 @@ fn a_link_within_the_folder_is_followed_and_one_that_leads_out_is_named() {
     symlink(out.path(), folder.path(SESSIONS).join("out.jsonl")).unwrap();
     let found = folder.gather();
     assert!(!source(&found, &format!("{SESSIONS}/{name}")).sha256.is_empty());
-    let named = |left: &&String| left.starts_with(&format!("{SESSIONS}/out.jsonl: "));
-    assert_eq!(found.left_out.iter().filter(named).count(), 1, "{:?}", found.left_out);
+    let left = &source(&found, &format!("{SESSIONS}/out.jsonl")).quarantined;
+    assert!(left[0].reason.contains("leads out"), "{left:?}");
 }
 
 #[test]
-fn what_a_link_leads_out_to_is_named_once() {
+fn what_a_link_leads_out_to_is_quarantined_whole_and_named_once() {
+    for link in ["agents", "agents/main", SESSIONS, "cron/jobs.json", "cron/runs"] {
+        let folder = Copy::of("2026.5.6-plain");
+        let out = tempfile::tempdir().unwrap();
+        let to = out.path().join("it");
+        fs::rename(folder.path(link), &to).unwrap();
+        symlink(&to, folder.path(link)).unwrap();
+        let found = folder.gather();
+        let lost: Vec<_> = found.sources.iter().filter(|it| !it.quarantined.is_empty()).collect();
+        assert_eq!(lost[0].path, link);
+        assert_eq!((&lost[0].quarantined[0].place, lost[0].adds_up()), (&Place::Whole, true));
+    }
+}
+
+#[test]
+fn a_row_whose_transcript_is_behind_a_link_that_leads_out_waits_for_it() {
     let folder = Copy::of("2026.5.6-plain");
+    let whole = folder.gather().generations.len();
     let out = tempfile::tempdir().unwrap();
-    let names = [format!("{SESSIONS}/sessions.json"), "cron/jobs.json".to_owned()];
-    for (name, number) in names.iter().zip(0..) {
-        let to = out.path().join(format!("{number}.json"));
-        fs::rename(folder.path(name), &to).unwrap();
-        symlink(&to, folder.path(name)).unwrap();
-    }
+    let name = format!("{SESSIONS}/8de449e6-0f48-420f-9a3c-4791cc7e1608.jsonl");
+    fs::rename(folder.path(&name), out.path().join("it")).unwrap();
+    symlink(out.path().join("it"), folder.path(&name)).unwrap();
     let found = folder.gather();
-    for name in names {
-        let of = |left: &&String| left.starts_with(&format!("{name}: "));
-        let left: Vec<&String> = found.left_out.iter().filter(of).collect();
-        assert_eq!(left, [&format!("{name}: leads out of the folder by a link")]);
-    }
+    assert_eq!(found.generations.len(), whole - 1);
+    let index = source(&found, &format!("{SESSIONS}/sessions.json"));
+    assert!(index.quarantined[0].reason.contains("transcript"), "{index:?}");
 }
 
 #[test]

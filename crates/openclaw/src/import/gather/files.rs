@@ -41,7 +41,7 @@ impl Gather<'_, '_> {
         let mut index = self.index(agent);
         let Some(folder) = self.folder.agents[agent].sessions.clone() else { return };
         let mut used = HashSet::new();
-        for found in self.transcripts(&folder) {
+        for found in self.transcripts(&folder, &mut index) {
             let row = index.get(&found.name);
             if found.aside.is_none() {
                 used.insert(found.name.clone());
@@ -101,8 +101,9 @@ impl Gather<'_, '_> {
         index
     }
 
-    /// The transcripts of a folder: current ones first, then those that were put aside, by name.
-    fn transcripts(&mut self, folder: &Path) -> Vec<Found> {
+    /// The transcripts of a folder: current ones first, then those that were put aside, by name. The rows
+    /// of those that cannot be read are taken out of the index.
+    fn transcripts(&mut self, folder: &Path, index: &mut BTreeMap<String, Indexed>) -> Vec<Found> {
         let entries = match std::fs::read_dir(self.at(folder)) {
             Ok(entries) => entries,
             Err(error) => {
@@ -122,11 +123,21 @@ impl Gather<'_, '_> {
             if self.folder.linked_out.contains(&path) {
                 continue;
             }
+            let kind = names::kind(&name);
             if let Err(why) = self.may_read(&path) {
-                self.found.left_out.push(format!("{}: {why}", path.display()));
+                match &kind {
+                    FileKind::Transcript { .. } => {
+                        self.lost(&path, why);
+                        self.without_transcript(index.remove(&name).as_ref());
+                    }
+                    FileKind::Archive { reason: Reason::Deleted | Reason::Reset, .. } => {
+                        self.lost(&path, why);
+                    }
+                    _ => self.found.left_out.push(format!("{}: {why}", path.display())),
+                }
                 continue;
             }
-            match names::kind(&name) {
+            match kind {
                 FileKind::Index => {}
                 FileKind::Transcript { session_id, .. } => found.push(Found {
                     path,
