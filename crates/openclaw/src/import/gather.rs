@@ -1,7 +1,7 @@
 //! Reads a state folder for an import: which sessions and runs there are, and where their records stand.
 //! Transcripts are looked through once for their times and sums, and read again when they are stored.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -98,8 +98,8 @@ struct Gather<'a, 'b> {
     found: Gathered,
     /// Jobs of ours by the ids of theirs.
     jobs: BTreeMap<String, (JobId, JobKey)>,
-    /// The state database has jobs: those of the older era's files are not current.
-    has_job_table: bool,
+    /// The ids of the state database's jobs, if it has some: those of the older era's files are not current.
+    job_table: Option<BTreeSet<String>>,
     /// The gateway that runs on it.
     gateway: Option<Gateway>,
     pasts: BTreeMap<RunId, (Past, Vec<usize>)>,
@@ -123,7 +123,7 @@ pub fn gather(path: &Path, mut options: Options<'_>) -> Result<Gathered, FolderE
         folder,
         found,
         jobs: BTreeMap::new(),
-        has_job_table: false,
+        job_table: None,
         gateway: None,
         pasts: BTreeMap::new(),
         run_of: HashMap::new(),

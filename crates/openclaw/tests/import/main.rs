@@ -8,6 +8,7 @@ use std::os::unix::fs::symlink;
 use folder::{AGENT, Copy, SESSIONS, STATE, source};
 use serde_json::{Value, json};
 use sexton_openclaw::import::gather::{Gathered, Generation};
+use sexton_openclaw::import::ids::id;
 use sexton_openclaw::model::Place;
 
 mod account;
@@ -53,12 +54,31 @@ fn jobs_come_from_the_table_and_from_files_only_where_it_has_none() {
     assert!(jobs(&found).contains(&(JOB, &table, "Check status")), "{:?}", jobs(&found));
     assert!(jobs(&found).iter().all(|(_, source, _)| *source == table), "{:?}", jobs(&found));
     assert_eq!(source(&found, &table).already_present, 0);
-    assert!(found.left_out.iter().any(|left| left.starts_with("cron/jobs.json: ")));
+    let old = source(&found, "cron/jobs.json");
+    assert_eq!((old.read, old.already_present, old.quarantined.len()), (2, 1, 1), "{old:?}");
+    assert!(old.quarantined[0].reason.contains("the job gone"), "{old:?}");
+    let stored = folder.gather_with(&|options| {
+        let made = jiff::Timestamp::from_millisecond(1_795_197_789_180).unwrap();
+        options.jobs = [(id(made, &["job", "gone"]), "gone".parse().unwrap())].into();
+    });
+    assert!(stored.left_out.iter().any(|left| left.starts_with("cron/jobs.json: ")));
     folder.write("cron/jobs-state.json", "{}");
     let left_out = folder.gather().left_out;
     assert!(left_out.iter().any(|left| left.starts_with("cron/jobs-state.json: ")));
 
     let of = |path| vec![(JOB, path, "old"), ("gone", path, "old")];
+
+    let migrated = folder.path("cron/jobs.json.migrated");
+    fs::rename(folder.path("cron/jobs.json"), &migrated).unwrap();
+    let mut same: Value = serde_json::from_str(&stale()).unwrap();
+    same["jobs"].as_array_mut().unwrap().truncate(1);
+    folder.write("cron/jobs.json", &same.to_string());
+    let found = folder.gather();
+    assert!(found.sources.iter().all(|source| source.quarantined.is_empty()));
+    for path in ["cron/jobs.json: ", "cron/jobs.json.migrated: "] {
+        assert!(found.left_out.iter().any(|left| left.starts_with(path)), "{:?}", found.left_out);
+    }
+    fs::rename(&migrated, folder.path("cron/jobs.json")).unwrap();
     folder.sql(STATE, "DELETE FROM cron_jobs");
     assert_eq!(jobs(&folder.gather()), of("cron/jobs.json"));
     fs::rename(folder.path("cron/jobs.json"), folder.path("cron/jobs.json.migrated")).unwrap();

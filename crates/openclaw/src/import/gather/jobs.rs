@@ -38,7 +38,7 @@ impl Gather<'_, '_> {
         let old = self.folder.old_jobs.iter().cloned();
         let (migrated, copies): (Vec<PathBuf>, Vec<PathBuf>) = old.partition(is_migrated);
         self.found.left_out.extend(copies.iter().map(|path| path.display().to_string()));
-        let mut has_jobs = self.has_job_table;
+        let mut has_jobs = self.job_table.is_some();
         let states = self.folder.job_states.clone();
         if has_jobs {
             self.leave_jobs_out(states.as_deref());
@@ -48,7 +48,9 @@ impl Gather<'_, '_> {
         let known = known.unwrap_or_default();
         let mut of = BTreeSet::new();
         for path in self.folder.jobs.clone().into_iter().chain(migrated) {
-            if has_jobs {
+            if self.job_table.is_some() && self.folder.jobs.as_ref() == Some(&path) {
+                self.superseded_jobs(&path);
+            } else if has_jobs {
                 self.leave_jobs_out(Some(&path));
             } else {
                 let found = self.job_file(&path, &known);
@@ -70,6 +72,34 @@ impl Gather<'_, '_> {
         let why = "the jobs are taken from where they are newer";
         let left = path.map(|path| format!("{}: {why}", path.display()));
         self.found.left_out.extend(left);
+    }
+
+    /// The jobs of a file that was not migrated, beside a table that has some. Those that the table has not
+    /// may be new or removed there: a person knows.
+    fn superseded_jobs(&mut self, path: &Path) {
+        let Some((bytes, mut source)) = self.bytes(path) else { return };
+        let (records, tally) = jobs(&bytes);
+        source.found(tally);
+        for record in records {
+            let known = self.job_table.as_ref().is_some_and(|table| table.contains(&record.id))
+                || self.options.jobs.contains_key(&id_of(&record));
+            if known {
+                source.count(Became::Present);
+            } else {
+                let name = record.name.unwrap_or_default();
+                let reason = format!(
+                    "no newer store has the job {} {name:?}: import it from a folder without the \
+                     state database, or add it by hand",
+                    record.id
+                );
+                source.quarantine(record.place, reason);
+            }
+        }
+        if source.quarantined.is_empty() {
+            self.leave_jobs_out(Some(path));
+        } else {
+            self.source(source);
+        }
     }
 
     /// The states that are kept apart from the jobs, and the source that they are counted in.
@@ -123,7 +153,10 @@ impl Gather<'_, '_> {
     pub(super) fn job_table(&mut self, database: &StateDb, source: &Source) {
         let mut records = Vec::new();
         let read = database.jobs(&mut |record| records.push(record));
-        self.has_job_table |= !records.is_empty() || !read.dropped.is_empty();
+        if !records.is_empty() || !read.dropped.is_empty() {
+            let ids = records.iter().map(|record| record.id.clone());
+            self.job_table.get_or_insert_default().extend(ids);
+        }
         let at = self.table(source, "cron_jobs", read);
         for record in records {
             self.job(record, at);
@@ -142,8 +175,7 @@ impl Gather<'_, '_> {
     }
 
     fn job(&mut self, record: JobRecord, source: usize) {
-        let id: JobId =
-            ids::id(record.created_at.unwrap_or(Timestamp::UNIX_EPOCH), &["job", &record.id]);
+        let id = id_of(&record);
         let known = self.options.jobs.get(&id).cloned();
         if let Some(key) = known.or_else(|| self.jobs.get(&record.id).map(|(_, key)| key.clone())) {
             self.found.sources[source].count(Became::Present);
@@ -181,6 +213,11 @@ impl Gather<'_, '_> {
         let new = self.found.jobs.iter().map(|new| new.job.key.clone());
         self.options.jobs.values().cloned().chain(new).collect()
     }
+}
+
+/// Its id here.
+fn id_of(record: &JobRecord) -> JobId {
+    ids::id(record.created_at.unwrap_or(Timestamp::UNIX_EPOCH), &["job", &record.id])
 }
 
 /// The job as it would be added by hand, with an id that follows from theirs.
