@@ -62,12 +62,12 @@ pub struct Import {
 #[derive(Debug, Clone, Args)]
 #[command(
     after_help = "The backup and the plan lie in PATH/.sexton-heal; `sexton openclaw undo PATH` takes \
-    the healing back. Refused while the gateway runs. Exit code 1 if something is left to heal."
+    the healing back, as long as the backup is there. Refused while the gateway runs. Exit code 1 if something is left to heal."
 )]
 pub struct Heal {
     /// The state folder, for example ~/.openclaw
     pub path: PathBuf,
-    /// Write the plan and stop
+    /// Write the plan and stop; with --json to stdout, else to a file
     #[arg(long)]
     pub plan_only: bool,
     /// Apply this plan; what has changed since is left out

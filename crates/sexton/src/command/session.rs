@@ -106,6 +106,11 @@ async fn show(id: &str, client: &mut Client, output: Output) -> Result<(), Failu
     let (session, now): (Session, _) = (answer.read()?, now());
     let text = |value: Option<String>| value.unwrap_or_default();
     let hold = session.hold.as_ref();
+    // No node kept one that was imported.
+    let owner = match session.imported_at {
+        Some(_) => String::new(),
+        None => format!("node {}, epoch {}", session.owner.node_id, session.owner.epoch),
+    };
     output.fields(&[
         ("session", session.id.to_string()),
         ("key", session.key.to_string()),
@@ -128,7 +133,7 @@ async fn show(id: &str, client: &mut Client, output: Output) -> Result<(), Failu
         ("deleted", text(session.discard.map(|left| format!("leaves {}", word(&left))))),
         ("imported", text(session.imported_at.map(|at| instant(at, now)))),
         ("origin", text(session.origin.as_ref().map(origin))),
-        ("owner", format!("node {}, epoch {}", session.owner.node_id, session.owner.epoch)),
+        ("owner", owner),
     ])
 }
 

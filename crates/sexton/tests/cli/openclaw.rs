@@ -12,6 +12,7 @@ use crate::support::{CONFIG, Place, until};
 use crate::unpack::unpack;
 
 mod again;
+mod said;
 
 /// A copy of a real folder, its databases unpacked.
 fn folder(place: &Place, name: &str) -> PathBuf {

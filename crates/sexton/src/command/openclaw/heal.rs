@@ -35,16 +35,23 @@ pub fn main(args: &Heal, output: Output) -> Result<Exit, Failure> {
     finish(args, output)?;
     let report = look(&args.path)?;
     if let Some(pid) = report.gateway_pid.filter(|_| !args.plan_only) {
+        let evidence = report.gateway_evidence.as_deref().unwrap_or_default();
         let message =
-            format!("the gateway runs as process {pid} and owns {}", report.folder.display());
-        return Err(
-            Failure::new(Exit::Refused, message).hint("stop it first: openclaw gateway stop")
-        );
+            format!("process {pid} owns {}: {}", report.folder.display(), on_one_line(evidence));
+        return Err(Failure::new(Exit::Refused, message).hint(
+            "stop the gateway first: openclaw gateway stop; a lock of a process that is none can be removed",
+        ));
     }
     let at = now();
     let plan = match &args.plan {
         // The folder may have been moved since.
-        Some(path) => Plan { folder: report.folder.clone(), ..read(path)? },
+        Some(path) => {
+            let plan = read(path)?;
+            if plan.folder != report.folder {
+                output.note(format_args!("the plan was made for {}", plan.folder.display()));
+            }
+            Plan { folder: report.folder.clone(), ..plan }
+        }
         None => Plan::of(&report.findings, &report.folder, at, &args.only),
     };
     if args.plan_only {
@@ -203,8 +210,20 @@ fn ask(what: &str, output: Output) -> Result<(), Failure> {
     Err(Failure::new(Exit::No, "nothing was changed"))
 }
 
+/// How much the files of a folder hold, as far as they can be looked at.
+fn size(folder: &Path) -> u64 {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let of = |entry: fs::DirEntry| match entry.metadata() {
+        Ok(meta) if meta.is_dir() => size(&entry.path()),
+        meta => meta.map_or(0, |meta| meta.len()),
+    };
+    entries.map(of).sum()
+}
+
 fn done(plan: &Plan, outcome: &Outcome, left: &Report, output: Output) -> Result<Exit, Failure> {
-    let exit = if left.total() > 0 { Exit::No } else { Exit::Ok };
+    // A plan of which nothing could be done was one for another folder, or for another time.
+    let idle = outcome.done.is_empty() && !plan.items.is_empty();
+    let exit = if idle || left.total() > 0 { Exit::No } else { Exit::Ok };
     if output.json {
         output.document(&Said { plan, outcome, left })?;
         return Ok(exit);
@@ -213,15 +232,19 @@ fn done(plan: &Plan, outcome: &Outcome, left: &Report, output: Output) -> Result
         output.line(left_out(Some(plan), item))?;
     }
     if let Some(backup) = &outcome.backup {
+        let (healed, folder) = (count(outcome.done.len() as u64, "case"), plan.folder.display());
+        let backup = plan.folder.join(backup);
         output.line(format_args!(
-            "healed {}, {} freed; the backup is {}",
-            count(outcome.done.len() as u64, "case"),
-            bytes(outcome.freed),
-            plan.folder.join(backup).display()
+            "healed {healed}; the files are {} smaller",
+            bytes(outcome.freed)
         ))?;
         output.line(format_args!(
-            "to take it back: sexton openclaw undo {}",
-            plan.folder.display()
+            "the backup of {} is {}",
+            bytes(size(&backup)),
+            backup.display()
+        ))?;
+        output.line(format_args!(
+            "to take it back: sexton openclaw undo {folder}; to keep it for good, remove the backup"
         ))?;
     }
     match left.total() as u64 {

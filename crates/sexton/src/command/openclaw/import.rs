@@ -70,6 +70,7 @@ pub fn main(args: &Import, globals: &Globals, output: Output) -> Result<Exit, Fa
     let config = Config::load(place::config_file(globals)?.as_deref(), around)?;
     let store = open(&dir, &config, args.dry_run)?;
     let at = now();
+    let path = (!args.dry_run).then(|| receipt_path(args, &dir, at)).transpose()?;
     let known =
         store.as_ref().map_or_else(|| Ok(BTreeMap::new()), |store| known_jobs(store, &runtime))?;
     let found = read(args, known, at)?;
@@ -95,12 +96,13 @@ pub fn main(args: &Import, globals: &Globals, output: Output) -> Result<Exit, Fa
     let dry_run = args.dry_run;
     let receipt =
         Receipt { folder, at, dry_run, kept, jobs, sources, left_out, remarks, under_way };
-    let written = (!args.dry_run).then(|| write(&receipt, args, &dir)).transpose()?;
+    let written = path.as_ref().map(|path| write(&receipt, path)).transpose();
     if output.json {
         output.document(&receipt)?;
     } else {
-        show(&receipt, written.as_deref(), output)?;
+        show(&receipt, path.filter(|_| written.is_ok()).as_deref(), output)?;
     }
+    written?;
     Ok(exit(&receipt.sources))
 }
 
@@ -169,21 +171,29 @@ fn read(args: &Import, jobs: BTreeMap<JobId, JobKey>, at: Timestamp) -> Result<G
     })
 }
 
-/// Writes the receipt beside the store, or where it was asked for.
-fn write(receipt: &Receipt, args: &Import, dir: &DataDir) -> Result<PathBuf, Failure> {
-    let path = match &args.receipt {
-        Some(path) => path.clone(),
-        None => {
-            let folder = dir.path().join("imports");
-            atomic::make_private_dir(&folder)?;
-            folder.join(format!("{}.json", receipt.at.strftime("%Y-%m-%dT%H-%M-%S%.3fZ")))
-        }
+/// Where the receipt goes: beside the store, or where it was asked for. Nothing is stored if it cannot.
+fn receipt_path(args: &Import, dir: &DataDir, at: Timestamp) -> Result<PathBuf, Failure> {
+    let Some(path) = &args.receipt else {
+        let folder = dir.path().join("imports");
+        atomic::make_private_dir(&folder)?;
+        return Ok(folder.join(format!("{}.json", at.strftime("%Y-%m-%dT%H-%M-%S%.3fZ"))));
     };
+    let folder = std::path::absolute(path)?;
+    if path.is_dir() || !folder.parent().is_some_and(Path::is_dir) {
+        let message = format!("failed to write the receipt to {}", path.display());
+        return Err(Failure::new(Exit::Usage, message)
+            .hint("name a file in a folder that is there; nothing was imported"));
+    }
+    Ok(path.clone())
+}
+
+/// Writes the receipt.
+fn write(receipt: &Receipt, path: &Path) -> Result<(), Failure> {
     let text =
         serde_json::to_string_pretty(receipt).map_err(|error| Failure::chain(Exit::Bug, &error))?;
     let care = Care { existing: Existing::Replace, durability: Durability::Full };
-    atomic::write(&path, format!("{text}\n").as_bytes(), care)?;
-    Ok(path)
+    atomic::write(path, format!("{text}\n").as_bytes(), care)?;
+    Ok(())
 }
 
 fn show(receipt: &Receipt, written: Option<&Path>, output: Output) -> Result<(), Failure> {

@@ -9,6 +9,7 @@ use sexton_openclaw::folder::Era;
 use sexton_openclaw::heal::State;
 use sexton_openclaw::inspect::{AgentCount, Options, Report, inspect};
 
+use super::port::served;
 use super::progress::reading;
 use crate::args::openclaw::Inspect;
 use crate::clock::now;
@@ -75,6 +76,9 @@ fn show(report: &Report, all: bool, output: Output) -> Result<(), Failure> {
     }
     for remark in &report.remarks {
         output.note(remark);
+    }
+    if let Some(served) = served(&report.folder).filter(|_| report.gateway_pid.is_none()) {
+        output.note(format_args!("{served}; heal refuses meanwhile"));
     }
     for healing in &report.cut_off {
         let (stamp, folder) = (&healing.stamp, report.folder.display());

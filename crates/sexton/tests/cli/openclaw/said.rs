@@ -1,0 +1,66 @@
+//! What the commands say, and what they refuse before anything is changed.
+
+use sexton_engine::clock::{Clock as _, SystemClock};
+
+use super::*;
+
+#[test]
+fn a_receipt_that_cannot_be_written_is_refused_before_anything_is_stored() {
+    let place = Place::new(CONFIG);
+    let folder = folder(&place, "2026.5.6-reset");
+    let folder = folder.to_str().unwrap();
+    let nowhere = place.dir.path().join("nowhere/receipt.json");
+    for path in [nowhere.as_path(), place.dir.path()] {
+        let refused =
+            place.run(&["openclaw", "import", folder, "--receipt", path.to_str().unwrap()]);
+        assert_eq!(refused.code, 2, "{refused:?}");
+        assert!(refused.err.contains("nothing was imported"), "{refused:?}");
+    }
+    assert_eq!(place.json(&["session", "list", "--kind", "all"])["items"], json!([]));
+    let receipt = place.dir.path().join("receipt.json");
+    place.ok(&["openclaw", "import", folder, "--receipt", receipt.to_str().unwrap()]);
+    assert!(receipt.is_file());
+}
+
+#[test]
+fn a_plan_that_was_made_for_another_folder_says_so_and_is_no_success() {
+    let place = Place::new(CONFIG);
+    let sick = sick(&place, 1);
+    let plan = place.ok(&["openclaw", "heal", sick.to_str().unwrap(), "--plan-only", "--json"]);
+    let file = place.dir.path().join("plan.json");
+    fs::write(&file, plan).unwrap();
+    let other = folder(&place, "2026.5.6-reset");
+    let [other, file] = [&other, &file].map(|path| path.to_str().unwrap());
+    let healed = place.run(&["openclaw", "heal", other, "--plan", file, "--yes"]);
+    assert_eq!(healed.code, 1, "{healed:?}");
+    let made_for = format!("the plan was made for {}", sick.canonicalize().unwrap().display());
+    assert!(healed.err.contains(&made_for), "{healed:?}");
+}
+
+#[test]
+fn inspect_says_what_keeps_heal_from_its_work_and_heal_what_its_backup_takes() {
+    let place = Place::new(CONFIG);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let folder = sick(&place, address.port());
+    let path = folder.to_str().unwrap();
+    let looked = place.run(&["openclaw", "inspect", path]);
+    assert!(looked.err.contains(&format!("something answers at {address}")), "{looked:?}");
+    let healed = place.ok(&["openclaw", "heal", path, "--yes", "--stopped"]);
+    let backup = healed.lines().find(|line| line.contains("the backup of ")).unwrap();
+    assert!(!backup.contains("of 0 B"), "{backup}");
+    drop(listener);
+
+    let lock = format!(
+        "{{\"pid\":{},\"createdAt\":\"{}\"}}",
+        std::process::id(),
+        SystemClock::new().now()
+    );
+    fs::write(folder.join("agents/main/sessions/sessions.json.lock"), lock).unwrap();
+    let refused = place.run(&["openclaw", "heal", path, "--yes"]);
+    assert_eq!(refused.code, 4, "{refused:?}");
+    assert!(
+        refused.err.contains("lock") && refused.err.contains("openclaw gateway stop"),
+        "{refused:?}"
+    );
+}
