@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use sexton_domain::id::{JobId, RunId, SessionId};
+use sexton_domain::job::Job;
 use sexton_domain::key::{SessionKey, SessionKind, Shape};
 use sexton_domain::name::{AgentName, JobKey};
 use sexton_domain::run::{Outcome, Run};
@@ -41,7 +42,7 @@ pub struct Options<'a> {
     /// Agents that are called otherwise here: theirs to ours.
     pub agents: BTreeMap<String, AgentName>,
     /// The jobs that are stored, removed ones too.
-    pub jobs: BTreeMap<JobId, JobKey>,
+    pub jobs: BTreeMap<JobId, Job>,
     /// Whether jobs that are enabled there are enabled here.
     pub enable: bool,
     /// The zone of their machine.
@@ -102,6 +103,8 @@ struct Gather<'a, 'b> {
     job_table: Option<BTreeSet<String>>,
     /// The gateway that runs on it.
     gateway: Option<Gateway>,
+    /// Jobs that are here already and the same.
+    same: Vec<JobKey>,
     pasts: BTreeMap<RunId, (Past, Vec<usize>)>,
     /// The last run of each session of theirs.
     run_of: HashMap<String, RunId>,
@@ -125,6 +128,7 @@ pub fn gather(path: &Path, mut options: Options<'_>) -> Result<Gathered, FolderE
         jobs: BTreeMap::new(),
         job_table: None,
         gateway: None,
+        same: Vec::new(),
         pasts: BTreeMap::new(),
         run_of: HashMap::new(),
         drafts: Vec::new(),
@@ -136,6 +140,7 @@ pub fn gather(path: &Path, mut options: Options<'_>) -> Result<Gathered, FolderE
     gather.settle_runs();
     gather.job_files();
     gather.job_quarantine();
+    gather.say_what_stays();
     for index in 0..gather.folder.agents.len() {
         gather.database(index);
         gather.files(index);

@@ -7,6 +7,7 @@ use std::os::unix::fs::symlink;
 
 use folder::{AGENT, Copy, SESSIONS, STATE, source};
 use serde_json::{Value, json};
+use sexton_domain::job::Job;
 use sexton_openclaw::import::gather::{Gathered, Generation};
 use sexton_openclaw::import::ids::id;
 use sexton_openclaw::model::Place;
@@ -59,7 +60,8 @@ fn jobs_come_from_the_table_and_from_files_only_where_it_has_none() {
     assert!(old.quarantined[0].reason.contains("the job gone"), "{old:?}");
     let stored = folder.gather_with(&|options| {
         let made = jiff::Timestamp::from_millisecond(1_795_197_789_180).unwrap();
-        options.jobs = [(id(made, &["job", "gone"]), "gone".parse().unwrap())].into();
+        let job = found.jobs[0].job.clone();
+        options.jobs = [(id(made, &["job", "gone"]), job)].into();
     });
     assert!(stored.left_out.iter().any(|left| left.starts_with("cron/jobs.json: ")));
     folder.write("cron/jobs-state.json", "{}");
@@ -245,6 +247,51 @@ fn jobs_that_were_quarantined_there_arrive_disabled_or_are_named() {
     let of = source(&found, "cron/jobs-quarantine.json");
     assert_eq!((of.read, of.imported, of.quarantined.len()), (2, 1, 1), "{of:?}");
     assert!(of.quarantined[0].reason.contains("missing id"), "{of:?}");
+}
+
+#[test]
+fn jobs_that_are_here_already_stay_and_what_is_otherwise_there_is_said() {
+    let folder = Copy::of("2026.5.6-plain");
+    let stored = folder.gather().jobs[0].job.clone();
+    let key = stored.key.clone();
+    let again = |enable: bool, change: &dyn Fn(&mut Job)| {
+        let found = folder.gather_with(&|options| {
+            let mut job = stored.clone();
+            change(&mut job);
+            (options.enable, options.jobs) = (enable, [(job.id, job)].into());
+        });
+        assert!(found.jobs.is_empty());
+        found.remarks.concat()
+    };
+    let stays = format!("jobs that are here already and stay as they are: {key}");
+    assert_eq!(again(true, &|_| {}), stays);
+    let disable = |job: &mut Job| job.spec.enabled = false;
+    assert_eq!(again(false, &disable), stays);
+    let is_otherwise =
+        |what: &str| format!("the job {key} is here already and stays as it is: {what}");
+    let enable = format!("it is enabled there, to enable it here: sexton job enable {key}");
+    assert_eq!(again(true, &disable), is_otherwise(&enable));
+    assert_eq!(
+        again(true, &|job| job.removed_at = Some(job.created_at)),
+        is_otherwise("it was removed here")
+    );
+
+    let text = fs::read_to_string(folder.path("cron/jobs.json")).unwrap();
+    let mut jobs: Value = serde_json::from_str(&text).unwrap();
+    let job = &mut jobs["jobs"][0];
+    job["enabled"] = json!(false);
+    job["payload"]["message"] = json!("another");
+    job["schedule"]["everyMs"] = json!(7_200_000);
+    folder.write("cron/jobs.json", &jobs.to_string());
+    let said = again(true, &|_| {});
+    for what in [
+        r#"its schedule there is {""#,
+        r#""every":"2h""#,
+        "its prompt there is another",
+        "it is disabled there",
+    ] {
+        assert!(said.contains(what), "{said}");
+    }
 }
 
 #[test]

@@ -14,7 +14,7 @@ use sexton_domain::plan::{Moment, jobs as plan};
 use super::{Gather, whole};
 use crate::import::account::{Became, Source};
 use crate::import::ids;
-use crate::import::jobs::{Context, Imported, job};
+use crate::import::jobs::{Context, Imported, differences, job};
 use crate::model::{JobRecord, Place};
 use crate::read::jobs::{StateRecord, jobs, join, quarantined, states};
 use crate::read::state_db::StateDb;
@@ -176,24 +176,19 @@ impl Gather<'_, '_> {
 
     fn job(&mut self, record: JobRecord, source: usize) {
         let id = id_of(&record);
-        let known = self.options.jobs.get(&id).cloned();
-        if let Some(key) = known.or_else(|| self.jobs.get(&record.id).map(|(_, key)| key.clone())) {
+        let here = self.jobs.get(&record.id).map(|(_, key)| key.clone());
+        let here = here.or_else(|| {
+            let stored = self.options.jobs.get(&id).cloned()?;
+            self.stays(&stored, &record, source);
+            Some(stored.key)
+        });
+        if let Some(key) = here {
             self.found.sources[source].count(Became::Present);
             self.jobs.entry(record.id).or_insert((id, key));
             return;
         }
-        let agent = self.agent(self.folder.config.default_agent());
-        let taken: BTreeSet<JobKey> = self.taken();
-        let path = self.found.sources[source].path.clone();
-        let context = Context {
-            source: &path,
-            host_zone: &self.options.zone,
-            default_agent: &agent,
-            taken: &taken,
-            enable: self.options.enable,
-        };
+        let made = self.made(&record, source);
         let now = self.options.now;
-        let made = job(&record, &context).map_err(|refused| causes(&refused));
         let made = made.and_then(|mut imported| {
             imported.spec.agent = self.agent(imported.spec.agent.as_str());
             new_job(id, &imported, now).map(|job| (job, imported))
@@ -208,10 +203,46 @@ impl Gather<'_, '_> {
         }
     }
 
+    /// What an import makes of a job.
+    fn made(&self, record: &JobRecord, source: usize) -> Result<Imported, String> {
+        let context = Context {
+            source: &self.found.sources[source].path,
+            host_zone: &self.options.zone,
+            default_agent: &self.agent(self.folder.config.default_agent()),
+            taken: &self.taken(),
+            enable: self.options.enable,
+        };
+        job(record, &context).map_err(|refused| causes(&refused))
+    }
+
     /// The keys that jobs have.
     fn taken(&self) -> BTreeSet<JobKey> {
         let new = self.found.jobs.iter().map(|new| new.job.key.clone());
-        self.options.jobs.values().cloned().chain(new).collect()
+        self.options.jobs.values().map(|job| job.key.clone()).chain(new).collect()
+    }
+
+    /// A job that is here already stays as it is. What is otherwise there is to be said.
+    fn stays(&mut self, stored: &Job, record: &JobRecord, source: usize) {
+        let Ok(made) = self.made(record, source) else { return };
+        match differences(stored, record, &made.spec) {
+            differences if differences.is_empty() => self.same.push(stored.key.clone()),
+            differences => self.found.remarks.push(format!(
+                "the job {} is here already and stays as it is: {}",
+                stored.key,
+                differences.join("; ")
+            )),
+        }
+    }
+
+    /// Says which jobs are here already.
+    pub(super) fn say_what_stays(&mut self) {
+        if self.same.is_empty() {
+            return;
+        }
+        let keys: Vec<&str> = self.same.iter().map(JobKey::as_str).collect();
+        let remark =
+            format!("jobs that are here already and stay as they are: {}", keys.join(", "));
+        self.found.remarks.push(remark);
     }
 }
 
