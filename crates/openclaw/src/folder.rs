@@ -139,7 +139,10 @@ impl Folder {
                 .into_iter()
                 .filter_map(|name| there(beside(name)))
                 .collect(),
-            run_logs: listed(&root, &beside("runs"), ".jsonl"),
+            run_logs: listed(&root, &beside("runs"), ".jsonl")
+                .into_iter()
+                .filter_map(&mut there)
+                .collect(),
             jobs_at: cron.clone(),
             jobs: there(cron),
             state_database: there(PathBuf::from(STATE_DATABASE)),
@@ -207,15 +210,24 @@ fn is_inside(root: &Path, path: &Path) -> bool {
     real.starts_with(root) || !path.starts_with(root)
 }
 
-/// A path that is there; what leads out of the folder is taken down.
+/// A path that is there; the link that leads out of the folder is taken down.
 fn there(root: &Path, path: PathBuf, linked_out: &mut BTreeSet<PathBuf>) -> Option<PathBuf> {
     if is_inside(root, &root.join(&path)) {
         return Some(path);
     }
     if fs::canonicalize(root.join(&path)).is_ok() {
-        linked_out.insert(path);
+        linked_out.insert(link_of(root, &path).to_owned());
     }
     None
+}
+
+/// The link by which a path leads out of the folder.
+fn link_of<'a>(root: &Path, path: &'a Path) -> &'a Path {
+    let leads_out =
+        |path: &Path| root.join(path).is_symlink() && !is_inside(root, &root.join(path));
+    let mut ways: Vec<&Path> = path.ancestors().collect();
+    ways.reverse();
+    ways.into_iter().find(|way| leads_out(way)).unwrap_or(path)
 }
 
 /// A path of the config: `~` is the home that the state folder lies in, `{agentId}` the agent. What lies
@@ -236,7 +248,8 @@ pub fn placed(root: &Path, text: &str, agent: Option<&str>) -> PathBuf {
 fn agents(root: &Path, config: &Config, linked_out: &mut BTreeSet<PathBuf>) -> Vec<Agent> {
     let mut ids: Vec<String> = config.agents.iter().map(|agent| agent.id.clone()).collect();
     for entry in fs::read_dir(root.join("agents")).into_iter().flatten().flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+        let is_linked_out = || entry.path().is_dir() && !is_inside(root, &entry.path());
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) || is_linked_out() {
             ids.push(entry.file_name().to_string_lossy().into_owned());
         }
     }
@@ -281,7 +294,6 @@ fn listed(root: &Path, folder: &Path, ending: &str) -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> = entries
         .map(|entry| folder.join(entry.file_name()))
         .filter(|path| path.to_string_lossy().ends_with(ending))
-        .filter(|path| is_inside(root, &root.join(path)))
         .collect();
     files.sort();
     files
@@ -370,5 +382,25 @@ mod tests {
         std::os::unix::fs::symlink(&out, root.join("agents/main/sessions")).unwrap();
         let folder = Folder::open(&root).unwrap();
         assert!(folder.agents[0].index.is_none() && folder.agents[0].sessions.is_none());
+    }
+
+    #[test]
+    fn the_link_itself_is_what_leads_out_of_the_folder() {
+        for link in ["agents", "agents/main", "agents/main/sessions", "cron", "cron/runs", "state"]
+        {
+            let dir = tempfile::tempdir().unwrap();
+            let (root, out) = (dir.path().join("folder"), dir.path().join("out"));
+            for folder in ["agents/main/sessions", "cron/runs", "state"] {
+                fs::create_dir_all(root.join(folder)).unwrap();
+            }
+            for file in
+                ["agents/main/sessions/sessions.json", "cron/runs/a.jsonl", "state/openclaw.sqlite"]
+            {
+                fs::write(root.join(file), "").unwrap();
+            }
+            fs::rename(root.join(link), &out).unwrap();
+            std::os::unix::fs::symlink(&out, root.join(link)).unwrap();
+            assert_eq!(Folder::open(&root).unwrap().linked_out, [Path::new(link)], "{link}");
+        }
     }
 }

@@ -24,7 +24,7 @@ mod seal;
 mod stores;
 pub mod survey;
 mod transcripts;
-mod zombies;
+pub(crate) mod zombies;
 
 pub use rows::STRING_LIMIT;
 pub use transcripts::Piles;

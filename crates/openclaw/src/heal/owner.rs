@@ -84,7 +84,7 @@ pub fn of_lock(lock: &Lock) -> Option<Liveness> {
 }
 
 /// When a process started, rounded down by up to two seconds: the clocks that it is counted by are coarse.
-fn started_at(pid: u32) -> Option<Timestamp> {
+pub fn started_at(pid: u32) -> Option<Timestamp> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let ticks = ticks(stat.rsplit_once(')')?.1)?;
     let system = fs::read_to_string("/proc/stat").ok()?;

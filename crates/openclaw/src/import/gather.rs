@@ -1,13 +1,14 @@
 //! Reads a state folder for an import: which sessions and runs there are, and where their records stand.
 //! Transcripts are looked through once for their times and sums, and read again when they are stored.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use sexton_domain::id::{JobId, RunId, SessionId};
+use sexton_domain::job::Job;
 use sexton_domain::key::{SessionKey, SessionKind, Shape};
 use sexton_domain::name::{AgentName, JobKey};
 use sexton_domain::run::{Outcome, Run};
@@ -41,7 +42,7 @@ pub struct Options<'a> {
     /// Agents that are called otherwise here: theirs to ours.
     pub agents: BTreeMap<String, AgentName>,
     /// The jobs that are stored, removed ones too.
-    pub jobs: BTreeMap<JobId, JobKey>,
+    pub jobs: BTreeMap<JobId, Job>,
     /// Whether jobs that are enabled there are enabled here.
     pub enable: bool,
     /// The zone of their machine.
@@ -61,8 +62,8 @@ pub struct Gathered {
     pub jobs: Vec<NewJob>,
     /// The runs, each with the sources of its records.
     pub runs: Vec<(Run, Vec<usize>)>,
-    /// Files that are not imported: copies, locks, what belongs to a transcript, links that lead out; with
-    /// the reason where the name does not tell it.
+    /// Files that are not imported: copies, locks, what belongs to a transcript; with the reason where the
+    /// name does not tell it.
     pub left_out: Vec<String>,
     /// What is to be said about the reading.
     pub remarks: Vec<String>,
@@ -98,16 +99,16 @@ struct Gather<'a, 'b> {
     found: Gathered,
     /// Jobs of ours by the ids of theirs.
     jobs: BTreeMap<String, (JobId, JobKey)>,
-    /// The state database has jobs: those of the older era's files are not current.
-    has_job_table: bool,
+    /// The ids of the state database's jobs, if it has some: those of the older era's files are not current.
+    job_table: Option<BTreeSet<String>>,
     /// The gateway that runs on it.
     gateway: Option<Gateway>,
+    /// Jobs that are here already and the same.
+    same: Vec<JobKey>,
     pasts: BTreeMap<RunId, (Past, Vec<usize>)>,
     /// The last run of each session of theirs.
     run_of: HashMap<String, RunId>,
     drafts: Vec<Draft>,
-    /// The sessions of theirs that are told of, by agent.
-    known: HashSet<(AgentName, String)>,
 }
 
 /// Reads a folder.
@@ -118,28 +119,28 @@ struct Gather<'a, 'b> {
 pub fn gather(path: &Path, mut options: Options<'_>) -> Result<Gathered, FolderError> {
     let folder = Folder::open(path)?;
     let texts = Texts::new(folder.root.clone());
-    let linked_out = folder.linked_out.iter();
-    let left_out = linked_out
-        .map(|path| format!("{}: leads out of the folder by a link", path.display()))
-        .collect();
     let remarks = folder.remarks.clone();
-    let found = Gathered { texts, remarks, left_out, ..Gathered::default() };
+    let found = Gathered { texts, remarks, ..Gathered::default() };
     let mut gather = Gather {
         options: &mut options,
         folder,
         found,
         jobs: BTreeMap::new(),
-        has_job_table: false,
+        job_table: None,
         gateway: None,
+        same: Vec::new(),
         pasts: BTreeMap::new(),
         run_of: HashMap::new(),
         drafts: Vec::new(),
-        known: HashSet::new(),
     };
+    for link in gather.folder.linked_out.clone() {
+        gather.lost(&link, "it leads out of the folder by a link, and is not followed".to_owned());
+    }
     gather.history();
     gather.settle_runs();
     gather.job_files();
     gather.job_quarantine();
+    gather.say_what_stays();
     for index in 0..gather.folder.agents.len() {
         gather.database(index);
         gather.files(index);
@@ -178,17 +179,20 @@ impl Gather<'_, '_> {
 
     /// A source of which nothing can be read.
     fn unread(&mut self, path: &Path, error: &dyn std::error::Error) {
+        self.lost(path, sexton_domain::errors::causes(error));
+    }
+
+    /// The same, for this reason.
+    fn lost(&mut self, path: &Path, reason: String) {
         let mut source = Source { path: path.display().to_string(), ..Source::default() };
-        source.unread(sexton_domain::errors::causes(error));
+        source.unread(reason);
         self.source(source);
     }
 
     /// Our name of an agent of theirs.
     fn agent(&self, theirs: &str) -> AgentName {
-        let id = agent_id(theirs);
-        let ours = self.options.agents.get(&id).cloned();
-        // What their rule for ids leaves is a name of ours.
-        ours.or_else(|| id.parse().ok()).unwrap_or_else(main_agent)
+        let ours = self.options.agents.get(&agent_id(theirs)).cloned();
+        ours.unwrap_or_else(|| own_agent(theirs))
     }
 
     /// A key of theirs with our name of its agent.
@@ -211,15 +215,16 @@ impl Gather<'_, '_> {
     ) -> Address {
         let run = self.run_of.get(session).copied();
         let of_run = run
-            .and_then(|run| self.pasts.get(&run)?.0.session_key.clone())
-            .and_then(|key| self.key(&key).ok())
-            .filter(|key| key.kind() == SessionKind::Run);
+            .and_then(|run| self.pasts.get(&run)?.0.session_key.as_deref())
+            .filter(|key| self.key(key).is_ok_and(|key| key.kind() == SessionKind::Run));
+        let theirs = of_run.or(row).filter(|key| self.key(key).is_ok());
+        let own = theirs.and_then(agent_of).unwrap_or_else(|| own_agent(agent));
         let agent = self.agent(agent);
         let made = || {
             let made = format!("agent:{agent}:imported:{session}");
             SessionKey::parse(&made).unwrap_or_else(|_| SessionKey::main(&agent))
         };
-        let key = of_run.or_else(|| self.key(row?).ok()).unwrap_or_else(made);
+        let key = theirs.and_then(|key| self.key(key).ok()).unwrap_or_else(made);
         let agent = key.agent().and_then(|agent| agent.parse().ok()).unwrap_or(agent);
         let job = job_of(&key).and_then(|job| self.jobs.get(job).cloned());
         // When an interrupted run ended is not known: it was last heard of then.
@@ -228,12 +233,11 @@ impl Gather<'_, '_> {
         };
         let past = run.and_then(|run| self.pasts.get(&run)).map(|(past, _)| past).filter(is_of);
         let ended_at = past.and_then(|past| past.ended_at);
-        Address { key, agent, run, job, outcome: past.map(|past| past.outcome), ended_at }
+        Address { key, agent, own, run, job, outcome: past.map(|past| past.outcome), ended_at }
     }
 
     /// A session of theirs is told of.
     fn draft(&mut self, told: sessions::Told, rows: Vec<usize>, text: Option<Text>) {
-        self.known.insert((told.agent.clone(), told.id.clone()));
         self.drafts.push(Draft { told, rows, text });
     }
 
@@ -244,7 +248,7 @@ impl Gather<'_, '_> {
         let mut session_of: HashMap<(AgentName, String), SessionId> = HashMap::new();
         let (mut first, mut again) = (Vec::new(), Vec::new());
         for Draft { told, rows, text } in drafts {
-            let theirs = (told.agent.clone(), told.id.clone());
+            let theirs = (told.own.clone(), told.id.clone());
             let session = sessions::session(told, now);
             session_of.entry(theirs).or_insert(session.id);
             let pile = if seen.insert(session.id) { &mut first } else { &mut again };
@@ -278,7 +282,8 @@ impl Gather<'_, '_> {
             Some(job) => SessionKey::for_job(&agent, job),
             None => SessionKey::main(&agent),
         });
-        let session = past.session.clone().map(|session| (agent.clone(), session));
+        let own = past.session_key.as_deref().and_then(agent_of).unwrap_or_else(main_agent);
+        let session = past.session.clone().map(|session| (own, session));
         let session = session.and_then(|session| sessions.get(&session).copied());
         RunPlace { agent, key, job: job.map(|(id, _)| id), job_key, session }
     }
@@ -288,6 +293,8 @@ impl Gather<'_, '_> {
 struct Address {
     key: SessionKey,
     agent: AgentName,
+    /// Their id of that agent.
+    own: AgentName,
     run: Option<RunId>,
     job: Option<(JobId, JobKey)>,
     /// How the run ended.
@@ -319,6 +326,17 @@ fn job_of(key: &SessionKey) -> Option<&str> {
         Shape::Cron { job, .. } | Shape::CronRun { job, .. } => Some(job),
         _ => None,
     }
+}
+
+/// The name that an agent of theirs has where it is not called otherwise.
+fn own_agent(theirs: &str) -> AgentName {
+    // What their rule for ids leaves is a name of ours.
+    agent_id(theirs).parse().unwrap_or_else(|_| main_agent())
+}
+
+/// The agent in a key of theirs.
+fn agent_of(key: &str) -> Option<AgentName> {
+    SessionKey::parse(key).ok()?.agent()?.parse().ok()
 }
 
 fn main_agent() -> AgentName {

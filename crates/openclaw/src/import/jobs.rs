@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use sexton_domain::duration::Duration;
-use sexton_domain::job::{MAX_PROMPT_BYTES, Misfire, OnInterrupt, Overlap, Retention, Spec};
+use sexton_domain::job::{Job, MAX_PROMPT_BYTES, Misfire, OnInterrupt, Overlap, Retention, Spec};
 use sexton_domain::name::{AgentName, JobKey};
 use sexton_domain::origin::Origin;
 use sexton_domain::retry::Backoff;
@@ -109,6 +109,36 @@ pub fn job(record: &JobRecord, context: &Context<'_>) -> Result<Imported, Refuse
     let origin = draft.origin();
     let key = key::unique(record, context.taken);
     Ok(Imported { key, spec, origin, translated, notes: draft.notes })
+}
+
+/// What is otherwise about a job there than about the one that an import made of it, and that stays as it
+/// is: `made` is what this import would make of it.
+pub fn differences(stored: &Job, record: &JobRecord, made: &Spec) -> Vec<String> {
+    let Job { key, spec, .. } = stored;
+    if stored.removed_at.is_some() {
+        return vec!["it was removed here".to_owned()];
+    }
+    let mut differences = Vec::new();
+    if (&spec.schedule, spec.offset) != (&made.schedule, made.offset) {
+        let there = serde_json::json!(made.schedule);
+        let offset = match made.offset {
+            offset if offset == spec.offset => String::new(),
+            offset => format!(" with an offset of {offset}"),
+        };
+        differences.push(format!("its schedule there is {there}{offset}"));
+    }
+    if spec.prompt != made.prompt {
+        differences.push("its prompt there is another".to_owned());
+    }
+    if made.enabled && !spec.enabled {
+        differences
+            .push(format!("it is enabled there, to enable it here: sexton job enable {key}"));
+    }
+    if spec.enabled && !record.enabled {
+        differences
+            .push(format!("it is disabled there, to disable it here: sexton job disable {key}"));
+    }
+    differences
 }
 
 /// Jobs of one name, schedule and payload, by their places; the oldest of each group first.

@@ -42,6 +42,8 @@ pub enum End {
 pub struct Told {
     /// Who works, by our name.
     pub agent: AgentName,
+    /// Their id of that agent, whatever it is called here.
+    pub own: AgentName,
     /// The key.
     pub key: SessionKey,
     /// What tells it from all others of the agent: its session id, or the name of its file.
@@ -83,7 +85,7 @@ pub fn session(told: Told, now: Timestamp) -> Session {
     let of_job = matches!(kind, SessionKind::Run | SessionKind::Job);
     let (job, job_key) = told.job.filter(|_| of_job).unzip();
     Session {
-        id: ids::id(began_at, &["session", told.agent.as_str(), &told.id]),
+        id: ids::id(began_at, &["session", told.own.as_str(), &told.id]),
         key: told.key,
         kind,
         agent: told.agent,
@@ -178,6 +180,7 @@ mod tests {
     fn told(key: &str, id: &str, end: End, began_at: &str) -> Told {
         Told {
             agent: "main".parse().unwrap(),
+            own: "main".parse().unwrap(),
             key: key.parse().unwrap(),
             id: id.to_owned(),
             end,

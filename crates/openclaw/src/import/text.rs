@@ -15,12 +15,16 @@ use crate::read::transcript::{self, Line, Summary, Survey};
 use crate::stamp::Hashing;
 
 const BUFFER: usize = 128 * 1024;
+/// Why records that were looked at are not there when they are to be stored.
+const GONE: &str = "it was renamed or cut while it was read; import again";
 
 /// A transcript.
 #[derive(Debug, Clone)]
 pub struct Text {
     /// The source that its lines are counted in.
     pub source: usize,
+    /// How many records a look through it found.
+    pub records: u64,
     /// Where it is.
     pub from: From,
 }
@@ -119,17 +123,40 @@ impl Texts {
     }
 
     /// Hands on every line of a transcript that is not blank, with its number from 1. Returns what could
-    /// not be read beyond single lines.
+    /// not be read beyond single lines: that is one record. As many come as a look through it found: those
+    /// that are gone since as lines that are none.
     ///
     /// # Errors
     ///
-    /// If reading fails.
+    /// If reading fails: that is one record too.
     pub fn read(&self, text: &Text, each: Each<'_>) -> io::Result<Option<Dropped>> {
+        let (mut came, mut last) = (0, 0);
+        let read = self.hand_on(text, &mut |number, line| {
+            (came, last) = (came + 1, number);
+            each(number, line);
+        });
+        let read = match read {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            // It is another file now.
+            _ if came >= text.records => Ok(None),
+            read => read,
+        };
+        came += u64::from(!matches!(read, Ok(None)));
+        let gone = text.records.saturating_sub(came);
+        for number in last + 1..=last + gone {
+            each(number, Err(GONE.to_owned()));
+        }
+        read
+    }
+
+    fn hand_on(&self, text: &Text, each: Each<'_>) -> io::Result<Option<Dropped>> {
         match &text.from {
             From::File { path, encoding, last_line } => {
                 let file = File::open(self.root.join(path))?;
+                let mut came = 0;
                 lines(file, *encoding, &mut |number, line| {
-                    if number <= *last_line {
+                    if number <= *last_line && came < text.records {
+                        came += 1;
                         each(number, line);
                     }
                 })

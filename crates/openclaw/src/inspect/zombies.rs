@@ -158,7 +158,7 @@ fn proof(survey: &Survey, agent: &AgentSeen, row: &Row) -> Option<Proof> {
             format!("the {} says that it ended {} at {at}", end.says, end.status.as_str());
         return Some(Proof { evidence, status: end.status, at });
     }
-    if let Some(receipt) = receipt_of(survey, row)
+    if let Some(receipt) = receipt_of(&survey.receipts, &row.address())
         && let Some(death) = death(survey, receipt)
     {
         return Some(dead(death));
@@ -196,9 +196,10 @@ fn last_activity(survey: &Survey, agent: &AgentSeen, row: &Row) -> Option<Timest
     last(in_database).max(last(in_file))
 }
 
-fn receipt_of<'a>(survey: &'a Survey, row: &Row) -> Option<&'a Receipt> {
-    let (Address::Run { job, .. } | Address::Job(job)) = row.address() else { return None };
-    survey.receipts.iter().find(|receipt| receipt.job_id.eq_ignore_ascii_case(&job))
+/// The receipt of the work at an address, among those that are running. A job has one of them at most.
+pub fn receipt_of<'a>(running: &'a [Receipt], address: &Address) -> Option<&'a Receipt> {
+    let (Address::Run { job, .. } | Address::Job(job)) = address else { return None };
+    running.iter().find(|receipt| receipt.job_id.eq_ignore_ascii_case(job))
 }
 
 fn death(survey: &Survey, receipt: &Receipt) -> Option<String> {

@@ -61,26 +61,38 @@ fn every_source_of_a_folder_adds_up_damaged_ones_too() {
 
 #[test]
 fn records_that_are_left_out_for_a_living_gateway_are_accounted_as_under_way() {
-    let folder = Copy::of("2026.9.6-plain");
     let pid = std::process::id();
-    folder.sql(
-        STATE,
-        &format!(
-            "UPDATE cron_run_receipts SET status = 'running', finished_at_ms = NULL,
-               owner_pid = {pid}, owner_start_time = {} WHERE job_id = '{JOB}';
-             UPDATE task_runs SET status = 'running', ended_at = NULL, detail_json = NULL
-               WHERE source_id = '{JOB}'",
-            own_start()
-        ),
-    );
-    let found = stored(folder.gather());
-    let events = source(&found, &format!("{AGENT}#transcript_events"));
-    assert!(events.under_way > 1 && events.under_way == events.read, "{events:?}");
-    for table in ["cron_run_receipts", "task_runs"] {
-        assert_eq!(source(&found, &format!("{STATE}#{table}")).under_way, 1, "{table}");
-    }
-    for table in ["session_windows", "session_nodes"] {
-        assert_eq!(source(&found, &format!("{AGENT}#{table}")).under_way, 1, "{table}");
+    // A long run is lost to those who look for it, and goes on.
+    for status in ["running", "lost"] {
+        let folder = Copy::of("2026.9.6-plain");
+        folder.sql(
+            STATE,
+            &format!(
+                "UPDATE cron_run_receipts SET status = 'running', finished_at_ms = NULL,
+                   owner_pid = {pid}, owner_start_time = {} WHERE job_id = '{JOB}';
+                 UPDATE task_runs SET status = '{status}', ended_at = NULL, detail_json = NULL
+                   WHERE source_id = '{JOB}'",
+                own_start()
+            ),
+        );
+        let found = stored(folder.gather());
+        assert_eq!(found.under_way.as_ref().unwrap().runs.len(), 1, "{status}");
+        let events = source(&found, &format!("{AGENT}#transcript_events"));
+        assert!(events.under_way > 1 && events.under_way == events.read, "{status}: {events:?}");
+        for table in ["cron_run_receipts", "task_runs"] {
+            assert_eq!(
+                source(&found, &format!("{STATE}#{table}")).under_way,
+                1,
+                "{status} {table}"
+            );
+        }
+        for table in ["session_windows", "session_nodes"] {
+            assert_eq!(
+                source(&found, &format!("{AGENT}#{table}")).under_way,
+                1,
+                "{status} {table}"
+            );
+        }
     }
 
     let folder = Copy::of("2026.5.6-plain");
@@ -142,4 +154,41 @@ fn lines_that_are_written_while_an_import_goes_on_are_left_to_the_next() {
     let found = stored(found);
     let again = stored(folder.gather());
     assert_eq!(source(&again, &path).read, source(&found, &path).read + 1);
+}
+
+#[test]
+fn records_of_a_transcript_that_is_renamed_or_cut_before_it_is_stored_are_quarantined() {
+    let folder = Copy::of("2026.5.6-plain");
+    let name = format!("{SESSIONS}/8de449e6-0f48-420f-9a3c-4791cc7e1608.jsonl");
+    let (path, renamed) = (folder.path(&name), folder.path("renamed"));
+    let whole = fs::read_to_string(&path).unwrap();
+    let first = whole.lines().next().unwrap();
+    let lines = whole.lines().count() as u64;
+    assert!(lines > 3, "{lines}");
+    let packed = format!("{name}.deleted.2026-11-20T18-06-05.809Z.zst");
+    fs::write(folder.path(&packed), zstd::encode_all(whole.as_bytes(), 0).unwrap()).unwrap();
+    let frame = fs::read(folder.path(&packed)).unwrap();
+    let after = |change: &dyn Fn()| {
+        let found = folder.gather();
+        change();
+        let found = stored(found);
+        fs::write(&path, &whole).unwrap();
+        fs::write(folder.path(&packed), &frame).unwrap();
+        let of = |name: &str| {
+            let source = source(&found, name);
+            (source.imported, source.quarantined.iter().map(|it| it.reason.clone()).collect())
+        };
+        [&name, &packed].map(|name| of(name))
+    };
+    let gone = "it was renamed or cut while it was read; import again";
+    let [(kept, lost), _]: [(u64, Vec<String>); 2] =
+        after(&|| fs::rename(&path, &renamed).unwrap());
+    assert_eq!((kept, lost.len() as u64), (0, lines));
+    assert!(lost[0].contains(gone), "{lost:?}");
+    let [(kept, lost), _] = after(&|| fs::write(&path, format!("{first}\n")).unwrap());
+    assert_eq!((kept, lost.len() as u64), (1, lines - 1));
+    let [_, (kept, lost)] =
+        after(&|| fs::write(folder.path(&packed), &frame[..frame.len() - 9]).unwrap());
+    assert_eq!(kept + lost.len() as u64, lines);
+    assert!(lost.iter().any(|reason| reason.contains("damaged")), "{lost:?}");
 }

@@ -64,7 +64,16 @@ impl Copy {
 
     /// Reads it, while something happens before each file is read.
     pub fn gather_while(&self, happens: &mut dyn FnMut(&Path)) -> Gathered {
-        let options = Options {
+        self.read(&|_| {}, happens)
+    }
+
+    /// Reads it otherwise.
+    pub fn gather_with(&self, change: &dyn Fn(&mut Options<'_>)) -> Gathered {
+        self.read(change, &mut |_| {})
+    }
+
+    fn read(&self, change: &dyn Fn(&mut Options<'_>), happens: &mut dyn FnMut(&Path)) -> Gathered {
+        let mut options = Options {
             now: "2026-11-20T20:00:00Z".parse().unwrap(),
             scratch: self.dir.path().to_owned(),
             agents: BTreeMap::new(),
@@ -73,6 +82,7 @@ impl Copy {
             zone: Zone::UTC,
             progress: &mut |path, _| happens(path),
         };
+        change(&mut options);
         gather(&self.path(""), options).unwrap()
     }
 }

@@ -7,7 +7,9 @@ use std::os::unix::fs::symlink;
 
 use folder::{AGENT, Copy, SESSIONS, STATE, source};
 use serde_json::{Value, json};
+use sexton_domain::job::Job;
 use sexton_openclaw::import::gather::{Gathered, Generation};
+use sexton_openclaw::import::ids::id;
 use sexton_openclaw::model::Place;
 
 mod account;
@@ -53,18 +55,61 @@ fn jobs_come_from_the_table_and_from_files_only_where_it_has_none() {
     assert!(jobs(&found).contains(&(JOB, &table, "Check status")), "{:?}", jobs(&found));
     assert!(jobs(&found).iter().all(|(_, source, _)| *source == table), "{:?}", jobs(&found));
     assert_eq!(source(&found, &table).already_present, 0);
-    assert!(found.left_out.iter().any(|left| left.starts_with("cron/jobs.json: ")));
+    let old = source(&found, "cron/jobs.json");
+    assert_eq!((old.read, old.already_present, old.quarantined.len()), (2, 1, 1), "{old:?}");
+    assert!(old.quarantined[0].reason.contains("the job gone"), "{old:?}");
+    let stored = folder.gather_with(&|options| {
+        let made = jiff::Timestamp::from_millisecond(1_795_197_789_180).unwrap();
+        let job = found.jobs[0].job.clone();
+        options.jobs = [(id(made, &["job", "gone"]), job)].into();
+    });
+    assert!(stored.left_out.iter().any(|left| left.starts_with("cron/jobs.json: ")));
     folder.write("cron/jobs-state.json", "{}");
     let left_out = folder.gather().left_out;
     assert!(left_out.iter().any(|left| left.starts_with("cron/jobs-state.json: ")));
 
     let of = |path| vec![(JOB, path, "old"), ("gone", path, "old")];
+
+    let migrated = folder.path("cron/jobs.json.migrated");
+    fs::rename(folder.path("cron/jobs.json"), &migrated).unwrap();
+    let mut same: Value = serde_json::from_str(&stale()).unwrap();
+    same["jobs"].as_array_mut().unwrap().truncate(1);
+    folder.write("cron/jobs.json", &same.to_string());
+    let found = folder.gather();
+    assert!(found.sources.iter().all(|source| source.quarantined.is_empty()));
+    for path in ["cron/jobs.json: ", "cron/jobs.json.migrated: "] {
+        assert!(found.left_out.iter().any(|left| left.starts_with(path)), "{:?}", found.left_out);
+    }
+    fs::rename(&migrated, folder.path("cron/jobs.json")).unwrap();
     folder.sql(STATE, "DELETE FROM cron_jobs");
     assert_eq!(jobs(&folder.gather()), of("cron/jobs.json"));
     fs::rename(folder.path("cron/jobs.json"), folder.path("cron/jobs.json.migrated")).unwrap();
     assert_eq!(jobs(&folder.gather()), of("cron/jobs.json.migrated"));
     folder.write(STATE, "no database");
     assert_eq!(jobs(&folder.gather()), of("cron/jobs.json.migrated"));
+}
+
+#[test]
+fn a_session_has_the_same_id_whatever_its_agent_is_called_here() {
+    for name in ["2026.5.6-plain", "2026.9.6-plain"] {
+        let folder = Copy::of(name);
+        let renamed = folder.gather_with(&|options| {
+            options.agents = [("main".to_owned(), "helper".parse().unwrap())].into();
+        });
+        let sessions = |found: &Gathered, agent: &str| -> Vec<_> {
+            let sessions = found.generations.iter().map(|generation| &generation.session);
+            let of = sessions.filter(|session| session.agent.as_str() == agent);
+            of.map(|session| session.id).collect()
+        };
+        let before = sessions(&folder.gather(), "main");
+        assert!(!before.is_empty(), "{name}");
+        assert_eq!(sessions(&renamed, "helper"), before, "{name}");
+        let linked = |found: &Gathered| -> Vec<_> {
+            found.runs.iter().map(|(run, _)| (run.id, run.session)).collect()
+        };
+        assert!(linked(&renamed).iter().any(|(_, session)| session.is_some()), "{name}");
+        assert_eq!(linked(&renamed), linked(&folder.gather()), "{name}");
+    }
 }
 
 #[test]
@@ -125,26 +170,37 @@ fn a_link_within_the_folder_is_followed_and_one_that_leads_out_is_named() {
     symlink(out.path(), folder.path(SESSIONS).join("out.jsonl")).unwrap();
     let found = folder.gather();
     assert!(!source(&found, &format!("{SESSIONS}/{name}")).sha256.is_empty());
-    let named = |left: &&String| left.starts_with(&format!("{SESSIONS}/out.jsonl: "));
-    assert_eq!(found.left_out.iter().filter(named).count(), 1, "{:?}", found.left_out);
+    let left = &source(&found, &format!("{SESSIONS}/out.jsonl")).quarantined;
+    assert!(left[0].reason.contains("leads out"), "{left:?}");
 }
 
 #[test]
-fn what_a_link_leads_out_to_is_named_once() {
+fn what_a_link_leads_out_to_is_quarantined_whole_and_named_once() {
+    for link in ["agents", "agents/main", SESSIONS, "cron/jobs.json", "cron/runs"] {
+        let folder = Copy::of("2026.5.6-plain");
+        let out = tempfile::tempdir().unwrap();
+        let to = out.path().join("it");
+        fs::rename(folder.path(link), &to).unwrap();
+        symlink(&to, folder.path(link)).unwrap();
+        let found = folder.gather();
+        let lost: Vec<_> = found.sources.iter().filter(|it| !it.quarantined.is_empty()).collect();
+        assert_eq!(lost[0].path, link);
+        assert_eq!((&lost[0].quarantined[0].place, lost[0].adds_up()), (&Place::Whole, true));
+    }
+}
+
+#[test]
+fn a_row_whose_transcript_is_behind_a_link_that_leads_out_waits_for_it() {
     let folder = Copy::of("2026.5.6-plain");
+    let whole = folder.gather().generations.len();
     let out = tempfile::tempdir().unwrap();
-    let names = [format!("{SESSIONS}/sessions.json"), "cron/jobs.json".to_owned()];
-    for (name, number) in names.iter().zip(0..) {
-        let to = out.path().join(format!("{number}.json"));
-        fs::rename(folder.path(name), &to).unwrap();
-        symlink(&to, folder.path(name)).unwrap();
-    }
+    let name = format!("{SESSIONS}/8de449e6-0f48-420f-9a3c-4791cc7e1608.jsonl");
+    fs::rename(folder.path(&name), out.path().join("it")).unwrap();
+    symlink(out.path().join("it"), folder.path(&name)).unwrap();
     let found = folder.gather();
-    for name in names {
-        let of = |left: &&String| left.starts_with(&format!("{name}: "));
-        let left: Vec<&String> = found.left_out.iter().filter(of).collect();
-        assert_eq!(left, [&format!("{name}: leads out of the folder by a link")]);
-    }
+    assert_eq!(found.generations.len(), whole - 1);
+    let index = source(&found, &format!("{SESSIONS}/sessions.json"));
+    assert!(index.quarantined[0].reason.contains("transcript"), "{index:?}");
 }
 
 #[test]
@@ -191,6 +247,51 @@ fn jobs_that_were_quarantined_there_arrive_disabled_or_are_named() {
     let of = source(&found, "cron/jobs-quarantine.json");
     assert_eq!((of.read, of.imported, of.quarantined.len()), (2, 1, 1), "{of:?}");
     assert!(of.quarantined[0].reason.contains("missing id"), "{of:?}");
+}
+
+#[test]
+fn jobs_that_are_here_already_stay_and_what_is_otherwise_there_is_said() {
+    let folder = Copy::of("2026.5.6-plain");
+    let stored = folder.gather().jobs[0].job.clone();
+    let key = stored.key.clone();
+    let again = |enable: bool, change: &dyn Fn(&mut Job)| {
+        let found = folder.gather_with(&|options| {
+            let mut job = stored.clone();
+            change(&mut job);
+            (options.enable, options.jobs) = (enable, [(job.id, job)].into());
+        });
+        assert!(found.jobs.is_empty());
+        found.remarks.concat()
+    };
+    let stays = format!("jobs that are here already and stay as they are: {key}");
+    assert_eq!(again(true, &|_| {}), stays);
+    let disable = |job: &mut Job| job.spec.enabled = false;
+    assert_eq!(again(false, &disable), stays);
+    let is_otherwise =
+        |what: &str| format!("the job {key} is here already and stays as it is: {what}");
+    let enable = format!("it is enabled there, to enable it here: sexton job enable {key}");
+    assert_eq!(again(true, &disable), is_otherwise(&enable));
+    assert_eq!(
+        again(true, &|job| job.removed_at = Some(job.created_at)),
+        is_otherwise("it was removed here")
+    );
+
+    let text = fs::read_to_string(folder.path("cron/jobs.json")).unwrap();
+    let mut jobs: Value = serde_json::from_str(&text).unwrap();
+    let job = &mut jobs["jobs"][0];
+    job["enabled"] = json!(false);
+    job["payload"]["message"] = json!("another");
+    job["schedule"]["everyMs"] = json!(7_200_000);
+    folder.write("cron/jobs.json", &jobs.to_string());
+    let said = again(true, &|_| {});
+    for what in [
+        r#"its schedule there is {""#,
+        r#""every":"2h""#,
+        "its prompt there is another",
+        "it is disabled there",
+    ] {
+        assert!(said.contains(what), "{said}");
+    }
 }
 
 #[test]

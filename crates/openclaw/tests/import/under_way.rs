@@ -102,6 +102,7 @@ fn what_a_dead_owner_left_running_is_interrupted_while_another_gateway_lives() {
         (format!("{receipt}{no_task}"), false),
         (format!("{no_receipt}{}", task("running")), true),
         (format!("{no_receipt}{}{unowned}", task("lost")), true),
+        (format!("{no_receipt}{}{unowned}", task("running")), true),
     ] {
         let folder = Copy::of("2026.9.6-plain");
         let ended = folder.gather();
@@ -169,9 +170,6 @@ fn the_end_of_an_earlier_run_is_not_that_of_a_session_that_is_running_again() {
     row(&folder, json!({ "status": "running", "startedAt": 1_795_197_939_370_u64 }));
     let again = (EndReason::Interrupted, "2026-11-20T18:05:39.353Z".to_owned());
     assert_eq!(end_of(&folder, RAN), again);
-    folder.hold("other");
-    let under_way = folder.gather().under_way.unwrap();
-    assert!(under_way.sessions.iter().eq([RAN]), "{under_way:?}");
 
     let folder = Copy::of("2026.5.6-plain");
     row(&folder, json!({ "status": "running", "startedAt": 1_795_197_939_370_u64 }));
@@ -248,4 +246,59 @@ fn a_session_that_several_runs_worked_in_ends_as_the_last_of_them_in_whatever_or
     let found = folder.gather();
     let reason = session(&found, RAN).and_then(Session::end_reason);
     assert_eq!(reason, Some(EndReason::Completed));
+}
+
+/// Long after any process of today was started.
+const LATER: u64 = 4_102_444_800_000;
+
+#[test]
+fn a_row_that_is_running_is_under_way_only_if_it_is_of_a_process_that_lives() {
+    let before = 1_795_197_939_370_u64;
+    let of_dead = json!({ "pid": std::process::id(), "starttime": own_start() + 1 });
+    for (fields, is_locked, is_under_way) in [
+        (json!({ "startedAt": LATER }), false, true),
+        (json!({ "startedAt": LATER }), true, false),
+        (json!({ "startedAt": before, "updatedAt": LATER }), false, false),
+        (json!({ "startedAt": null, "updatedAt": LATER }), false, true),
+        (json!({ "startedAt": null, "updatedAt": before }), false, false),
+    ] {
+        let folder = Copy::of("2026.5.6-plain");
+        fs::remove_dir_all(folder.path("cron/runs")).unwrap();
+        row(&folder, json!({ "status": "running" }));
+        row(&folder, fields.clone());
+        folder.hold("other");
+        if is_locked {
+            folder.write(&format!("{SESSIONS}/{RAN}.jsonl.lock"), &of_dead.to_string());
+        }
+        let found = folder.gather();
+        let left_out = &found.under_way.as_ref().unwrap().sessions;
+        assert_eq!(left_out.contains(RAN), is_under_way, "{fields} {is_locked}");
+        let reason = session(&found, RAN).and_then(Session::end_reason);
+        let expected = (!is_under_way).then_some(EndReason::Interrupted);
+        assert_eq!(reason, expected, "{fields} {is_locked}");
+    }
+}
+
+#[test]
+fn a_row_that_is_running_is_not_under_way_if_its_receipt_is_of_a_dead_process() {
+    let folder = Copy::of("2026.9.6-plain");
+    folder.hold("other");
+    folder.sql(
+        AGENT,
+        &format!(
+            "UPDATE session_nodes SET status = 'running';
+             UPDATE session_windows SET status = 'running', started_at = {LATER}, ended_at = NULL"
+        ),
+    );
+    folder.sql(
+        STATE,
+        "DELETE FROM task_runs; UPDATE cron_run_receipts SET status = 'running', finished_at_ms = NULL",
+    );
+    let found = folder.gather();
+    assert!(is_empty(found.under_way.as_ref()), "{:?}", found.under_way);
+    let reason = session(&found, SESSION).and_then(Session::end_reason);
+    assert_eq!(reason, Some(EndReason::Interrupted));
+    folder.sql(STATE, "DELETE FROM cron_run_receipts");
+    let under_way = folder.gather().under_way.unwrap();
+    assert!(under_way.sessions.iter().eq([SESSION]), "{under_way:?}");
 }

@@ -9,7 +9,7 @@ use super::{Address, Gather};
 use crate::import::account::Source;
 use crate::import::sessions::{End, Told};
 use crate::import::text::{From, Glance, Text};
-use crate::model::{DbArchive, Place, Status, Tally, Window};
+use crate::model::{DbArchive, Place, SessionRow, Status, Tally, Window};
 use crate::read::agent_db::{AgentDb, Cold, Event, Node, place_of};
 use crate::read::names::Reason;
 use crate::read::transcript::{Survey, summary};
@@ -95,13 +95,15 @@ impl Gather<'_, '_> {
         }
         let read = database.nodes(&mut |node| nodes.push(node));
         let at = self.table(source, "session_nodes", read);
-        for node in nodes {
+        for mut node in nodes {
             if let Err(reason) = self.key(&node.row.key) {
                 self.found.sources[at].quarantine(Place::Row(node.row.key.to_string()), reason);
                 continue;
             }
             let known = known.entry(node.session_id.clone()).or_default();
             known.rows.push(at);
+            let began = known.window.as_ref().and_then(|window| window.started_at);
+            node.row.started_at = node.row.started_at.or(began);
             known.node = Some(node);
         }
     }
@@ -111,21 +113,22 @@ impl Gather<'_, '_> {
         let node_row = node.as_ref().map(|node| &node.row);
         let key = window.as_ref().map(|window| &*window.key).or(node_row.map(|row| &*row.key));
         let said = |of: fn(&Window) -> Option<jiff::Timestamp>| window.as_ref().and_then(of);
-        let last = node_row.and_then(|row| row.started_at).or(said(|window| window.started_at));
-        let last = last.or(node_row.and_then(|row| row.session_started_at));
+        let last = node_row.and_then(SessionRow::run_began_at);
+        let last = last.or(said(|window| window.started_at));
         let address = self.address(key, agent, &session, last);
         let status = window.as_ref().and_then(|window| window.status);
         let began_at = glance.as_ref().and_then(|glance| glance.began_at);
         let last_at = glance.as_ref().and_then(|glance| glance.last_at);
         // A window that is not the current one of its key is not what anybody is at work on.
         let current = node_row.and_then(|row| row.status.or(status));
-        if self.is_under_way(&session, current, &address) {
+        if self.is_under_way(&session, current, node_row, &address) {
             self.found.sources[events.source].leave(written);
             return rows.into_iter().for_each(|row| self.found.sources[row].leave(1));
         }
         let end = end(node.as_ref(), status, &address);
         let told = Told {
             agent: address.agent,
+            own: address.own,
             key: address.key,
             end,
             began_at: began_at
@@ -148,7 +151,11 @@ impl Gather<'_, '_> {
             id: session.clone(),
         };
         let Events { database, source } = events;
-        let text = glance.map(|_| Text { source, from: From::Events { database, session } });
+        let text = glance.map(|_| Text {
+            source,
+            records: written,
+            from: From::Events { database, session },
+        });
         self.draft(told, rows, text);
     }
 
@@ -173,6 +180,7 @@ impl Gather<'_, '_> {
         let reason = if &*archive.reason == "reset" { Reason::Reset } else { Reason::Deleted };
         let told = Told {
             agent: address.agent,
+            own: address.own,
             key: address.key,
             id,
             end: End::Aside(reason),
@@ -186,7 +194,8 @@ impl Gather<'_, '_> {
             data: json!({ "archive": archive.name, "reason": archive.reason }),
         };
         let from = From::Archive { database: blob.database, archive };
-        self.draft(told, vec![blob.row], Some(Text { source: blob.text, from }));
+        let text = Text { source: blob.text, records: glance.records, from };
+        self.draft(told, vec![blob.row], Some(text));
     }
 }
 

@@ -41,7 +41,7 @@ impl Gather<'_, '_> {
         let mut index = self.index(agent);
         let Some(folder) = self.folder.agents[agent].sessions.clone() else { return };
         let mut used = HashSet::new();
-        for found in self.transcripts(&folder) {
+        for found in self.transcripts(&folder, &mut index) {
             let row = index.get(&found.name);
             if found.aside.is_none() {
                 used.insert(found.name.clone());
@@ -101,8 +101,9 @@ impl Gather<'_, '_> {
         index
     }
 
-    /// The transcripts of a folder: current ones first, then those that were put aside, by name.
-    fn transcripts(&mut self, folder: &Path) -> Vec<Found> {
+    /// The transcripts of a folder: current ones first, then those that were put aside, by name. The rows
+    /// of those that cannot be read are taken out of the index.
+    fn transcripts(&mut self, folder: &Path, index: &mut BTreeMap<String, Indexed>) -> Vec<Found> {
         let entries = match std::fs::read_dir(self.at(folder)) {
             Ok(entries) => entries,
             Err(error) => {
@@ -122,11 +123,21 @@ impl Gather<'_, '_> {
             if self.folder.linked_out.contains(&path) {
                 continue;
             }
+            let kind = names::kind(&name);
             if let Err(why) = self.may_read(&path) {
-                self.found.left_out.push(format!("{}: {why}", path.display()));
+                match &kind {
+                    FileKind::Transcript { .. } => {
+                        self.lost(&path, why);
+                        self.without_transcript(index.remove(&name).as_ref());
+                    }
+                    FileKind::Archive { reason: Reason::Deleted | Reason::Reset, .. } => {
+                        self.lost(&path, why);
+                    }
+                    _ => self.found.left_out.push(format!("{}: {why}", path.display())),
+                }
                 continue;
             }
-            match names::kind(&name) {
+            match kind {
                 FileKind::Index => {}
                 FileKind::Transcript { session_id, .. } => found.push(Found {
                     path,
@@ -208,7 +219,9 @@ impl Gather<'_, '_> {
         let address = self.address(key, agent, of.unwrap_or(&id), last);
         let status = current.and_then(|current| current.row.status);
         let source = self.source(source);
-        if found.aside.is_none() && self.is_under_way(&found.session, status, &address) {
+        let current_row = current.map(|current| &current.row);
+        if found.aside.is_none() && self.is_under_way(&found.session, status, current_row, &address)
+        {
             self.found.sources[source].leave(glance.records);
             if let Some(Indexed { keys, source, .. }) = current {
                 self.found.sources[*source].leave(keys.len() as u64);
@@ -217,16 +230,17 @@ impl Gather<'_, '_> {
         }
         let Found { path: file, encoding, .. } = found;
         let from = From::File { path: file, encoding, last_line: glance.last_line };
-        let text = Text { source, from };
+        let text = Text { source, records: glance.records, from };
         let end = match (&found.aside, current) {
             (Some((reason, _)), _) => End::Aside(*reason),
             (None, Some(current)) => End::Current(address.status(current.row.status)),
             (None, None) => End::Followed(address.status(None)),
         };
         let put_aside = found.aside.and_then(|(_, at)| at);
-        let row = current.map(|current| &current.row);
+        let row = current_row;
         let told = Told {
             agent: address.agent,
+            own: address.own,
             key: address.key,
             id,
             end,
@@ -252,12 +266,13 @@ impl Gather<'_, '_> {
         let Indexed { row, keys, source, path } = indexed;
         let id = row.session_id.as_deref().unwrap_or(&row.key).to_owned();
         let address = self.address(Some(&row.key), agent, &id, row.run_began_at());
-        if self.is_under_way(&id, row.status, &address) {
+        if self.is_under_way(&id, row.status, Some(&row), &address) {
             return self.found.sources[source].leave(keys.len() as u64);
         }
         let end = End::Current(address.status(row.status));
         let told = Told {
             agent: address.agent,
+            own: address.own,
             key: address.key,
             id,
             end,

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::Gather;
+use super::under_way::Waiting;
 use crate::heal::owner;
 use crate::import::account::Source;
 use crate::import::runs::Past;
@@ -14,9 +15,22 @@ use crate::read::snapshot::{Quality, Snapshot};
 use crate::read::state_db::StateDb;
 use crate::stamp::Hashing;
 
-/// Whether what a process was at work on is over, because the process is.
-fn is_over(process: Process) -> bool {
-    owner::is_alive(process).over().is_some()
+/// What a record says about where its run stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stands {
+    /// It has ended, or its owner has.
+    Ended,
+    /// It has not ended, and its owner may live.
+    Lives,
+    /// It has not ended, and it names no owner.
+    Open,
+}
+
+impl Stands {
+    /// A run that has not ended, of this owner.
+    fn of(owner: Process) -> Self {
+        if owner::is_alive(owner).over().is_some() { Self::Ended } else { Self::Lives }
+    }
 }
 
 /// Opens the copy of a database.
@@ -77,18 +91,24 @@ impl Gather<'_, '_> {
         let at = self.table(source, "task_runs", read);
         for task in tasks {
             let row = Place::Row(task.id.clone());
-            let ended = !matches!(task.status, Some(TaskStatus::Queued | TaskStatus::Running))
-                || task.owner.is_some_and(is_over);
+            let stands = if !matches!(task.status, Some(TaskStatus::Queued | TaskStatus::Running)) {
+                Stands::Ended
+            } else {
+                task.owner.map_or(Stands::Open, Stands::of)
+            };
             let past = Past::of_task(task, &source.path, row.to_string());
-            self.past(past, row, at, ended);
+            self.past(past, row, at, stands);
         }
         let read = database.receipts(&mut |receipt| receipts.push(receipt));
         let at = self.table(source, "cron_run_receipts", read);
         for receipt in receipts {
             let row = Place::Row(receipt.id.clone());
-            let ended = receipt.status != Some(ReceiptStatus::Running) || is_over(receipt.owner);
+            let stands = match receipt.status {
+                Some(ReceiptStatus::Running) => Stands::of(receipt.owner),
+                _ => Stands::Ended,
+            };
             let past = Past::of_receipt(receipt, &source.path, row.to_string());
-            self.past(past, row, at, ended);
+            self.past(past, row, at, stands);
         }
     }
 
@@ -117,17 +137,19 @@ impl Gather<'_, '_> {
         for (number, entry) in entries {
             let line = Place::Line(number);
             let past = Past::of_entry(entry, &name, line.to_string());
-            self.past(past, line, at, true);
+            self.past(past, line, at, Stands::Ended);
         }
     }
 
-    fn past(&mut self, past: Result<Past, String>, place: Place, source: usize, ended: bool) {
+    fn past(&mut self, past: Result<Past, String>, place: Place, source: usize, stands: Stands) {
         let past = match past {
             Ok(past) => past,
             Err(reason) => return self.found.sources[source].quarantine(place, reason),
         };
-        if !ended && let Some(gateway) = &mut self.gateway {
-            return gateway.wait(past, source);
+        if stands != Stands::Ended
+            && let Some(gateway) = &mut self.gateway
+        {
+            return gateway.wait(Waiting { past, source, lives: stands == Stands::Lives });
         }
         self.tell(past, source);
     }

@@ -14,7 +14,7 @@ use sexton_domain::plan::{Moment, jobs as plan};
 use super::{Gather, whole};
 use crate::import::account::{Became, Source};
 use crate::import::ids;
-use crate::import::jobs::{Context, Imported, job};
+use crate::import::jobs::{Context, Imported, differences, job};
 use crate::model::{JobRecord, Place};
 use crate::read::jobs::{StateRecord, jobs, join, quarantined, states};
 use crate::read::state_db::StateDb;
@@ -38,7 +38,7 @@ impl Gather<'_, '_> {
         let old = self.folder.old_jobs.iter().cloned();
         let (migrated, copies): (Vec<PathBuf>, Vec<PathBuf>) = old.partition(is_migrated);
         self.found.left_out.extend(copies.iter().map(|path| path.display().to_string()));
-        let mut has_jobs = self.has_job_table;
+        let mut has_jobs = self.job_table.is_some();
         let states = self.folder.job_states.clone();
         if has_jobs {
             self.leave_jobs_out(states.as_deref());
@@ -48,7 +48,9 @@ impl Gather<'_, '_> {
         let known = known.unwrap_or_default();
         let mut of = BTreeSet::new();
         for path in self.folder.jobs.clone().into_iter().chain(migrated) {
-            if has_jobs {
+            if self.job_table.is_some() && self.folder.jobs.as_ref() == Some(&path) {
+                self.superseded_jobs(&path);
+            } else if has_jobs {
                 self.leave_jobs_out(Some(&path));
             } else {
                 let found = self.job_file(&path, &known);
@@ -70,6 +72,34 @@ impl Gather<'_, '_> {
         let why = "the jobs are taken from where they are newer";
         let left = path.map(|path| format!("{}: {why}", path.display()));
         self.found.left_out.extend(left);
+    }
+
+    /// The jobs of a file that was not migrated, beside a table that has some. Those that the table has not
+    /// may be new or removed there: a person knows.
+    fn superseded_jobs(&mut self, path: &Path) {
+        let Some((bytes, mut source)) = self.bytes(path) else { return };
+        let (records, tally) = jobs(&bytes);
+        source.found(tally);
+        for record in records {
+            let known = self.job_table.as_ref().is_some_and(|table| table.contains(&record.id))
+                || self.options.jobs.contains_key(&id_of(&record));
+            if known {
+                source.count(Became::Present);
+            } else {
+                let name = record.name.unwrap_or_default();
+                let reason = format!(
+                    "no newer store has the job {} {name:?}: import it from a folder without the \
+                     state database, or add it by hand",
+                    record.id
+                );
+                source.quarantine(record.place, reason);
+            }
+        }
+        if source.quarantined.is_empty() {
+            self.leave_jobs_out(Some(path));
+        } else {
+            self.source(source);
+        }
     }
 
     /// The states that are kept apart from the jobs, and the source that they are counted in.
@@ -123,7 +153,10 @@ impl Gather<'_, '_> {
     pub(super) fn job_table(&mut self, database: &StateDb, source: &Source) {
         let mut records = Vec::new();
         let read = database.jobs(&mut |record| records.push(record));
-        self.has_job_table |= !records.is_empty() || !read.dropped.is_empty();
+        if !records.is_empty() || !read.dropped.is_empty() {
+            let ids = records.iter().map(|record| record.id.clone());
+            self.job_table.get_or_insert_default().extend(ids);
+        }
         let at = self.table(source, "cron_jobs", read);
         for record in records {
             self.job(record, at);
@@ -142,26 +175,20 @@ impl Gather<'_, '_> {
     }
 
     fn job(&mut self, record: JobRecord, source: usize) {
-        let id: JobId =
-            ids::id(record.created_at.unwrap_or(Timestamp::UNIX_EPOCH), &["job", &record.id]);
-        let known = self.options.jobs.get(&id).cloned();
-        if let Some(key) = known.or_else(|| self.jobs.get(&record.id).map(|(_, key)| key.clone())) {
+        let id = id_of(&record);
+        let here = self.jobs.get(&record.id).map(|(_, key)| key.clone());
+        let here = here.or_else(|| {
+            let stored = self.options.jobs.get(&id).cloned()?;
+            self.stays(&stored, &record, source);
+            Some(stored.key)
+        });
+        if let Some(key) = here {
             self.found.sources[source].count(Became::Present);
             self.jobs.entry(record.id).or_insert((id, key));
             return;
         }
-        let agent = self.agent(self.folder.config.default_agent());
-        let taken: BTreeSet<JobKey> = self.taken();
-        let path = self.found.sources[source].path.clone();
-        let context = Context {
-            source: &path,
-            host_zone: &self.options.zone,
-            default_agent: &agent,
-            taken: &taken,
-            enable: self.options.enable,
-        };
+        let made = self.made(&record, source);
         let now = self.options.now;
-        let made = job(&record, &context).map_err(|refused| causes(&refused));
         let made = made.and_then(|mut imported| {
             imported.spec.agent = self.agent(imported.spec.agent.as_str());
             new_job(id, &imported, now).map(|job| (job, imported))
@@ -176,11 +203,52 @@ impl Gather<'_, '_> {
         }
     }
 
+    /// What an import makes of a job.
+    fn made(&self, record: &JobRecord, source: usize) -> Result<Imported, String> {
+        let context = Context {
+            source: &self.found.sources[source].path,
+            host_zone: &self.options.zone,
+            default_agent: &self.agent(self.folder.config.default_agent()),
+            taken: &self.taken(),
+            enable: self.options.enable,
+        };
+        job(record, &context).map_err(|refused| causes(&refused))
+    }
+
     /// The keys that jobs have.
     fn taken(&self) -> BTreeSet<JobKey> {
         let new = self.found.jobs.iter().map(|new| new.job.key.clone());
-        self.options.jobs.values().cloned().chain(new).collect()
+        self.options.jobs.values().map(|job| job.key.clone()).chain(new).collect()
     }
+
+    /// A job that is here already stays as it is. What is otherwise there is to be said.
+    fn stays(&mut self, stored: &Job, record: &JobRecord, source: usize) {
+        let Ok(made) = self.made(record, source) else { return };
+        match differences(stored, record, &made.spec) {
+            differences if differences.is_empty() => self.same.push(stored.key.clone()),
+            differences => self.found.remarks.push(format!(
+                "the job {} is here already and stays as it is: {}",
+                stored.key,
+                differences.join("; ")
+            )),
+        }
+    }
+
+    /// Says which jobs are here already.
+    pub(super) fn say_what_stays(&mut self) {
+        if self.same.is_empty() {
+            return;
+        }
+        let keys: Vec<&str> = self.same.iter().map(JobKey::as_str).collect();
+        let remark =
+            format!("jobs that are here already and stay as they are: {}", keys.join(", "));
+        self.found.remarks.push(remark);
+    }
+}
+
+/// Its id here.
+fn id_of(record: &JobRecord) -> JobId {
+    ids::id(record.created_at.unwrap_or(Timestamp::UNIX_EPOCH), &["job", &record.id])
 }
 
 /// The job as it would be added by hand, with an id that follows from theirs.

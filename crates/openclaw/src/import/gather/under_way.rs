@@ -3,12 +3,17 @@
 
 use std::collections::{BTreeSet, HashSet};
 
+use jiff::Timestamp;
 use serde::Serialize;
+use sexton_domain::id::RunId;
+use sexton_domain::run::Outcome;
 
 use super::{Address, Gather};
 use crate::heal::owner::{self, Liveness};
 use crate::import::runs::Past;
-use crate::model::{Lock, Status};
+use crate::inspect::survey::Address as At;
+use crate::inspect::zombies;
+use crate::model::{Lock, Receipt, ReceiptStatus, SessionRow, Status};
 use crate::read::lock::locks;
 use crate::read::names::{self, FileKind};
 use crate::read::state_db::StateDb;
@@ -28,17 +33,55 @@ pub struct UnderWay {
 pub(super) struct Gateway {
     /// What is left out for it.
     left_out: UnderWay,
-    /// Records of runs that tell of no end, each with its source: another record may.
-    waiting: Vec<(Past, usize)>,
+    /// Records of runs that tell of no end: another record may.
+    waiting: Vec<Waiting>,
     /// Sessions that are at work: for a run, or because somebody holds their lock.
     at_work: HashSet<String>,
+    /// Sessions whose lock is of a dead process.
+    let_go: HashSet<String>,
+    /// Receipts that are running.
+    running: Vec<Receipt>,
+    /// When the first of the living processes that records name was started, where that is known.
+    since: Option<Timestamp>,
+}
+
+/// A record of a run that tells of no end.
+pub(super) struct Waiting {
+    /// What it tells.
+    pub(super) past: Past,
+    /// Its source.
+    pub(super) source: usize,
+    /// It names a living process.
+    pub(super) lives: bool,
 }
 
 impl Gateway {
     /// A record of a run that tells of no end.
-    pub(super) fn wait(&mut self, past: Past, source: usize) {
-        self.waiting.push((past, source));
+    pub(super) fn wait(&mut self, waiting: Waiting) {
+        self.waiting.push(waiting);
     }
+
+    /// Whether something was begun before any of the living processes was there.
+    fn came_after(&self, began_at: Option<Timestamp>) -> bool {
+        began_at.zip(self.since).is_some_and(|(began_at, since)| began_at < since)
+    }
+
+    /// Whether who was at work on a session is gone, by the evidence that zombies are found by.
+    fn is_left_behind(&self, id: &str, row: Option<&SessionRow>) -> bool {
+        let receipt = row.and_then(|row| zombies::receipt_of(&self.running, &At::of(&row.key)));
+        self.let_go.contains(id)
+            || receipt.is_some_and(|receipt| owner::is_alive(receipt.owner).over().is_some())
+            || self.came_after(row.and_then(|row| row.started_at.or(row.updated_at)))
+    }
+}
+
+/// The sessions whose transcripts these locks are of.
+fn locked<'a>(locks: impl Iterator<Item = &'a Lock>) -> HashSet<String> {
+    let session = |lock: &Lock| match names::kind(&lock.of) {
+        FileKind::Transcript { session_id, .. } => Some(session_id),
+        _ => None,
+    };
+    locks.filter_map(session).collect()
 }
 
 impl Gather<'_, '_> {
@@ -53,45 +96,73 @@ impl Gather<'_, '_> {
         let locks: Vec<Lock> =
             sessions.flat_map(|sessions| locks(&self.folder.root, sessions)).collect();
         let owner = owner::live_gateway(&self.folder.root, &locks, &receipts, &boots);
-        let held = locks.iter().filter(|lock| owner::of_lock(lock) == Some(Liveness::Alive));
-        let at_work = held.filter_map(|lock| match names::kind(&lock.of) {
-            FileKind::Transcript { session_id, .. } => Some(session_id),
-            _ => None,
-        });
+        receipts.retain(|receipt| receipt.status == Some(ReceiptStatus::Running));
+        let (held, free): (Vec<_>, Vec<_>) = locks
+            .iter()
+            .filter_map(|lock| Some((lock, owner::of_lock(lock)?)))
+            .partition(|(_, holder)| *holder == Liveness::Alive);
+        let let_go = free.iter().filter(|(_, holder)| holder.over().is_some());
+        let holders = held.iter().filter_map(|(lock, _)| lock.owner);
+        let claims = receipts.iter().map(|receipt| receipt.owner);
+        let claims = claims.filter(|process| owner::is_alive(*process) == Liveness::Alive);
+        let living = holders.chain(claims).map(|process| process.pid);
+        let living: Vec<u32> = living.chain(owner.as_ref().map(|owner| owner.pid)).collect();
         self.gateway = owner.map(|owner| Gateway {
+            since: living.into_iter().map(owner::started_at).min().flatten(),
             left_out: UnderWay {
                 gateway: owner.evidence,
                 sessions: BTreeSet::new(),
                 runs: BTreeSet::new(),
             },
             waiting: Vec::new(),
-            at_work: at_work.collect(),
+            at_work: locked(held.iter().map(|(lock, _)| *lock)),
+            let_go: locked(let_go.map(|(lock, _)| *lock)),
+            running: receipts,
         });
     }
 
-    /// Runs whose end no record tells of are left out; every record of the others tells of them.
+    /// Runs whose end no record tells of are left out; every record of the others tells of them. That
+    /// somebody lost sight of a run is no end of it while its owner lives.
     pub(super) fn settle_runs(&mut self) {
         let Some(gateway) = &mut self.gateway else { return };
-        let (ended, under_way): (Vec<_>, Vec<_>) = std::mem::take(&mut gateway.waiting)
-            .into_iter()
-            .partition(|(past, _)| self.pasts.contains_key(&past.run_id()));
-        for (past, source) in under_way {
+        let waiting = std::mem::take(&mut gateway.waiting);
+        let goes_on = |record: &&Waiting| match self.pasts.get(&record.past.run_id()) {
+            None => record.lives || !gateway.came_after(Some(record.past.began_at)),
+            Some((known, _)) => record.lives && known.outcome == Outcome::Interrupted,
+        };
+        let going_on: HashSet<RunId> =
+            waiting.iter().filter(goes_on).map(|record| record.past.run_id()).collect();
+        for (past, sources) in going_on.iter().filter_map(|run| self.pasts.remove(run)) {
+            sources.into_iter().for_each(|source| self.found.sources[source].leave(1));
+            gateway.at_work.extend(past.session);
+        }
+        let (under_way, ended): (Vec<_>, Vec<_>) =
+            waiting.into_iter().partition(|record| going_on.contains(&record.past.run_id()));
+        for Waiting { past, source, .. } in under_way {
             self.found.sources[source].leave(1);
             gateway.at_work.extend(past.session);
             gateway.left_out.runs.insert(past.id);
         }
-        for (past, source) in ended {
+        for Waiting { past, source, .. } in ended {
             self.tell(past, source);
         }
     }
 
     /// Whether a session is left out: it is at work by its run or its lock, or by its row while the
-    /// history knows no end of it.
-    pub(super) fn is_under_way(&mut self, id: &str, row: Option<Status>, of: &Address) -> bool {
+    /// history knows no end of it and nothing says that who was at work on it is gone.
+    pub(super) fn is_under_way(
+        &mut self,
+        id: &str,
+        status: Option<Status>,
+        row: Option<&SessionRow>,
+        of: &Address,
+    ) -> bool {
         let Some(gateway) = &mut self.gateway else { return false };
         let is_left_out = gateway.at_work.contains(id)
             || gateway.left_out.sessions.contains(id)
-            || (row == Some(Status::Running) && of.outcome.is_none());
+            || (status == Some(Status::Running)
+                && of.outcome.is_none()
+                && !gateway.is_left_behind(id, row));
         if is_left_out {
             gateway.left_out.sessions.insert(id.to_owned());
         }

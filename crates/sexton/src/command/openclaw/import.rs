@@ -7,7 +7,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 use sexton_domain::errors::on_one_line;
 use sexton_domain::id::JobId;
-use sexton_domain::name::{AgentName, JobKey};
+use sexton_domain::job::Job;
+use sexton_domain::name::AgentName;
 use sexton_openclaw::import::account::Source;
 use sexton_openclaw::import::gather::{Gathered, Options, UnderWay, gather};
 use sexton_store::Store;
@@ -146,14 +147,14 @@ fn agents(asked: &[String]) -> Result<BTreeMap<String, AgentName>, Failure> {
 }
 
 /// The jobs that are stored, removed ones too.
-fn known_jobs(store: &Store, runtime: &Runtime) -> Result<BTreeMap<JobId, JobKey>, Failure> {
+fn known_jobs(store: &Store, runtime: &Runtime) -> Result<BTreeMap<JobId, Job>, Failure> {
     let mut known = BTreeMap::new();
     let mut page = PageRequest { after: None, limit: MAX_PAGE };
     loop {
         let filter = JobFilter { removed: true, ..JobFilter::default() };
         let found = runtime.block_on(store.read().jobs(filter, page));
         let found = found.map_err(|error| Failure::chain(Exit::Unavailable, &error))?;
-        known.extend(found.items.into_iter().map(|job| (job.id, job.key)));
+        known.extend(found.items.into_iter().map(|job| (job.id, job)));
         match found.next {
             Some(next) => page.after = Some(next),
             None => return Ok(known),
@@ -162,7 +163,7 @@ fn known_jobs(store: &Store, runtime: &Runtime) -> Result<BTreeMap<JobId, JobKey
 }
 
 /// Reads the folder.
-fn read(args: &Import, jobs: BTreeMap<JobId, JobKey>, at: Timestamp) -> Result<Gathered, Failure> {
+fn read(args: &Import, jobs: BTreeMap<JobId, Job>, at: Timestamp) -> Result<Gathered, Failure> {
     let agents = agents(&args.agents)?;
     reading(|progress| {
         let scratch = std::env::temp_dir();
