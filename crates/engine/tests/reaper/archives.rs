@@ -12,7 +12,7 @@ use sexton_engine::handle::Error;
 use sexton_engine::page::PageRequest;
 
 use crate::make::{ended, entry};
-use crate::yard::{Keeper, Yard, keep, outdate};
+use crate::yard::{Keeper, Step, Yard, keep, outdate};
 
 /// A session that was archived a moment ago.
 async fn archived(keeper: &Keeper, texts: &[&str]) -> (Session, Archive) {
@@ -115,6 +115,32 @@ async fn a_restored_session_that_has_grown_is_archived_anew() {
     keeper.put(vec![Change::Restore(more), unpinned.into()]).await;
     let report = keeper.sweep().await;
     assert_eq!((report.summary.reaped, report.summary.archived), (1, 1));
+    assert_eq!(keeper.archived(session.id).await, ["hello", "world", "again"]);
+    let (start, end) = (archive.offset as usize, (archive.offset + archive.length) as usize);
+    assert!(segment(&yard, &archive.segment)[start + 8..end].iter().all(|byte| *byte == 0));
+    keeper.stop().await;
+}
+
+/// P1: the archive of before was erased before the new one was on disk: where that failed, or the process
+/// died, the row of the archive said that it was there, and its bytes were zeros.
+#[tokio::test]
+async fn an_outgrown_archive_is_readable_until_the_new_one_is_stored() {
+    let yard = Yard::new();
+    let keeper = yard.start().await;
+    let (session, archive) = archived(&keeper, &["hello", "world"]).await;
+    let restored = keeper.handle.restore_session(session.id).await.unwrap();
+    let more = Restore { session: session.id, entries: vec![entry(3, "again")] };
+    yard.files.fail(Some(Step::Sync));
+    let unpinned = Session { pinned: false, ..restored };
+    keeper.put(vec![Change::Restore(more), unpinned.into()]).await;
+    let report = keeper.sweep().await;
+    assert_eq!((report.summary.reaped, report.summary.archived), (0, 0), "{report:?}");
+    assert_eq!(keeper.archive(session.id).await, archive);
+    assert_eq!(keeper.archived(session.id).await, ["hello", "world"]);
+    yard.files.fail(None);
+    let held = keeper.session(session.id).await.unwrap();
+    keeper.put(vec![Session { hold: None, ..held }.into()]).await;
+    assert_eq!(keeper.sweep().await.summary.archived, 1);
     assert_eq!(keeper.archived(session.id).await, ["hello", "world", "again"]);
     let (start, end) = (archive.offset as usize, (archive.offset + archive.length) as usize);
     assert!(segment(&yard, &archive.segment)[start + 8..end].iter().all(|byte| *byte == 0));
