@@ -13,12 +13,12 @@ use sexton_domain::id::SessionId;
 use sexton_domain::plan::archives;
 use sexton_domain::plan::sweep::{self, Fate, Gone, Judgement};
 use sexton_domain::retention::Rule;
-use sexton_domain::session::{Discard, Session};
+use sexton_domain::session::{Discard, Session, State};
 use sexton_domain::sweep::Fault;
 use sexton_store::{CommitError, Conflict, Error};
 
 use super::{Docket, SLICE_TIME, Sweep};
-use crate::archive::{Failed, Transcript, Writer, erase, length, strangers, unread};
+use crate::archive::{Damage, Failed, Transcript, Writer, erase, length, strangers, unread};
 
 /// A session that goes.
 struct Going<'a> {
@@ -246,16 +246,29 @@ impl Sweep<'_> {
         if going.session.entry_count > known.entries {
             return Ok(Some(Outdated::Outgrown));
         }
-        let Err(damage) = Transcript::check(&self.env.archives, known).await else {
-            return Ok(None);
+        let session = going.session;
+        let damage = match self.archived_state(known).await {
+            Ok(state) => {
+                let whole = session.entry_count == known.entries;
+                return Ok((whole && state != session.state).then_some(Outdated::Outgrown));
+            }
+            Err(damage) => causes(&damage),
         };
-        let (session, damage) = (going.session, causes(&damage));
         if session.entry_count < known.entries {
             let why = format!("it was half restored, and its archive is damaged: {damage}");
             return Err(Failed::Transcript(why));
         }
         tracing::warn!(session = %session.id, damage, "a damaged archive is written anew");
         Ok(Some(Outdated::Damaged))
+    }
+
+    /// The state in which a session was archived, if all of its archive can be read.
+    async fn archived_state(&self, archive: &Archive) -> Result<State, Damage> {
+        let files = Arc::clone(&self.env.archives);
+        let transcript = Transcript::open(files, archive.clone()).await?;
+        let state = transcript.session().state;
+        transcript.verify().await?;
+        Ok(state)
     }
 
     /// Deletes sessions whose archives are on disk.

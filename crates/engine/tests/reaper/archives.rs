@@ -5,9 +5,9 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use sexton_domain::archive::Archive;
 use sexton_domain::change::{Change, Restore};
-use sexton_domain::duration::Keep;
+use sexton_domain::duration::{Duration, Keep};
 use sexton_domain::key::SessionKind;
-use sexton_domain::session::{Discard, Session};
+use sexton_domain::session::{Discard, EndReason, Session, State};
 use sexton_engine::handle::Error;
 use sexton_engine::page::PageRequest;
 
@@ -118,6 +118,27 @@ async fn a_restored_session_that_has_grown_is_archived_anew() {
     assert_eq!(keeper.archived(session.id).await, ["hello", "world", "again"]);
     let (start, end) = (archive.offset as usize, (archive.offset + archive.length) as usize);
     assert!(segment(&yard, &archive.segment)[start + 8..end].iter().all(|byte| *byte == 0));
+    keeper.stop().await;
+}
+
+/// P2: an import knew better how a session had ended that was archived and restored before. It went again,
+/// and its archive said what it had said.
+#[tokio::test]
+async fn a_restored_session_that_ended_otherwise_is_archived_anew() {
+    let yard = Yard::new();
+    let keeper = yard.start().await;
+    let (session, archive) = archived(&keeper, &["hello"]).await;
+    let at = session.ended_at().unwrap();
+    for reason in [EndReason::Failed, EndReason::Cancelled] {
+        let restored = keeper.handle.restore_session(session.id).await.unwrap();
+        let state = State::Ended { at: Duration::from_secs(1).after(at), reason };
+        keeper.put(vec![Session { pinned: false, state, ..restored }.into()]).await;
+        assert_eq!(keeper.sweep().await.summary.archived, 1, "{reason:?}");
+        assert_ne!(keeper.archive(session.id).await.ended_at, archive.ended_at);
+        assert_eq!(keeper.archived(session.id).await, ["hello"]);
+    }
+    let restored = keeper.handle.restore_session(session.id).await.unwrap();
+    assert_eq!(restored.end_reason(), Some(EndReason::Cancelled));
     keeper.stop().await;
 }
 
