@@ -91,6 +91,19 @@ fn a_session_that_went_on_there_ends_later_took_more_and_is_as_young_as_the_seco
     assert!(daemon.stop().success());
 }
 
+/// P2, P6: run logs and tasks are pruned there: the next import took back how sessions had ended, and their
+/// age began anew.
+#[test]
+fn a_history_that_is_pruned_there_takes_nothing_back_here() {
+    let place = Place::new(CONFIG);
+    let folder = folder(&place, "2026.5.6-plain");
+    import(&place, &folder);
+    let before = state(&place);
+    fs::remove_dir_all(folder.join("cron/runs")).unwrap();
+    assert_eq!(total(&import(&place, &folder), "imported"), 0);
+    assert_eq!(state(&place), before);
+}
+
 fn until_open(place: &Place) -> Value {
     until("the session that goes on", || {
         let open = place.json(&["session", "list", "--kind", "chat", "--open"]);

@@ -150,15 +150,17 @@ impl<'a> Keeper<'a> {
             self.kept.sessions += 1;
             self.batch.push(session.clone(), 0);
         }
+        let entries = self.kept.entries;
         let last = match text {
             Some(text) => self.transcript(&session, &text, &stored, texts)?,
             None => 0,
         };
+        let grew = self.kept.entries > entries;
         if stored.closed().is_none() {
             self.have.insert(session.id, last.max(stored.entries()));
         }
         if let Stored::Session(Some(before), _) = stored
-            && let Some(grown) = imports::regrown(&before, &session)
+            && let Some(grown) = imports::regrown(&before, &session, grew)
         {
             self.batch.push(grown, 0);
         }
