@@ -209,3 +209,30 @@ fn what_an_archived_session_has_got_since_is_named_and_comes_when_it_is_restored
     assert_eq!((present, left), (31, 5));
     assert_eq!(reason, "its session was archived, and its archive is gone");
 }
+
+/// The lines of the only conversation there.
+fn lines(folder: &Path) -> (PathBuf, Vec<String>) {
+    let file = folder.join("agents/main/sessions/00000000-0000-4000-8000-000000000000.jsonl");
+    let text = fs::read_to_string(&file).unwrap();
+    (file, text.lines().map(str::to_owned).collect())
+}
+
+/// P12: reports had the numbers of their lines. The line behind one that was left out there took the number
+/// of another, and its report was swallowed.
+#[test]
+fn a_line_that_is_left_out_there_costs_no_report_of_another() {
+    let place = Place::new(CONFIG);
+    let folder = place.dir.path().join("talk");
+    talk(&folder, 1, 0..11);
+    let (file, sound) = lines(&folder);
+    let mut damaged = sound.clone();
+    damaged.insert(5, "undefined".to_owned());
+    fs::write(&file, format!("{}\n", damaged.join("\n"))).unwrap();
+    let ended = place.run(&["openclaw", "import", folder.to_str().unwrap(), "--json"]);
+    assert_eq!((ended.code, &ended.document()["kept"]["reports"]), (1, &json!(10)), "{ended:?}");
+    fs::write(&file, format!("{}\n", sound.join("\n"))).unwrap();
+    talk(&folder, 1, 11..12);
+    assert_eq!(import(&place, &folder)["kept"]["reports"], 1);
+    let ledger = place.json(&["usage", "--by", "model"]);
+    assert_eq!(ledger["total"]["reports"], 11, "{ledger}");
+}

@@ -204,8 +204,9 @@ impl<'a> Keeper<'a> {
                     Some(reason) => source.quarantine(text.place(number), reason),
                     None => {
                         source.count(Became::Imported);
+                        let seq = entries.first().map_or(last, |entry| entry.seq);
                         let new = entries.into_iter().filter(|entry| entry.seq > have);
-                        self.line(session, line, number, new.collect());
+                        self.line(session, line, seq, new.collect());
                     }
                 }
             }
@@ -225,11 +226,12 @@ impl<'a> Keeper<'a> {
         Ok(last)
     }
 
-    fn line(&mut self, session: &Session, line: &Line<'_>, number: u64, entries: Vec<Entry>) {
+    /// Stores a line whose first entry has this number.
+    fn line(&mut self, session: &Session, line: &Line<'_>, seq: u64, entries: Vec<Entry>) {
         self.kept.entries += entries.len() as u64;
         self.batch.fill(entries);
         let at = line.at.unwrap_or(session.opened_at);
-        if let Some(report) = usage(line, number, session, at) {
+        if let Some(report) = usage(line, seq, session, at) {
             self.kept.reports += 1;
             self.batch.push(report, 0);
         }
