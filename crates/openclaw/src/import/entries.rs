@@ -25,6 +25,16 @@ pub fn entries(line: &Line<'_>, last: u64, at: Timestamp) -> Vec<Entry> {
     (last + 1..).zip(pieces(text)).map(entry).collect()
 }
 
+/// Whether these entries of a line agree with one that is stored, if they are to be it. A line without a
+/// time has that of another one, which may be read otherwise by now.
+pub fn agree(entries: &[Entry], line: &Line<'_>, stored: &Entry) -> bool {
+    let same = |entry: &Entry| {
+        let timed = line.at.is_none() || entry.at.as_millisecond() == stored.at.as_millisecond();
+        timed && entry.role == stored.role && entry.content == stored.content
+    };
+    entries.iter().find(|entry| entry.seq == stored.seq).is_none_or(same)
+}
+
 /// The usage report of a line of a session; none where it says nothing or was nothing. `seq` is the number
 /// of its first entry: that stays, while runs become known and are forgotten, and lines are left out.
 pub fn usage(line: &Line<'_>, seq: u64, session: &Session, at: Timestamp) -> Option<Usage> {
@@ -158,6 +168,26 @@ mod tests {
         let timed = one(r#"{"type":"leaf","timestamp":"2026-11-20T19:04:21.411Z"}"#);
         assert_eq!(timed.at, "2026-11-20T19:04:21.411Z".parse().unwrap());
         assert_eq!(one(r#"{"type":"leaf"}"#).at, Timestamp::UNIX_EPOCH);
+    }
+
+    #[test]
+    fn a_line_agrees_with_what_is_stored_of_it_and_with_nothing_else() {
+        let raw = r#"{"type":"leaf","timestamp":"2026-11-20T19:04:21.411Z"}"#;
+        let line = line(raw.as_bytes()).unwrap();
+        let entries = entries(&line, 6, Timestamp::UNIX_EPOCH);
+        let stored = entries[0].clone();
+        assert!(agree(&entries, &line, &stored));
+        assert!(agree(&entries, &line, &Entry { seq: 8, role: Role::User, ..stored.clone() }));
+        let others = [
+            Entry { role: Role::User, ..stored.clone() },
+            Entry { content: "other".to_owned(), ..stored.clone() },
+            Entry { at: Timestamp::UNIX_EPOCH, ..stored.clone() },
+        ];
+        for other in others {
+            assert!(!agree(&entries, &line, &other), "{other:?}");
+        }
+        let untimed = Line { at: None, ..line };
+        assert!(agree(&entries, &untimed, &Entry { at: Timestamp::UNIX_EPOCH, ..stored }));
     }
 
     /// P12: the id came from the run. Once the history of runs was pruned there, the same line had another

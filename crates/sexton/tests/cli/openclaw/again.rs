@@ -217,6 +217,25 @@ fn lines(folder: &Path) -> (PathBuf, Vec<String>) {
     (file, text.lines().map(str::to_owned).collect())
 }
 
+/// P12: a line that took the place of another counted as one that was there.
+#[test]
+fn a_transcript_that_was_rewritten_there_is_not_gone_on_with() {
+    let place = Place::new(CONFIG);
+    let folder = place.dir.path().join("talk");
+    talk(&folder, 1, 0..11);
+    import(&place, &folder);
+    let before = chat(&place);
+    talk(&folder, 1, 11..14);
+    let (file, mut lines) = lines(&folder);
+    lines[10] = lines[10].replace("answer 10", "another answer");
+    fs::write(&file, format!("{}\n", lines.join("\n"))).unwrap();
+    let reason = "the transcript was rewritten since it was imported".to_owned();
+    for _ in 0..2 {
+        assert_eq!(refused(&place, &folder), (10, 4, reason.clone()));
+        assert_eq!(chat(&place)["entry_count"], before["entry_count"]);
+    }
+}
+
 /// P12: reports had the numbers of their lines. The line behind one that was left out there took the number
 /// of another, and its report was swallowed.
 #[test]
