@@ -1,5 +1,6 @@
-//! What an import makes of a session that an earlier one brought, and that is told of again.
+//! What an import makes of a session or a run that an earlier one brought, and that is told of again.
 
+use crate::run::{Outcome, Run};
 use crate::session::{EndReason, Session};
 use crate::usage::Tokens;
 
@@ -48,6 +49,22 @@ fn known(reason: EndReason) -> u8 {
     }
 }
 
+/// The run as it is stored from now on; none where nothing that is told of it is new: how it ended where
+/// that was lost sight of, and its session where none was known.
+pub fn relearned(before: &Run, told: &Run) -> Option<Run> {
+    before.imported_at?;
+    let is_guess = |run: &Run| run.outcome() == Some(Outcome::Interrupted);
+    let mut learned = before.clone();
+    if is_guess(before) && !is_guess(told) {
+        (learned.state, learned.started_at) = (told.state, told.started_at);
+        (learned.error, learned.origin) = (told.error.clone(), told.origin.clone());
+        learned.output = told.output.clone().or(learned.output);
+        learned.usage = told.usage.or(learned.usage);
+    }
+    learned.session = before.session.or(told.session);
+    (learned != *before).then_some(learned)
+}
+
 /// The larger one.
 fn more(before: Option<Tokens>, told: Option<Tokens>) -> Option<Tokens> {
     let size = |tokens: Tokens| (tokens.input.saturating_add(tokens.output), tokens.cost_micro_usd);
@@ -64,6 +81,7 @@ mod tests {
     use crate::key::SessionKind;
     use crate::origin::Origin;
     use crate::plan::fixtures::{owner, shared, time};
+    use crate::run::{self, Cause, Reason, RunError};
     use crate::session::{Discard, EndReason, OpenReason, State};
     use crate::usage::Tokens;
 
@@ -203,5 +221,40 @@ mod tests {
             assert_eq!((grown.state, &grown.origin), (told.state, &told.origin), "{guess:?}");
             assert_eq!((grown.active_at, grown.usage), (before.active_at, before.usage));
         }
+    }
+
+    /// A run as an import tells of it.
+    fn ran(outcome: Outcome, session: Option<SessionId>, imported: &str) -> Run {
+        let Session { agent, key, origin, imported_at, .. } =
+            told(time("10:00"), EndReason::Completed, time(imported));
+        let reason = Reason::Crash;
+        let id = Ids::new(time("09:00"), 3).mint();
+        Run {
+            state: run::State::Ended { at: time("10:00"), outcome, reason },
+            session,
+            error: Some(RunError { class: "c".to_owned(), message: format!("{outcome:?}") }),
+            origin,
+            imported_at,
+            ..Run::queued(id, agent, key, Cause::Schedule, time("09:00"))
+        }
+    }
+
+    /// P2: an import met a run whose end was not written down yet, and it stayed interrupted for ever.
+    #[test]
+    fn a_run_that_was_lost_sight_of_has_its_end_and_its_session_once_they_are_told() {
+        let [session, other, _] = ids();
+        let before = Run { version: Version(4), ..ran(Outcome::Interrupted, None, "12:00") };
+        let told = ran(Outcome::Failed, Some(session), "13:00");
+        let learned = relearned(&before, &told).unwrap();
+        let Run { imported_at, version, .. } = before;
+        assert_eq!(learned, Run { imported_at, version, ..told });
+
+        let poorer = |session| Run { error: None, ..ran(Outcome::Interrupted, session, "14:00") };
+        assert_eq!(relearned(&learned, &poorer(None)), None);
+        assert_eq!(relearned(&learned, &ran(Outcome::Ok, Some(other), "14:00")), None);
+        let linked = relearned(&before, &poorer(Some(session)));
+        assert_eq!(linked, Some(Run { session: Some(session), ..before.clone() }));
+        let own = Run { imported_at: None, ..before };
+        assert_eq!(relearned(&own, &ran(Outcome::Ok, Some(session), "13:00")), None);
     }
 }

@@ -255,3 +255,21 @@ fn a_line_that_is_left_out_there_costs_no_report_of_another() {
     let ledger = place.json(&["usage", "--by", "model"]);
     assert_eq!(ledger["total"]["reports"], 11, "{ledger}");
 }
+
+#[test]
+fn a_run_has_its_session_once_that_is_told_of() {
+    let place = Place::new(CONFIG);
+    let folder = folder(&place, "2026.5.6-plain");
+    let (agents, away) = (folder.join("agents"), place.dir.path().join("away"));
+    fs::rename(&agents, &away).unwrap();
+    import(&place, &folder);
+    let known = || {
+        let runs = place.json(&["run", "list", "--limit", "500"])["items"].clone();
+        let runs = runs.as_array().unwrap().clone();
+        (runs.len(), runs.iter().filter(|run| run["session_id"].is_string()).count())
+    };
+    assert_eq!(known(), (11, 0));
+    fs::rename(&away, &agents).unwrap();
+    import(&place, &folder);
+    assert_eq!(known(), (11, 11));
+}

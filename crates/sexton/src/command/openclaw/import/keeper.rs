@@ -129,7 +129,8 @@ impl<'a> Keeper<'a> {
         self.flush_if_full()
     }
 
-    /// Stores a run, unless it is there. Its first record counts as imported: the others tell of the same.
+    /// Stores a run, unless it is there and nothing is new of it. Its first record counts as imported where
+    /// it was not there: the others tell of the same.
     pub fn run(&mut self, run: Run, records: &[usize]) -> Result<(), Failure> {
         let stored = match self.reads {
             Some(store) => self.runtime.block_on(store.run(run.id)).map_err(unread)?,
@@ -140,13 +141,17 @@ impl<'a> Keeper<'a> {
             self.sources[*record].count(became);
             became = Became::Present;
         }
-        if stored.is_none() {
-            self.kept.runs += 1;
-            let bytes = run.output.as_ref().map_or(0, String::len);
-            self.batch.push(run, bytes);
-            self.flush_if_full()?;
-        }
-        Ok(())
+        let news = match stored {
+            Some(before) => imports::relearned(&before, &run),
+            None => {
+                self.kept.runs += 1;
+                Some(run)
+            }
+        };
+        let Some(run) = news else { return Ok(()) };
+        let bytes = run.output.as_ref().map_or(0, String::len);
+        self.batch.push(run, bytes);
+        self.flush_if_full()
     }
 
     /// Stores a session with its transcript, as far as it is not there.
