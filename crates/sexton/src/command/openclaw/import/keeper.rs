@@ -80,7 +80,8 @@ impl Stored {
             Self::Nothing => 0,
             Self::Session(session) => session.entry_count,
             Self::Told(entries, _) => *entries,
-            Self::Archived(archive) => archive.entries,
+            Self::Archived(archive) if archive.is_there() => archive.entries,
+            Self::Archived(_) => 0,
         }
     }
 
