@@ -12,7 +12,7 @@
 //! | what does a command do to a session | [`sessions`] |
 //! | what becomes of the runs and sessions of a dead node | [`reconcile`] |
 //! | what an edit of a job changes | [`jobs`] |
-//! | what an import makes of a session that is there | [`imports`] |
+//! | what an import makes of a session or a run that is there | [`imports`] |
 //! | what an answer makes of a delivery, and what becomes of a hook | [`deliveries`] |
 //! | what becomes of an ended session | [`sweep`] |
 //! | where archives go, and when they are over | [`archives`] |

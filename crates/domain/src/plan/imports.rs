@@ -1,28 +1,74 @@
-//! What an import makes of a session that an earlier one brought, and that is told of again.
+//! What an import makes of a session or a run that an earlier one brought, and that is told of again.
 
-use crate::session::Session;
+use crate::run::{Outcome, Run};
+use crate::session::{EndReason, Session};
+use crate::usage::Tokens;
 
-/// The session as it is stored from now on; none where nothing that is told of it is new.
+/// The session as it is stored from now on; none where nothing that is told of it is new. `grew` says that
+/// entries were added.
 ///
-/// How it ended, when it was active, what it took and from when its age counts are as told now. What
-/// became of it here stays: its pin, a deletion, the sessions it is linked with. A usage that is not told
-/// of any more stays too: the reports of it do.
-pub fn regrown(before: &Session, told: &Session) -> Option<Session> {
-    let grown = Session {
-        state: told.state,
-        active_at: told.active_at,
-        usage: told.usage.or(before.usage),
-        next: before.next.or(told.next),
-        ..before.clone()
-    };
-    (grown != *before).then(|| Session {
-        imported_at: told.imported_at,
+/// What is told may be poorer than what was: histories are pruned there. So the end is taken over where it
+/// is later or better known, the usage where it is more, the run where none was known. The age counts anew
+/// only where one of these is news, or entries were added. What became of the session here stays: its pin,
+/// a deletion, the sessions it is linked with.
+pub fn regrown(before: &Session, told: &Session, grew: bool) -> Option<Session> {
+    let mut grown = before.clone();
+    if ends_anew(before, told, grew) {
+        // With the evidence of the end.
+        (grown.state, grown.origin) = (told.state, told.origin.clone());
+    }
+    grown.usage = more(before.usage, told.usage);
+    match (before.run, told.run) {
+        (None, None) => grown.active_at = before.active_at.max(told.active_at),
+        (None, run) => (grown.run, grown.active_at) = (run, told.active_at),
+        (Some(_), _) => {}
+    }
+    if grew || grown != *before {
         // The reaper looks at it once, and indexes it by the policies that hold.
-        expires_at: told.expires_at,
-        // The evidence of its end.
-        origin: told.origin.clone(),
-        ..grown
-    })
+        (grown.imported_at, grown.expires_at) = (told.imported_at, told.expires_at);
+    }
+    grown.next = before.next.or(told.next);
+    (grown != *before).then_some(grown)
+}
+
+/// Whether the end is as it is told now: it came later, or is better known.
+fn ends_anew(before: &Session, told: &Session, grew: bool) -> bool {
+    let [was, is] = [before, told].map(|session| session.end_reason().map_or(0, known));
+    // The time of a row alone is no evidence that an end which was known is not the last one.
+    let timed = is > 0 || was == 0 || grew || before.entry_count > 0;
+    is > was || (timed && told.ended_at() > before.ended_at())
+}
+
+/// How well an end is known.
+fn known(reason: EndReason) -> u8 {
+    match reason {
+        EndReason::Unknown | EndReason::Interrupted => 0,
+        // It waited for its next message.
+        EndReason::Restart => 1,
+        _ => 2,
+    }
+}
+
+/// The run as it is stored from now on; none where nothing that is told of it is new: how it ended where
+/// that was lost sight of, and its session where none was known.
+pub fn relearned(before: &Run, told: &Run) -> Option<Run> {
+    before.imported_at?;
+    let is_guess = |run: &Run| run.outcome() == Some(Outcome::Interrupted);
+    let mut learned = before.clone();
+    if is_guess(before) && !is_guess(told) {
+        (learned.state, learned.started_at) = (told.state, told.started_at);
+        (learned.error, learned.origin) = (told.error.clone(), told.origin.clone());
+        learned.output = told.output.clone().or(learned.output);
+        learned.usage = told.usage.or(learned.usage);
+    }
+    learned.session = before.session.or(told.session);
+    (learned != *before).then_some(learned)
+}
+
+/// The larger one.
+fn more(before: Option<Tokens>, told: Option<Tokens>) -> Option<Tokens> {
+    let size = |tokens: Tokens| (tokens.input.saturating_add(tokens.output), tokens.cost_micro_usd);
+    if told.map(size) > before.map(size) { told } else { before }
 }
 
 #[cfg(test)]
@@ -35,6 +81,7 @@ mod tests {
     use crate::key::SessionKind;
     use crate::origin::Origin;
     use crate::plan::fixtures::{owner, shared, time};
+    use crate::run::{self, Cause, Reason, RunError};
     use crate::session::{Discard, EndReason, OpenReason, State};
     use crate::usage::Tokens;
 
@@ -98,7 +145,7 @@ mod tests {
     fn a_session_that_went_on_there_ends_as_it_is_told_now_and_stays_what_it_became_here() {
         let before = kept(told(time("10:00"), EndReason::Restart, time("12:00")));
         let again = told(time("11:00"), EndReason::Interrupted, time("13:00"));
-        let grown = regrown(&before, &again).unwrap();
+        let grown = regrown(&before, &again, true).unwrap();
         assert_eq!((grown.state, grown.active_at), (again.state, again.active_at));
         assert_eq!((grown.usage, &grown.origin), (again.usage, &again.origin));
         assert_eq!(grown.aged_from(), Some(time("13:00")));
@@ -107,28 +154,107 @@ mod tests {
         let origin = origin.clone();
         let rest = Session { state, active_at, usage, imported_at, expires_at, origin, ..before };
         assert_eq!(grown, rest);
-        assert_eq!(
-            regrown(&grown, &told(time("11:00"), EndReason::Interrupted, time("14:00"))),
-            None
-        );
+        let third = told(time("11:00"), EndReason::Interrupted, time("14:00"));
+        assert_eq!(regrown(&grown, &third, false), None);
     }
 
     #[test]
     fn each_news_is_reason_enough_and_a_later_import_alone_is_none() {
         let before = told(time("10:00"), EndReason::Restart, time("12:00"));
         let again = told(time("10:00"), EndReason::Restart, time("13:00"));
-        assert_eq!(regrown(&before, &again), None);
-        assert_eq!(regrown(&before, &Session { usage: None, ..again.clone() }), None);
-        let other = told(time("10:30"), EndReason::Unknown, time("13:00"));
-        let news = [
-            Session { state: other.state, ..again.clone() },
-            Session { active_at: other.active_at, ..again.clone() },
-            Session { usage: other.usage, ..again.clone() },
-            Session { next: Some(ids()[1]), ..again },
-        ];
+        assert_eq!(regrown(&before, &again, false), None);
+        let other = told(time("10:30"), EndReason::Failed, time("13:00"));
+        let mut news = [again.clone(), again.clone(), again.clone(), again.clone()];
+        news[0].state = other.state;
+        news[0].origin = other.origin;
+        news[1].active_at = other.active_at;
+        news[2].usage = other.usage;
+        (news[3].run, news[3].active_at) = (Some(Ids::new(time("09:00"), 2).mint()), None);
         for told in news {
-            let grown = regrown(&before, &told).unwrap();
-            assert_eq!(grown, told);
+            assert_eq!(regrown(&before, &told, false), Some(told));
         }
+        assert_eq!(regrown(&before, &again, true), Some(again.clone()));
+        // Being linked makes nothing younger.
+        let next = Some(ids()[1]);
+        let linked = regrown(&before, &Session { next, ..again }, false);
+        assert_eq!(linked, Some(Session { next, ..before }));
+    }
+
+    /// P2, P6: the history of runs is pruned there after some days. What it had said of an end was taken
+    /// back by the next import, and the age of the session began anew.
+    #[test]
+    fn what_is_told_no_more_changes_neither_the_end_nor_the_age() {
+        let run = Some(Ids::new(time("09:00"), 2).mint());
+        let at = |clock, reason, imported| told(time(clock), reason, time(imported));
+        for known in [EndReason::Completed, EndReason::Failed, EndReason::Restart] {
+            let history = at("10:00", known, "12:00");
+            let before = kept(Session { run, active_at: None, ..history });
+            for guess in [EndReason::Unknown, EndReason::Interrupted] {
+                for clock in ["09:30", "10:00"] {
+                    let poorer = Session { usage: None, ..at(clock, guess, "13:00") };
+                    assert_eq!(regrown(&before, &poorer, false), None, "{known:?} {guess:?}");
+                }
+                // The row of a session without a transcript was written to after the end of its run.
+                let bare = Session { entry_count: 0, ..before.clone() };
+                let poorer = Session { usage: None, ..at("10:01", guess, "13:00") };
+                assert_eq!(regrown(&bare, &poorer, false), None, "{known:?} {guess:?}");
+            }
+        }
+        let before = kept(at("10:00", EndReason::Restart, "12:00"));
+        let earlier = at("09:00", EndReason::Restart, "13:00");
+        assert_eq!(regrown(&before, &earlier, false), None);
+    }
+
+    #[test]
+    fn an_end_that_was_guessed_is_taken_over_once_it_is_known() {
+        let at = |clock, reason| told(time(clock), reason, time("13:00"));
+        for (guess, known) in [
+            (EndReason::Unknown, EndReason::Completed),
+            (EndReason::Interrupted, EndReason::Failed),
+            (EndReason::Interrupted, EndReason::Restart),
+            // It is put away there, and waits no more.
+            (EndReason::Restart, EndReason::Completed),
+        ] {
+            let before = kept(at("10:00", guess));
+            let told = at("09:59", known);
+            let grown = regrown(&before, &told, false).unwrap();
+            assert_eq!((grown.state, &grown.origin), (told.state, &told.origin), "{guess:?}");
+            assert_eq!((grown.active_at, grown.usage), (before.active_at, before.usage));
+        }
+    }
+
+    /// A run as an import tells of it.
+    fn ran(outcome: Outcome, session: Option<SessionId>, imported: &str) -> Run {
+        let Session { agent, key, origin, imported_at, .. } =
+            told(time("10:00"), EndReason::Completed, time(imported));
+        let reason = Reason::Crash;
+        let id = Ids::new(time("09:00"), 3).mint();
+        Run {
+            state: run::State::Ended { at: time("10:00"), outcome, reason },
+            session,
+            error: Some(RunError { class: "c".to_owned(), message: format!("{outcome:?}") }),
+            origin,
+            imported_at,
+            ..Run::queued(id, agent, key, Cause::Schedule, time("09:00"))
+        }
+    }
+
+    /// P2: an import met a run whose end was not written down yet, and it stayed interrupted for ever.
+    #[test]
+    fn a_run_that_was_lost_sight_of_has_its_end_and_its_session_once_they_are_told() {
+        let [session, other, _] = ids();
+        let before = Run { version: Version(4), ..ran(Outcome::Interrupted, None, "12:00") };
+        let told = ran(Outcome::Failed, Some(session), "13:00");
+        let learned = relearned(&before, &told).unwrap();
+        let Run { imported_at, version, .. } = before;
+        assert_eq!(learned, Run { imported_at, version, ..told });
+
+        let poorer = |session| Run { error: None, ..ran(Outcome::Interrupted, session, "14:00") };
+        assert_eq!(relearned(&learned, &poorer(None)), None);
+        assert_eq!(relearned(&learned, &ran(Outcome::Ok, Some(other), "14:00")), None);
+        let linked = relearned(&before, &poorer(Some(session)));
+        assert_eq!(linked, Some(Run { session: Some(session), ..before.clone() }));
+        let own = Run { imported_at: None, ..before };
+        assert_eq!(relearned(&own, &ran(Outcome::Ok, Some(session), "13:00")), None);
     }
 }

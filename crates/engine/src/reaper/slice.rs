@@ -13,12 +13,12 @@ use sexton_domain::id::SessionId;
 use sexton_domain::plan::archives;
 use sexton_domain::plan::sweep::{self, Fate, Gone, Judgement};
 use sexton_domain::retention::Rule;
-use sexton_domain::session::{Discard, Session};
+use sexton_domain::session::{Discard, Session, State};
 use sexton_domain::sweep::Fault;
 use sexton_store::{CommitError, Conflict, Error};
 
 use super::{Docket, SLICE_TIME, Sweep};
-use crate::archive::{Failed, Transcript, Writer, erase, length, strangers, unread};
+use crate::archive::{Damage, Failed, Transcript, Writer, erase, length, strangers, unread};
 
 /// A session that goes.
 struct Going<'a> {
@@ -33,6 +33,17 @@ struct Packed<'a> {
     archive: Option<Archive>,
     /// Its frames are new.
     fresh: bool,
+    /// The sound one of before, which goes once the new one is stored.
+    outgrown: Option<Archive>,
+}
+
+/// Why the archive that a session has from before is not the one to keep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outdated {
+    /// It cannot be read.
+    Damaged,
+    /// The session has more entries by now, or ended otherwise.
+    Outgrown,
 }
 
 /// What came of a look at some sessions.
@@ -182,20 +193,21 @@ impl Sweep<'_> {
         let session = going.session;
         let known = self.store.archive(session.id).await.map_err(unread)?;
         let outdated = self.outdated(going, known.as_ref()).await?;
+        let mut outgrown = None;
         let (archive, fresh) = match (going.discard, known) {
             // It was restored once: it is still where it was.
-            (Discard::Archive, Some(known)) if known.is_there() && !outdated => (None, false),
+            (Discard::Archive, Some(known)) if known.is_there() && outdated.is_none() => {
+                (None, false)
+            }
             (Discard::Archive, known) => {
                 let shut = || Failed::Files(std::io::Error::other("archives cannot be written"));
                 let shelf = shelf.ok_or_else(shut)?;
                 let now = self.env.clock.now();
                 let written = shelf.writer.add(session, self.store, now).await?;
-                // What is left of the other one would be where nobody knows of it.
-                if let Some(known) = known.as_ref().filter(|_| outdated)
-                    && let Err(error) = erase(&*self.env.archives, known).await
-                {
-                    tracing::error!(session = %session.id, segment = known.segment, %error,
-                        "the archive of before cannot be erased");
+                match (outdated, &known) {
+                    (Some(Outdated::Damaged), Some(known)) => self.erase_outdated(known).await,
+                    (Some(Outdated::Outgrown), Some(known)) => outgrown = Some(known.clone()),
+                    _ => {}
                 }
                 let version = known.map_or_else(Default::default, |known| known.version);
                 let delete_after = shelf.delete_after;
@@ -209,29 +221,54 @@ impl Sweep<'_> {
             }
             (Discard::Purge, None) => (None, false),
         };
-        Ok(Packed { going, archive, fresh })
+        Ok(Packed { going, archive, fresh, outgrown })
     }
 
-    /// Whether a session that was restored once, and goes again, has lost its archive meanwhile, or has more
-    /// entries than that.
-    async fn outdated(&self, going: &Going<'_>, known: Option<&Archive>) -> Result<bool, Failed> {
-        let Some(known) = known.filter(|known| known.is_there()) else { return Ok(false) };
+    /// What is left of an archive that another one takes the place of would be where nobody knows of it.
+    async fn erase_outdated(&self, archive: &Archive) {
+        if let Err(error) = erase(&*self.env.archives, archive).await {
+            tracing::error!(session = %archive.session, segment = archive.segment, %error,
+                "the archive of before cannot be erased");
+        }
+    }
+
+    /// Whether a session that was restored once, and goes again, has lost its archive meanwhile, or is no
+    /// longer what that holds.
+    async fn outdated(
+        &self,
+        going: &Going<'_>,
+        known: Option<&Archive>,
+    ) -> Result<Option<Outdated>, Failed> {
+        let Some(known) = known.filter(|known| known.is_there()) else { return Ok(None) };
         if going.discard != Discard::Archive {
-            return Ok(false);
+            return Ok(None);
         }
         if going.session.entry_count > known.entries {
-            return Ok(true);
+            return Ok(Some(Outdated::Outgrown));
         }
-        let Err(damage) = Transcript::check(&self.env.archives, known).await else {
-            return Ok(false);
+        let session = going.session;
+        let damage = match self.archived_state(known).await {
+            Ok(state) => {
+                let whole = session.entry_count == known.entries;
+                return Ok((whole && state != session.state).then_some(Outdated::Outgrown));
+            }
+            Err(damage) => causes(&damage),
         };
-        let (session, damage) = (going.session, causes(&damage));
         if session.entry_count < known.entries {
             let why = format!("it was half restored, and its archive is damaged: {damage}");
             return Err(Failed::Transcript(why));
         }
         tracing::warn!(session = %session.id, damage, "a damaged archive is written anew");
-        Ok(true)
+        Ok(Some(Outdated::Damaged))
+    }
+
+    /// The state in which a session was archived, if all of its archive can be read.
+    async fn archived_state(&self, archive: &Archive) -> Result<State, Damage> {
+        let files = Arc::clone(&self.env.archives);
+        let transcript = Transcript::open(files, archive.clone()).await?;
+        let state = transcript.session().state;
+        transcript.verify().await?;
+        Ok(state)
     }
 
     /// Deletes sessions whose archives are on disk.
@@ -268,6 +305,9 @@ impl Sweep<'_> {
         }
         if packed.iter().any(Packed::has_erased) {
             self.store.read().sync().await?;
+        }
+        for outgrown in packed.iter().filter_map(|packed| packed.outgrown.as_ref()) {
+            self.erase_outdated(outgrown).await;
         }
         for packed in &packed {
             *self.report.gone.entry(packed.going.rule).or_default() += 1;
@@ -362,7 +402,7 @@ impl Packed<'_> {
         self.going.session.id
     }
 
-    /// Whether an archive was erased for it: what says so must not be lost again.
+    /// Whether an archive is erased for it: what says so must not be lost again.
     fn has_erased(&self) -> bool {
         self.archive.as_ref().is_some_and(|archive| archive.version != Version::NEW)
     }

@@ -5,14 +5,14 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use sexton_domain::archive::Archive;
 use sexton_domain::change::{Change, Restore};
-use sexton_domain::duration::Keep;
+use sexton_domain::duration::{Duration, Keep};
 use sexton_domain::key::SessionKind;
-use sexton_domain::session::{Discard, Session};
+use sexton_domain::session::{Discard, EndReason, Session, State};
 use sexton_engine::handle::Error;
 use sexton_engine::page::PageRequest;
 
 use crate::make::{ended, entry};
-use crate::yard::{Keeper, Yard, keep, outdate};
+use crate::yard::{Keeper, Step, Yard, keep, outdate};
 
 /// A session that was archived a moment ago.
 async fn archived(keeper: &Keeper, texts: &[&str]) -> (Session, Archive) {
@@ -115,6 +115,53 @@ async fn a_restored_session_that_has_grown_is_archived_anew() {
     keeper.put(vec![Change::Restore(more), unpinned.into()]).await;
     let report = keeper.sweep().await;
     assert_eq!((report.summary.reaped, report.summary.archived), (1, 1));
+    assert_eq!(keeper.archived(session.id).await, ["hello", "world", "again"]);
+    let (start, end) = (archive.offset as usize, (archive.offset + archive.length) as usize);
+    assert!(segment(&yard, &archive.segment)[start + 8..end].iter().all(|byte| *byte == 0));
+    keeper.stop().await;
+}
+
+/// P2: an import knew better how a session had ended that was archived and restored before. It went again,
+/// and its archive said what it had said.
+#[tokio::test]
+async fn a_restored_session_that_ended_otherwise_is_archived_anew() {
+    let yard = Yard::new();
+    let keeper = yard.start().await;
+    let (session, archive) = archived(&keeper, &["hello"]).await;
+    let at = session.ended_at().unwrap();
+    for reason in [EndReason::Failed, EndReason::Cancelled] {
+        let restored = keeper.handle.restore_session(session.id).await.unwrap();
+        let state = State::Ended { at: Duration::from_secs(1).after(at), reason };
+        keeper.put(vec![Session { pinned: false, state, ..restored }.into()]).await;
+        assert_eq!(keeper.sweep().await.summary.archived, 1, "{reason:?}");
+        assert_ne!(keeper.archive(session.id).await.ended_at, archive.ended_at);
+        assert_eq!(keeper.archived(session.id).await, ["hello"]);
+    }
+    let restored = keeper.handle.restore_session(session.id).await.unwrap();
+    assert_eq!(restored.end_reason(), Some(EndReason::Cancelled));
+    keeper.stop().await;
+}
+
+/// P1: the archive of before was erased before the new one was on disk: where that failed, or the process
+/// died, the row of the archive said that it was there, and its bytes were zeros.
+#[tokio::test]
+async fn an_outgrown_archive_is_readable_until_the_new_one_is_stored() {
+    let yard = Yard::new();
+    let keeper = yard.start().await;
+    let (session, archive) = archived(&keeper, &["hello", "world"]).await;
+    let restored = keeper.handle.restore_session(session.id).await.unwrap();
+    let more = Restore { session: session.id, entries: vec![entry(3, "again")] };
+    yard.files.fail(Some(Step::Sync));
+    let unpinned = Session { pinned: false, ..restored };
+    keeper.put(vec![Change::Restore(more), unpinned.into()]).await;
+    let report = keeper.sweep().await;
+    assert_eq!((report.summary.reaped, report.summary.archived), (0, 0), "{report:?}");
+    assert_eq!(keeper.archive(session.id).await, archive);
+    assert_eq!(keeper.archived(session.id).await, ["hello", "world"]);
+    yard.files.fail(None);
+    let held = keeper.session(session.id).await.unwrap();
+    keeper.put(vec![Session { hold: None, ..held }.into()]).await;
+    assert_eq!(keeper.sweep().await.summary.archived, 1);
     assert_eq!(keeper.archived(session.id).await, ["hello", "world", "again"]);
     let (start, end) = (archive.offset as usize, (archive.offset + archive.length) as usize);
     assert!(segment(&yard, &archive.segment)[start + 8..end].iter().all(|byte| *byte == 0));

@@ -25,12 +25,23 @@ pub fn entries(line: &Line<'_>, last: u64, at: Timestamp) -> Vec<Entry> {
     (last + 1..).zip(pieces(text)).map(entry).collect()
 }
 
-/// The usage report of a line of a session; none where it says nothing or was nothing.
-pub fn usage(line: &Line<'_>, number: u64, session: &Session, at: Timestamp) -> Option<Usage> {
+/// Whether these entries of a line agree with one that is stored, if they are to be it. A line without a
+/// time has that of another one, which may be read otherwise by now.
+pub fn agree(entries: &[Entry], line: &Line<'_>, stored: &Entry) -> bool {
+    let same = |entry: &Entry| {
+        let timed = line.at.is_none() || entry.at.as_millisecond() == stored.at.as_millisecond();
+        timed && entry.role == stored.role && entry.content == stored.content
+    };
+    entries.iter().find(|entry| entry.seq == stored.seq).is_none_or(same)
+}
+
+/// The usage report of a line of a session; none where it says nothing or was nothing. `seq` is the number
+/// of its first entry: that stays, while runs become known and are forgotten, and lines are left out.
+pub fn usage(line: &Line<'_>, seq: u64, session: &Session, at: Timestamp) -> Option<Usage> {
     let tokens = tokens(line.usage?);
     let run = session.run.unwrap_or_else(|| session.id.uuid().into());
     (tokens != Tokens::default()).then(|| Usage {
-        id: UsageId::of(run, number),
+        id: UsageId::of(session.id.uuid().into(), seq),
         at: line.at.unwrap_or(at),
         job: session.job,
         agent: session.agent.clone(),
@@ -112,7 +123,11 @@ fn pieces(text: &str) -> impl Iterator<Item = &str> {
 
 #[cfg(test)]
 mod tests {
+    use sexton_domain::key::SessionKey;
+
     use super::*;
+    use crate::import::ids;
+    use crate::import::sessions::{self, End, Told};
     use crate::read::transcript::line;
 
     fn one(text: &str) -> Entry {
@@ -153,6 +168,58 @@ mod tests {
         let timed = one(r#"{"type":"leaf","timestamp":"2026-11-20T19:04:21.411Z"}"#);
         assert_eq!(timed.at, "2026-11-20T19:04:21.411Z".parse().unwrap());
         assert_eq!(one(r#"{"type":"leaf"}"#).at, Timestamp::UNIX_EPOCH);
+    }
+
+    #[test]
+    fn a_line_agrees_with_what_is_stored_of_it_and_with_nothing_else() {
+        let raw = r#"{"type":"leaf","timestamp":"2026-11-20T19:04:21.411Z"}"#;
+        let line = line(raw.as_bytes()).unwrap();
+        let entries = entries(&line, 6, Timestamp::UNIX_EPOCH);
+        let stored = entries[0].clone();
+        assert!(agree(&entries, &line, &stored));
+        assert!(agree(&entries, &line, &Entry { seq: 8, role: Role::User, ..stored.clone() }));
+        let others = [
+            Entry { role: Role::User, ..stored.clone() },
+            Entry { content: "other".to_owned(), ..stored.clone() },
+            Entry { at: Timestamp::UNIX_EPOCH, ..stored.clone() },
+        ];
+        for other in others {
+            assert!(!agree(&entries, &line, &other), "{other:?}");
+        }
+        let untimed = Line { at: None, ..line };
+        assert!(agree(&entries, &untimed, &Entry { at: Timestamp::UNIX_EPOCH, ..stored }));
+    }
+
+    /// P12: the id came from the run. Once the history of runs was pruned there, the same line had another
+    /// one, and counted twice where its session was imported again.
+    #[test]
+    fn a_report_has_the_same_id_whether_the_run_of_its_session_is_known_or_not() {
+        let raw = r#"{"type":"message","message":{"role":"assistant","content":"a","usage":{"input":3}}}"#;
+        let line = line(raw.as_bytes()).unwrap();
+        let session = |run| {
+            let at = Timestamp::UNIX_EPOCH;
+            let key = SessionKey::parse("agent:main:cron:j:run:s").unwrap();
+            let told = Told {
+                agent: "main".parse().unwrap(),
+                key,
+                id: "s".to_owned(),
+                end: End::Current(None),
+                began_at: Some(at),
+                ended_at: Some(at),
+                usage: None,
+                run,
+                job: None,
+                source: String::new(),
+                place: String::new(),
+                data: serde_json::Value::Null,
+            };
+            sessions::session(told, at)
+        };
+        let report = |run, seq| usage(&line, seq, &session(run), Timestamp::UNIX_EPOCH).unwrap();
+        let run = ids::id(Timestamp::UNIX_EPOCH, &["run"]);
+        assert_eq!(report(Some(run), 7).run, run);
+        assert_eq!(report(Some(run), 7).id, report(None, 7).id);
+        assert_ne!(report(None, 7).id, report(None, 8).id);
     }
 
     #[test]

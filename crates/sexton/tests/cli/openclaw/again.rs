@@ -91,6 +91,19 @@ fn a_session_that_went_on_there_ends_later_took_more_and_is_as_young_as_the_seco
     assert!(daemon.stop().success());
 }
 
+/// P2, P6: run logs and tasks are pruned there: the next import took back how sessions had ended, and their
+/// age began anew.
+#[test]
+fn a_history_that_is_pruned_there_takes_nothing_back_here() {
+    let place = Place::new(CONFIG);
+    let folder = folder(&place, "2026.5.6-plain");
+    import(&place, &folder);
+    let before = state(&place);
+    fs::remove_dir_all(folder.join("cron/runs")).unwrap();
+    assert_eq!(total(&import(&place, &folder), "imported"), 0);
+    assert_eq!(state(&place), before);
+}
+
 fn until_open(place: &Place) -> Value {
     until("the session that goes on", || {
         let open = place.json(&["session", "list", "--kind", "chat", "--open"]);
@@ -113,7 +126,7 @@ fn what_a_session_took_is_brought_up_to_date_after_an_import_that_was_killed() {
     };
     let (place, folder) = begin("talk");
     import(&place, &folder);
-    let expected = state(&place);
+    let expected = timeless(&place);
     let mut behind = 0;
     for bytes in [1_u64, 1_000_000, 2_000_000] {
         let (place, folder) = begin("talk");
@@ -132,7 +145,7 @@ fn what_a_session_took_is_brought_up_to_date_after_an_import_that_was_killed() {
             .filter(|it| it["entry_count"] == 11 + BATCH && it["usage"]["input_tokens"] == 100)
             .count();
         import(&place, &folder);
-        assert_eq!(state(&place), expected, "killed at {bytes} bytes");
+        assert_eq!(timeless(&place), expected, "killed at {bytes} bytes");
     }
     assert!(behind > 0, "no kill came between entries and record");
 }
@@ -193,6 +206,70 @@ fn what_an_archived_session_has_got_since_is_named_and_comes_when_it_is_restored
     place.ok(&["session", "delete", &id, "--purge"]);
     assert!(daemon.stop().success());
     let (present, left, reason) = refused(&place, &folder);
-    assert_eq!((present, left), (31, 5));
+    assert_eq!((present, left), (0, 36), "none of them is here any more");
     assert_eq!(reason, "its session was archived, and its archive is gone");
+}
+
+/// The lines of the only conversation there.
+fn lines(folder: &Path) -> (PathBuf, Vec<String>) {
+    let file = folder.join("agents/main/sessions/00000000-0000-4000-8000-000000000000.jsonl");
+    let text = fs::read_to_string(&file).unwrap();
+    (file, text.lines().map(str::to_owned).collect())
+}
+
+/// P12: a line that took the place of another counted as one that was there.
+#[test]
+fn a_transcript_that_was_rewritten_there_is_not_gone_on_with() {
+    let place = Place::new(CONFIG);
+    let folder = place.dir.path().join("talk");
+    talk(&folder, 1, 0..11);
+    import(&place, &folder);
+    let before = chat(&place);
+    talk(&folder, 1, 11..14);
+    let (file, mut lines) = lines(&folder);
+    lines[10] = lines[10].replace("answer 10", "another answer");
+    fs::write(&file, format!("{}\n", lines.join("\n"))).unwrap();
+    let reason = "the transcript was rewritten since it was imported".to_owned();
+    for _ in 0..2 {
+        assert_eq!(refused(&place, &folder), (10, 4, reason.clone()));
+        assert_eq!(chat(&place)["entry_count"], before["entry_count"]);
+    }
+}
+
+/// P12: reports had the numbers of their lines. The line behind one that was left out there took the number
+/// of another, and its report was swallowed.
+#[test]
+fn a_line_that_is_left_out_there_costs_no_report_of_another() {
+    let place = Place::new(CONFIG);
+    let folder = place.dir.path().join("talk");
+    talk(&folder, 1, 0..11);
+    let (file, sound) = lines(&folder);
+    let mut damaged = sound.clone();
+    damaged.insert(5, "undefined".to_owned());
+    fs::write(&file, format!("{}\n", damaged.join("\n"))).unwrap();
+    let ended = place.run(&["openclaw", "import", folder.to_str().unwrap(), "--json"]);
+    assert_eq!((ended.code, &ended.document()["kept"]["reports"]), (1, &json!(10)), "{ended:?}");
+    fs::write(&file, format!("{}\n", sound.join("\n"))).unwrap();
+    talk(&folder, 1, 11..12);
+    assert_eq!(import(&place, &folder)["kept"]["reports"], 1);
+    let ledger = place.json(&["usage", "--by", "model"]);
+    assert_eq!(ledger["total"]["reports"], 11, "{ledger}");
+}
+
+#[test]
+fn a_run_has_its_session_once_that_is_told_of() {
+    let place = Place::new(CONFIG);
+    let folder = folder(&place, "2026.5.6-plain");
+    let (agents, away) = (folder.join("agents"), place.dir.path().join("away"));
+    fs::rename(&agents, &away).unwrap();
+    import(&place, &folder);
+    let known = || {
+        let runs = place.json(&["run", "list", "--limit", "500"])["items"].clone();
+        let runs = runs.as_array().unwrap().clone();
+        (runs.len(), runs.iter().filter(|run| run["session_id"].is_string()).count())
+    };
+    assert_eq!(known(), (11, 0));
+    fs::rename(&away, &agents).unwrap();
+    import(&place, &folder);
+    assert_eq!(known(), (11, 11));
 }

@@ -13,7 +13,7 @@ use sexton_domain::plan::imports;
 use sexton_domain::run::Run;
 use sexton_domain::session::Session;
 use sexton_openclaw::import::account::{Became, Source};
-use sexton_openclaw::import::entries::{entries, usage};
+use sexton_openclaw::import::entries::{agree, entries, usage};
 use sexton_openclaw::import::gather::Generation;
 use sexton_openclaw::import::text::{Text, Texts};
 use sexton_openclaw::read::transcript::Line;
@@ -27,6 +27,8 @@ use crate::failure::{Exit, Failure};
 const BATCH: usize = 2000;
 /// So many batches are on their way at once.
 const ON_THEIR_WAY: usize = 4;
+/// Why lines are not added where the one before them is not what is stored.
+const REWRITTEN: &str = "the transcript was rewritten since it was imported";
 
 /// What was stored.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
@@ -52,8 +54,8 @@ pub struct Keeper<'a> {
     runtime: Handle,
     sources: Vec<Source>,
     kept: Kept,
-    /// How many entries the sessions of this import have.
-    have: HashMap<SessionId, u64>,
+    /// How many entries the sessions of this import have, and had before it.
+    have: HashMap<SessionId, (u64, u64)>,
     batch: Batch,
     tickets: VecDeque<Ticket>,
     failed: Option<Failure>,
@@ -63,8 +65,10 @@ pub struct Keeper<'a> {
 enum Stored {
     /// Nothing.
     Nothing,
-    /// The session, with so many entries.
-    Session(Option<Box<Session>>, u64),
+    /// The session as it was before this import.
+    Session(Box<Session>),
+    /// This import has told of it: it has so many entries, and had so many before.
+    Told(u64, u64),
     /// It was there, and is archived.
     Archived(Box<Archive>),
 }
@@ -74,15 +78,26 @@ impl Stored {
     fn entries(&self) -> u64 {
         match self {
             Self::Nothing => 0,
-            Self::Session(_, entries) => *entries,
-            Self::Archived(archive) => archive.entries,
+            Self::Session(session) => session.entry_count,
+            Self::Told(entries, _) => *entries,
+            Self::Archived(archive) if archive.is_there() => archive.entries,
+            Self::Archived(_) => 0,
+        }
+    }
+
+    /// How many of them were in the store before this import.
+    fn entries_before(&self) -> u64 {
+        match self {
+            Self::Nothing | Self::Archived(_) => 0,
+            Self::Session(session) => session.entry_count,
+            Self::Told(_, before) => *before,
         }
     }
 
     /// Why more entries cannot be added.
     fn closed(&self) -> Option<&'static str> {
         match self {
-            Self::Nothing | Self::Session(..) => None,
+            Self::Nothing | Self::Session(_) | Self::Told(..) => None,
             Self::Archived(archive) if archive.is_there() => {
                 Some("its session is archived; restore it first")
             }
@@ -115,7 +130,8 @@ impl<'a> Keeper<'a> {
         self.flush_if_full()
     }
 
-    /// Stores a run, unless it is there. Its first record counts as imported: the others tell of the same.
+    /// Stores a run, unless it is there and nothing is new of it. Its first record counts as imported where
+    /// it was not there: the others tell of the same.
     pub fn run(&mut self, run: Run, records: &[usize]) -> Result<(), Failure> {
         let stored = match self.reads {
             Some(store) => self.runtime.block_on(store.run(run.id)).map_err(unread)?,
@@ -126,13 +142,17 @@ impl<'a> Keeper<'a> {
             self.sources[*record].count(became);
             became = Became::Present;
         }
-        if stored.is_none() {
-            self.kept.runs += 1;
-            let bytes = run.output.as_ref().map_or(0, String::len);
-            self.batch.push(run, bytes);
-            self.flush_if_full()?;
-        }
-        Ok(())
+        let news = match stored {
+            Some(before) => imports::relearned(&before, &run),
+            None => {
+                self.kept.runs += 1;
+                Some(run)
+            }
+        };
+        let Some(run) = news else { return Ok(()) };
+        let bytes = run.output.as_ref().map_or(0, String::len);
+        self.batch.push(run, bytes);
+        self.flush_if_full()
     }
 
     /// Stores a session with its transcript, as far as it is not there.
@@ -150,15 +170,18 @@ impl<'a> Keeper<'a> {
             self.kept.sessions += 1;
             self.batch.push(session.clone(), 0);
         }
+        let entries = self.kept.entries;
         let last = match text {
             Some(text) => self.transcript(&session, &text, &stored, texts)?,
             None => 0,
         };
+        let grew = self.kept.entries > entries;
         if stored.closed().is_none() {
-            self.have.insert(session.id, last.max(stored.entries()));
+            let have = (last.max(stored.entries()), stored.entries_before());
+            self.have.insert(session.id, have);
         }
-        if let Stored::Session(Some(before), _) = stored
-            && let Some(grown) = imports::regrown(&before, &session)
+        if let Stored::Session(before) = stored
+            && let Some(grown) = imports::regrown(&before, &session, grew)
         {
             self.batch.push(grown, 0);
         }
@@ -166,20 +189,29 @@ impl<'a> Keeper<'a> {
     }
 
     fn stored(&self, id: SessionId) -> Result<Stored, Failure> {
-        if let Some(have) = self.have.get(&id) {
-            return Ok(Stored::Session(None, *have));
+        if let Some((have, before)) = self.have.get(&id) {
+            return Ok(Stored::Told(*have, *before));
         }
         let Some(store) = self.reads else { return Ok(Stored::Nothing) };
         if let Some(session) = self.runtime.block_on(store.session(id)).map_err(unread)? {
-            let have = session.entry_count;
-            return Ok(Stored::Session(Some(Box::new(session)), have));
+            return Ok(Stored::Session(Box::new(session)));
         }
         let archive = self.runtime.block_on(store.archive(id)).map_err(unread)?;
         Ok(archive.map_or(Stored::Nothing, |archive| Stored::Archived(archive.into())))
     }
 
-    /// Stores the lines of a transcript behind the entries that are there. Returns the number of the last
-    /// entry.
+    /// The entry of a session that is the last one of before this import.
+    fn last_before(&self, id: SessionId, stored: &Stored) -> Result<Option<Entry>, Failure> {
+        let (Some(store), Some(after)) = (self.reads, stored.entries_before().checked_sub(1))
+        else {
+            return Ok(None);
+        };
+        let page = self.runtime.block_on(store.read().entries(id, after, 1)).map_err(unread)?;
+        Ok(page.into_iter().next())
+    }
+
+    /// Stores the lines of a transcript behind the entries that are there, unless it is another one by
+    /// now. Returns the number of the last entry of both.
     fn transcript(
         &mut self,
         session: &Session,
@@ -187,7 +219,9 @@ impl<'a> Keeper<'a> {
         stored: &Stored,
         texts: &Texts,
     ) -> Result<u64, Failure> {
-        let (have, closed) = (stored.entries(), stored.closed());
+        let have = stored.entries();
+        let before = self.last_before(session.id, stored)?;
+        let mut rewritten = None;
         let (mut last, mut at) = (0, session.opened_at);
         let read = texts.read(text, &mut |number, line| match line {
             _ if self.failed.is_some() => {}
@@ -196,14 +230,18 @@ impl<'a> Keeper<'a> {
                 let entries = entries(line, last, at);
                 at = line.at.unwrap_or(at);
                 last += entries.len() as u64;
+                if before.as_ref().is_some_and(|before| !agree(&entries, line, before)) {
+                    rewritten = Some(REWRITTEN);
+                }
                 let source = &mut self.sources[text.source];
-                match closed {
-                    _ if last <= have => source.count(Became::Present),
+                match rewritten.or(stored.closed()) {
+                    _ if last <= have && rewritten.is_none() => source.count(Became::Present),
                     Some(reason) => source.quarantine(text.place(number), reason),
                     None => {
                         source.count(Became::Imported);
+                        let seq = entries.first().map_or(last, |entry| entry.seq);
                         let new = entries.into_iter().filter(|entry| entry.seq > have);
-                        self.line(session, line, number, new.collect());
+                        self.line(session, line, seq, new.collect());
                     }
                 }
             }
@@ -220,14 +258,15 @@ impl<'a> Keeper<'a> {
             }
         }
         self.batch.close(session.id);
-        Ok(last)
+        Ok(if rewritten.is_some() { have } else { last })
     }
 
-    fn line(&mut self, session: &Session, line: &Line<'_>, number: u64, entries: Vec<Entry>) {
+    /// Stores a line whose first entry has this number.
+    fn line(&mut self, session: &Session, line: &Line<'_>, seq: u64, entries: Vec<Entry>) {
         self.kept.entries += entries.len() as u64;
         self.batch.fill(entries);
         let at = line.at.unwrap_or(session.opened_at);
-        if let Some(report) = usage(line, number, session, at) {
+        if let Some(report) = usage(line, seq, session, at) {
             self.kept.reports += 1;
             self.batch.push(report, 0);
         }
