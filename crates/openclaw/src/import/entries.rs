@@ -201,6 +201,7 @@ mod tests {
             let key = SessionKey::parse("agent:main:cron:j:run:s").unwrap();
             let told = Told {
                 agent: "main".parse().unwrap(),
+                own: "main".parse().unwrap(),
                 key,
                 id: "s".to_owned(),
                 end: End::Current(None),
