@@ -1,8 +1,10 @@
 //! What a living gateway is at work on, and what only looks as if.
 
+use std::collections::BTreeSet;
 use std::fs;
 
 use serde_json::{Value, json};
+use sexton_domain::key::SessionKind;
 use sexton_domain::run::Outcome;
 use sexton_domain::session::{EndReason, Session};
 use sexton_openclaw::import::gather::{Gathered, UnderWay};
@@ -324,4 +326,17 @@ fn a_transcript_without_a_row_is_under_way_if_it_began_after_the_reading() {
         let transcript = source(&found, &format!("{SESSIONS}/new.jsonl"));
         assert_eq!((transcript.read, transcript.under_way), (1, u64::from(is_left_out)));
     }
+}
+
+#[test]
+fn the_session_of_a_run_ended_as_its_run_did_although_openclaw_archived_its_transcript() {
+    let archived = |found: &Gathered, reason: EndReason| {
+        let sessions = found.generations.iter().map(|generation| &generation.session);
+        let of_run = sessions.filter(|session| session.kind == SessionKind::Run);
+        let ended = of_run.filter(|session| session.end_reason() == Some(reason));
+        ended.map(|session| session.id).collect::<BTreeSet<_>>().len()
+    };
+    let found = Copy::of("2026.9.6-plain").gather();
+    let counts = [EndReason::Completed, EndReason::Deleted].map(|it| archived(&found, it));
+    assert_eq!(counts, [11, 0]);
 }

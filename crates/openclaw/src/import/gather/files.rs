@@ -234,7 +234,7 @@ impl Gather<'_, '_> {
         let from = From::File { path: file, encoding, last_line: glance.last_line };
         let text = Text { source, records: glance.records, from };
         let end = match (&found.aside, current) {
-            (Some((reason, _)), _) => End::Aside(*reason),
+            (Some((reason, _)), _) => End::Aside(*reason, address.status(None)),
             (None, Some(current)) => End::Current(address.status(current.row.status)),
             (None, None) => End::Followed(address.status(None)),
         };
