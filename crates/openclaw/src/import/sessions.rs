@@ -33,8 +33,8 @@ pub enum End {
     PutAway(Option<Status>),
     /// Its key went on with another one.
     Followed(Option<Status>),
-    /// Its transcript was put aside for this reason.
-    Aside(Reason),
+    /// Its transcript was put aside for this reason; with the status that the history of runs tells.
+    Aside(Reason, Option<Status>),
 }
 
 /// A generation as their files and rows tell of it.
@@ -135,9 +135,11 @@ fn reason(end: End, kind: SessionKind) -> EndReason {
             EndReason::Restart
         }
         End::Current(status) | End::PutAway(status) | End::Followed(status) => by(status),
-        End::Aside(Reason::Reset) => EndReason::Reset,
-        End::Aside(Reason::Deleted) => EndReason::Deleted,
-        End::Aside(Reason::Bak) => EndReason::Unknown,
+        // The session of a run had ended with it, before its transcript was put away.
+        End::Aside(_, Some(status)) if kind == SessionKind::Run => by(Some(status)),
+        End::Aside(Reason::Reset, _) => EndReason::Reset,
+        End::Aside(Reason::Deleted, _) => EndReason::Deleted,
+        End::Aside(Reason::Bak, _) => EndReason::Unknown,
     }
 }
 
@@ -232,7 +234,12 @@ mod tests {
             (Reason::Deleted, EndReason::Deleted),
             (Reason::Bak, EndReason::Unknown),
         ] {
-            assert_eq!(ended("agent:main:main", End::Aside(why)), expected);
+            for status in [None, Some(Done)] {
+                assert_eq!(ended("agent:main:main", End::Aside(why, status)), expected);
+            }
+            assert_eq!(ended(run, End::Aside(why, None)), expected);
+            assert_eq!(ended(run, End::Aside(why, Some(Done))), EndReason::Completed);
+            assert_eq!(ended(run, End::Aside(why, Some(Failed))), EndReason::Failed);
         }
     }
 
@@ -263,7 +270,7 @@ mod tests {
     fn generations_of_a_key_are_a_chain_and_only_the_last_may_go_on() {
         let told = [
             told("agent:main:main", "c", End::Current(None), "11:00"),
-            told("agent:main:main", "a", End::Aside(Reason::Reset), "09:00"),
+            told("agent:main:main", "a", End::Aside(Reason::Reset, None), "09:00"),
             told("agent:main:main", "b", End::Followed(Some(Status::Running)), "10:00"),
             told("agent:main:other", "d", End::Current(None), "10:30"),
         ];

@@ -1,13 +1,15 @@
 //! What a living gateway is at work on, and what only looks as if.
 
+use std::collections::BTreeSet;
 use std::fs;
 
 use serde_json::{Value, json};
+use sexton_domain::key::SessionKind;
 use sexton_domain::run::Outcome;
 use sexton_domain::session::{EndReason, Session};
 use sexton_openclaw::import::gather::{Gathered, UnderWay};
 
-use crate::folder::{AGENT, Copy, SESSIONS, STATE, own_start};
+use crate::folder::{AGENT, Copy, SESSIONS, STATE, own_start, source};
 use crate::{JOB, RESET, SESSION};
 
 /// The session of a run in the JSON era. The run began at 18:05:38.469 and ended at 18:05:39.369, and the
@@ -301,4 +303,40 @@ fn a_row_that_is_running_is_not_under_way_if_its_receipt_is_of_a_dead_process() 
     folder.sql(STATE, "DELETE FROM cron_run_receipts");
     let under_way = folder.gather().under_way.unwrap();
     assert!(under_way.sessions.iter().eq([SESSION]), "{under_way:?}");
+}
+
+#[test]
+fn a_transcript_without_a_row_is_under_way_if_it_began_after_the_reading() {
+    for (at, is_held, is_left_out) in [
+        ("2026-11-20T20:00:00.001Z", true, true),
+        ("2026-11-20T19:59:59.999Z", true, false),
+        ("2026-11-20T20:00:00.001Z", false, false),
+    ] {
+        let folder = Copy::of("2026.5.6-plain");
+        let header = json!({ "type": "session", "version": 3, "id": "new", "timestamp": at });
+        folder.write(&format!("{SESSIONS}/new.jsonl"), &format!("{header}\n"));
+        if is_held {
+            folder.hold("other");
+        }
+        let found = folder.gather();
+        assert_eq!(session(&found, "new").is_none(), is_left_out, "{at} {is_held}");
+        let left_out = found.under_way.as_ref();
+        let named = left_out.is_some_and(|left_out| left_out.sessions.contains("new"));
+        assert_eq!(named, is_left_out, "{at} {is_held}");
+        let transcript = source(&found, &format!("{SESSIONS}/new.jsonl"));
+        assert_eq!((transcript.read, transcript.under_way), (1, u64::from(is_left_out)));
+    }
+}
+
+#[test]
+fn the_session_of_a_run_ended_as_its_run_did_although_openclaw_archived_its_transcript() {
+    let archived = |found: &Gathered, reason: EndReason| {
+        let sessions = found.generations.iter().map(|generation| &generation.session);
+        let of_run = sessions.filter(|session| session.kind == SessionKind::Run);
+        let ended = of_run.filter(|session| session.end_reason() == Some(reason));
+        ended.map(|session| session.id).collect::<BTreeSet<_>>().len()
+    };
+    let found = Copy::of("2026.9.6-plain").gather();
+    let counts = [EndReason::Completed, EndReason::Deleted].map(|it| archived(&found, it));
+    assert_eq!(counts, [11, 0]);
 }

@@ -178,12 +178,13 @@ impl Gather<'_, '_> {
         self.found.sources[blob.text].read += glance.records;
         let address = self.address(Some(&archive.key), agent, &id, None);
         let reason = if &*archive.reason == "reset" { Reason::Reset } else { Reason::Deleted };
+        let end = End::Aside(reason, address.status(None));
         let told = Told {
             agent: address.agent,
             own: address.own,
             key: address.key,
             id,
-            end: End::Aside(reason),
+            end,
             began_at: glance.began_at,
             ended_at: archive.created_at.or(glance.last_at),
             usage: used(&glance),

@@ -220,7 +220,9 @@ impl Gather<'_, '_> {
         let status = current.and_then(|current| current.row.status);
         let source = self.source(source);
         let current_row = current.map(|current| &current.row);
-        if found.aside.is_none() && self.is_under_way(&found.session, status, current_row, &address)
+        if found.aside.is_none()
+            && (self.is_under_way(&found.session, status, current_row, &address)
+                || current.is_none() && self.is_newer_than_rows(&found.session, glance.began_at))
         {
             self.found.sources[source].leave(glance.records);
             if let Some(Indexed { keys, source, .. }) = current {
@@ -232,7 +234,7 @@ impl Gather<'_, '_> {
         let from = From::File { path: file, encoding, last_line: glance.last_line };
         let text = Text { source, records: glance.records, from };
         let end = match (&found.aside, current) {
-            (Some((reason, _)), _) => End::Aside(*reason),
+            (Some((reason, _)), _) => End::Aside(*reason, address.status(None)),
             (None, Some(current)) => End::Current(address.status(current.row.status)),
             (None, None) => End::Followed(address.status(None)),
         };

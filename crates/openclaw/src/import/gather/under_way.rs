@@ -169,6 +169,14 @@ impl Gather<'_, '_> {
         is_left_out
     }
 
+    /// Whether a transcript is left out that no row names: it began after the rows were read.
+    pub(super) fn is_newer_than_rows(&mut self, id: &str, began_at: Option<Timestamp>) -> bool {
+        let is_newer = began_at.is_some_and(|began_at| began_at >= self.options.now);
+        let Some(gateway) = self.gateway.as_mut().filter(|_| is_newer) else { return false };
+        gateway.left_out.sessions.insert(id.to_owned());
+        true
+    }
+
     /// Says what was left out.
     pub(super) fn say_what_is_under_way(&mut self) {
         let Some(Gateway { left_out, .. }) = self.gateway.take() else { return };
