@@ -47,7 +47,7 @@ struct Receipt {
     jobs: Vec<jobs::Shown>,
     /// What became of the records of each source.
     sources: Vec<Source>,
-    /// Files that are not imported: copies, locks, what belongs to a transcript, links that lead out; with
+    /// Files that are not imported: copies, locks, what belongs to a transcript; with
     /// the reason where the name does not tell it.
     left_out: Vec<String>,
     /// What is to be said about the reading.
