@@ -209,14 +209,14 @@ impl Nature {
         self.long_run * 2 + Span::from_secs(60)
     }
 
-    /// A job. Its jitter belongs to its key: no edit changes it.
+    /// A job. Its jitter and its offset belong to its key: no edit changes them.
     pub(crate) fn spec(&self, die: &Die, key: &JobKey, now: Timestamp) -> Spec {
         let agent = agent_name(die.of(AGENTS));
         Spec {
             name: None,
             schedule: self.schedule(die, now),
             jitter: jitter(key),
-            offset: Duration::ZERO,
+            offset: offset(key),
             prompt: format!("work {}", die.below(1000)),
             target: match die.below(10) {
                 0 => Target::Main,
@@ -313,6 +313,11 @@ pub(crate) fn job_key(source: &str, n: u64) -> JobKey {
 fn jitter(key: &JobKey) -> Duration {
     let tail = key.as_str().bytes().last().unwrap_or(0);
     if tail.is_multiple_of(3) { Duration::from_secs(30) } else { Duration::ZERO }
+}
+
+fn offset(key: &JobKey) -> Duration {
+    let tail = key.as_str().bytes().last().unwrap_or(0);
+    if tail.is_multiple_of(5) { Duration::from_secs(45) } else { Duration::ZERO }
 }
 
 /// A key behind which sessions follow each other.

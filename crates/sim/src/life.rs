@@ -199,6 +199,7 @@ impl Life<'_> {
                 return Err(End::Died);
             }
         };
+        self.world.witness.takes_over(law);
         self.former = Some(std::mem::replace(&mut self.handle, second.handle()));
         self.epoch = teller.epoch().unwrap_or(self.epoch);
         self.ready_at = self.world.time.now();
@@ -367,12 +368,16 @@ impl Life<'_> {
             diary: self.world.diary.clone(),
             witness: self.world.witness.clone(),
             handle: self.handle.clone(),
+            gateway: self.world.witness.gateway(),
         }
     }
 
     /// Looks at what has changed. Returns whether a promise was broken.
     fn look(&mut self) -> bool {
         self.world.audit_changes();
+        if let Some(settings) = self.handle.settings() {
+            self.world.witness.goes_by_the_law(&settings.retention);
+        }
         let able = self.for_how_long();
         self.check(able > SETTLED);
         if able > self.world.nature.watched() + SETTLED

@@ -16,7 +16,7 @@ use sexton_engine::page::{
 use crate::diary::Diary;
 use crate::dice::Die;
 use crate::draw::{Nature, job_key, shared_key};
-use crate::witness::{Law, Witness};
+use crate::witness::Witness;
 
 /// Who asks. Cheap to clone.
 #[derive(Clone)]
@@ -26,6 +26,8 @@ pub(crate) struct Client {
     pub(crate) diary: Diary,
     pub(crate) witness: Witness,
     pub(crate) handle: Handle,
+    /// By the [witness](Witness::gateway)'s count.
+    pub(crate) gateway: u64,
 }
 
 /// What is asked.
@@ -135,15 +137,12 @@ impl Client {
     /// The config is read again: other jobs, other times for records, the same hooks.
     async fn reload(&self) -> Result<(), Error> {
         let declared = declared(&self.nature, &self.die, self.handle.now());
-        let before = self.witness.law();
-        let settings = self.nature.settings(&self.die, &before.hooks);
-        let law = Law { hooks: before.hooks.clone(), periods: settings.retention };
-        self.witness.change(law);
-        let done = self.handle.reload("main", &declared, Empty::Allow, settings).await;
-        if done.is_err() {
-            self.witness.change(before);
-        }
-        done
+        let settings = self.nature.settings(&self.die, &self.witness.law().hooks);
+        let periods = settings.retention;
+        self.handle.reload("main", &declared, Empty::Allow, settings).await?;
+        // Not before: of two that overlap the one that ends last is what the gateway goes by.
+        self.witness.reloaded(self.gateway, periods);
+        Ok(())
     }
 
     /// A hook is switched on, mostly; off now and then.

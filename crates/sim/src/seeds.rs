@@ -33,7 +33,8 @@ pub const REGRESSIONS: &[(u64, &str)] = &[
     ),
     (
         65,
-        "the wall clock jumped while a gateway started, and its loops took that for what it always showed",
+        "the wall clock jumped while a gateway started, and its loops took that for what it always showed; later: of \
+         two reloads that overlapped the witness judged by the one that had ended first",
     ),
     (
         1113,

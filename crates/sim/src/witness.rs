@@ -14,7 +14,7 @@ use sexton_domain::retention::Periods;
 use sexton_store::{CommitError, Committed};
 use sexton_store_sqlite::SqliteDriver;
 
-use crate::diary::Diary;
+use crate::diary::{Broken, Diary, Promise};
 use crate::ledger::{Ledger, inline};
 use crate::mailbox::Mailbox;
 use crate::promises::durable::{self, Written};
@@ -52,12 +52,21 @@ struct Laws {
     before: VecDeque<(Law, Duration)>,
     /// The age of the world at the last change.
     changed_at: Duration,
+    /// How many gateways have gone by laws; the last one goes by these.
+    gateway: u64,
 }
 
 impl Laws {
     /// Every law that a decision may rest on.
     fn all(&self) -> impl Iterator<Item = &Law> {
         self.before.iter().map(|(law, _)| law).chain([&self.now])
+    }
+
+    fn change(&mut self, law: Law, now: Duration) {
+        let before = std::mem::replace(&mut self.now, law);
+        self.before.retain(|(_, until)| *until + DECIDING > now);
+        self.before.push_back((before, now));
+        self.changed_at = now;
     }
 }
 
@@ -92,16 +101,38 @@ impl Witness {
 
     /// A gateway starts with this law, and without any decision that rests on another.
     pub(crate) fn begin(&self, law: Law) {
-        *self.laws() = Laws { now: law, before: VecDeque::new(), changed_at: Duration::ZERO };
+        let mut laws = self.laws();
+        *laws = Laws { now: law, gateway: laws.gateway + 1, ..Laws::default() };
     }
 
-    /// The config of a gateway changes.
-    pub(crate) fn change(&self, law: Law) {
+    /// Another gateway has taken over from the one that began, with this law.
+    pub(crate) fn takes_over(&self, law: Law) {
         let mut laws = self.laws();
-        let (before, now) = (std::mem::replace(&mut laws.now, law), self.0.time.now());
-        laws.before.retain(|(_, until)| *until + DECIDING > now);
-        laws.before.push_back((before, now));
-        laws.changed_at = now;
+        laws.gateway += 1;
+        laws.change(law, self.0.time.now());
+    }
+
+    /// Which gateway goes by the law, for [`Witness::reloaded`].
+    pub(crate) fn gateway(&self) -> u64 {
+        self.laws().gateway
+    }
+
+    /// A gateway goes by other periods from now on. What one does that was overtaken does not count.
+    pub(crate) fn reloaded(&self, gateway: u64, periods: Periods) {
+        let mut laws = self.laws();
+        if laws.gateway == gateway {
+            let law = Law { periods, ..laws.now.clone() };
+            laws.change(law, self.0.time.now());
+        }
+    }
+
+    /// P6: the gateway at work goes by the periods of the config that it read last.
+    pub(crate) fn goes_by_the_law(&self, periods: &Periods) {
+        let law = self.law().periods;
+        if *periods != law {
+            let how = format!("a gateway goes by {periods:?}; what it read last says {law:?}");
+            self.0.diary.broken(Broken::new(Promise::P6, how));
+        }
     }
 
     /// The law that holds.

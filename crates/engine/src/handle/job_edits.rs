@@ -217,7 +217,8 @@ impl Handle {
         }
     }
 
-    /// Takes over new settings and brings the jobs of a config source in line: both or neither.
+    /// Takes over new settings and brings the jobs of a config source in line: both or neither. One at a time: of
+    /// two that overlap, the settings of the one that ends last are in force.
     ///
     /// # Errors
     ///
