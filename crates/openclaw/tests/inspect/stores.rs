@@ -71,8 +71,8 @@ fn a_folder_that_has_not_begun_to_store_is_not_said_to_have_lost_anything() {
     fs::create_dir_all(sick.path(SESSIONS)).unwrap();
     sick.is(&[]);
     let sick = sqlite();
-    fs::create_dir_all(sick.path("agents/work/agent")).unwrap();
-    fs::create_dir_all(sick.path("agents/work/sessions")).unwrap();
+    fs::create_dir_all(sick.path("agents/srv/agent")).unwrap();
+    fs::create_dir_all(sick.path("agents/srv/sessions")).unwrap();
     sick.is(&[]);
 }
 
