@@ -31,7 +31,7 @@ use crate::folder::Folder;
 use crate::model::Lock;
 use crate::read::lock::locks;
 use backup::{Backup, Manifest};
-use owner::Owner;
+use owner::{Claims, Owner};
 use plan::Plan;
 
 /// How far the healing is.
@@ -287,7 +287,7 @@ fn refuse_owned(root: &Path) -> Result<(), Error> {
     let sessions = folder.iter().flat_map(|folder| &folder.agents);
     let sessions = sessions.filter_map(|agent| agent.sessions.as_deref());
     let locks: Vec<Lock> = sessions.flat_map(|sessions| locks(root, sessions)).collect();
-    match owner::live_gateway(root, &locks, &[], &[]) {
+    match owner::live_gateway(root, Claims { locks: &locks, ..Claims::default() }) {
         Some(owner) => Err(Error::Owned(owner)),
         None => Ok(()),
     }

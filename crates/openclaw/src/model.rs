@@ -431,6 +431,15 @@ pub struct Boot {
     pub outcome: Option<String>,
 }
 
+/// A row of `agent_database_leases`: a process that has an agent's database open.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Lease {
+    /// `lease_id`.
+    pub id: String,
+    /// `owner_pid` and `owner_start_time`.
+    pub owner: Process,
+}
+
 /// A row of `session_windows`: one generation of a key's transcript.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Window {

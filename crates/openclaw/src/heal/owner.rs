@@ -8,7 +8,7 @@ use std::path::Path;
 
 use jiff::Timestamp;
 
-use crate::model::{Boot, Lock, Process, Receipt, ReceiptStatus};
+use crate::model::{Boot, Lease, Lock, Process, Receipt, ReceiptStatus};
 
 /// Whether a process that a record names is alive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,14 +99,22 @@ fn ticks(fields: &str) -> Option<u64> {
     fields.split_whitespace().nth(19)?.parse().ok()
 }
 
-/// The living gateway of a folder, by the records of it: locks, runs that were claimed, and lives that have
-/// not ended; else whoever has its files open.
-pub fn live_gateway(
-    folder: &Path,
-    locks: &[Lock],
-    receipts: &[Receipt],
-    boots: &[Boot],
-) -> Option<Owner> {
+/// What a folder says of processes.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Claims<'a> {
+    /// Lock files.
+    pub locks: &'a [Lock],
+    /// Runs that were claimed.
+    pub receipts: &'a [Receipt],
+    /// Databases that were opened.
+    pub leases: &'a [Lease],
+    /// Lives of the gateway.
+    pub boots: &'a [Boot],
+}
+
+/// The living gateway of a folder, by the records of it; else whoever has its files open.
+pub fn live_gateway(folder: &Path, claims: Claims<'_>) -> Option<Owner> {
+    let Claims { locks, receipts, leases, boots } = claims;
     let named = |source: String, process: Process| Owner {
         pid: process.pid,
         evidence: format!("{source} names process {}, which is alive", process.pid),
@@ -123,6 +131,9 @@ pub fn live_gateway(
     let mut claimed = receipts.iter().filter(|it| it.status == Some(ReceiptStatus::Running));
     if let Some(receipt) = claimed.find(|receipt| lives(receipt.owner)) {
         return Some(named(format!("cron_run_receipts {}", receipt.id), receipt.owner));
+    }
+    if let Some(lease) = leases.iter().find(|lease| lives(lease.owner)) {
+        return Some(named(format!("agent_database_leases {}", lease.id), lease.owner));
     }
     let open = boots.iter().filter(|boot| boot.completed_at.is_none());
     let mut open = open.map(|boot| Process { pid: boot.pid, started_ticks: None });
@@ -206,7 +217,7 @@ mod tests {
     fn a_process_that_has_a_database_of_the_folder_open_owns_it() {
         let dir = tempfile::tempdir().unwrap();
         let folder = fs::canonicalize(dir.path()).unwrap();
-        assert_eq!(live_gateway(&folder, &[], &[], &[]), None);
+        assert_eq!(live_gateway(&folder, Claims::default()), None);
         let path = folder.join("openclaw.sqlite");
         fs::write(&path, "").unwrap();
         let mut child = std::process::Command::new("sleep")
@@ -214,7 +225,7 @@ mod tests {
             .stdin(fs::File::open(&path).unwrap())
             .spawn()
             .unwrap();
-        let owner = live_gateway(&folder, &[], &[], &[]);
+        let owner = live_gateway(&folder, Claims::default());
         child.kill().unwrap();
         child.wait().unwrap();
         assert_eq!(owner.map(|owner| owner.pid), Some(child.id()));

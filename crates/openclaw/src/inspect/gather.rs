@@ -12,7 +12,7 @@ use super::Options;
 use super::survey::{Absent, Address, AgentSeen, ConfigFault, End, Survey, ended_as};
 use crate::finding::{Code, Cure, Item, Subject};
 use crate::folder::{self, Folder};
-use crate::heal::owner;
+use crate::heal::owner::{self, Claims};
 use crate::model::{JobRecord, Lock, Process, RunEntry, RunStatus, Status, Tally, Task};
 use crate::read::config::Retention;
 use crate::read::{jobs, runs};
@@ -92,6 +92,7 @@ fn blank(folder: &Folder, now: Timestamp) -> Survey {
         sessions_of_jobs: HashMap::new(),
         tasks: Vec::new(),
         receipts: Vec::new(),
+        leases: Vec::new(),
         boots: Vec::new(),
         locks: Vec::new(),
         living: HashMap::new(),
@@ -321,8 +322,9 @@ impl Gatherer<'_, '_> {
             self.survey.living.insert(process, owner::is_alive(process));
         }
         let locks: Vec<Lock> = self.survey.locks.iter().map(|(lock, _)| lock.clone()).collect();
-        let Survey { receipts, boots, .. } = &self.survey;
-        self.survey.owner = owner::live_gateway(self.root(), &locks, receipts, boots);
+        let Survey { receipts, leases, boots, .. } = &self.survey;
+        let claims = Claims { locks: &locks, receipts, leases, boots };
+        self.survey.owner = owner::live_gateway(self.root(), claims);
         if self.survey.owner.is_none() {
             self.survey.as_of = self.newest.unwrap_or(self.options.now);
         }

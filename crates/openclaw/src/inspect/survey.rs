@@ -11,7 +11,7 @@ use sexton_domain::key::{SessionKey, SessionKind, Shape};
 use crate::finding::{Code, Item};
 use crate::heal::owner::{Liveness, Owner};
 use crate::model::{
-    Boot, DbArchive, JobRecord, Lock, Process, Receipt, SessionRow, Status, Task, TaskStatus,
+    Boot, DbArchive, JobRecord, Lease, Lock, Process, Receipt, SessionRow, Status, Task, TaskStatus,
 };
 use crate::read::names::{self, FileKind};
 use crate::read::transcript::Summary;
@@ -68,6 +68,8 @@ pub struct Survey {
     pub tasks: Vec<(PathBuf, Task)>,
     /// Receipts that are running.
     pub receipts: Vec<Receipt>,
+    /// Who has databases of agents open.
+    pub leases: Vec<Lease>,
     /// Lives of their gateway.
     pub boots: Vec<Boot>,
     /// Lock files, and whether their owners live.

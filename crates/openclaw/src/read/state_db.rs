@@ -1,4 +1,4 @@
-//! `state/openclaw.sqlite`: jobs, receipts, tasks, lives of the gateway, and where the agents' databases are.
+//! `state/openclaw.sqlite`: jobs, receipts, tasks, lives of the gateway, and who has databases of agents open.
 
 use std::ops::RangeInclusive;
 
@@ -6,7 +6,7 @@ use super::database::{Database, DatabaseError, Info};
 use super::snapshot::Snapshot;
 use super::table::Table;
 use super::{jobs, tasks};
-use crate::model::{Boot, JobRecord, Place, Receipt, ReceiptStatus, Tally, Task};
+use crate::model::{Boot, JobRecord, Lease, Place, Receipt, ReceiptStatus, Tally, Task};
 
 /// 18 was seen, 17 is described.
 const KNOWN: RangeInclusive<i64> = 17..=18;
@@ -37,6 +37,13 @@ const BOOTS: Table = Table {
     name: "gateway_boot_lifecycle",
     key: &["boot_id"],
     columns: &["pid", "started_at_ms", "completed_at_ms", "outcome"],
+    sizes: &[],
+};
+
+const LEASES: Table = Table {
+    name: "agent_database_leases",
+    key: &["lease_id"],
+    columns: &["owner_pid", "owner_start_time"],
     sizes: &[],
 };
 
@@ -118,6 +125,16 @@ impl StateDb {
                 completed_at: row.time("completed_at_ms"),
                 outcome: row.own("outcome"),
             });
+            Ok(())
+        })
+    }
+
+    /// Hands on who has databases of agents open.
+    pub fn leases(&self, each: &mut dyn FnMut(Lease)) -> Tally {
+        self.0.rows(LEASES, &mut |row| {
+            let owner = tasks::process(row, "owner_pid", Some("owner_start_time"));
+            let owner = owner.ok_or("owner_pid is no process id")?;
+            each(Lease { id: row.needed("lease_id")?.to_owned(), owner });
             Ok(())
         })
     }

@@ -107,6 +107,27 @@ fn a_run_whose_receipt_belongs_to_a_dead_process_is_a_zombie() {
     assert!(sick.evidence(Code::Zombie).contains("receipt r1"));
 }
 
+/// Whoever has an agent's database open has a lease of it, and owns the folder while it lives.
+#[test]
+fn a_lease_of_a_living_process_names_the_gateway_and_one_of_a_dead_or_another_does_not() {
+    let own = std::process::id();
+    let stat = fs::read_to_string("/proc/self/stat").unwrap();
+    let started: u64 =
+        stat.rsplit_once(')').unwrap().1.split(' ').nth(20).unwrap().parse().unwrap();
+    for (pid, started, owner) in
+        [(own, started, Some(own)), (own, started + 1, None), (NEVER_PID, started, None)]
+    {
+        let sick = sick();
+        sql(&sick, STATE, &format!(
+            "INSERT INTO agent_database_leases (lease_id, agent_id, path, owner_pid, owner_start_time, opened_at)
+             VALUES ('l1', 'main', 'p', {pid}, {started}, {LAST})"
+        ));
+        let report = sick.report_at(crate::folder::NOW);
+        assert_eq!(report.gateway_pid, owner, "{pid} {started}");
+        assert_eq!(report.gateway_evidence.is_some_and(|it| it.contains("l1")), owner.is_some());
+    }
+}
+
 #[test]
 fn a_run_before_the_last_boot_of_a_folder_that_nobody_owns_is_a_zombie() {
     let sick = sick();

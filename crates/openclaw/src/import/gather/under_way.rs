@@ -9,7 +9,7 @@ use sexton_domain::id::RunId;
 use sexton_domain::run::Outcome;
 
 use super::{Address, Gather};
-use crate::heal::owner::{self, Liveness};
+use crate::heal::owner::{self, Claims, Liveness};
 use crate::import::runs::Past;
 use crate::inspect::survey::Address as At;
 use crate::inspect::zombies;
@@ -87,15 +87,17 @@ fn locked<'a>(locks: impl Iterator<Item = &'a Lock>) -> HashSet<String> {
 impl Gather<'_, '_> {
     /// Looks for a living gateway.
     pub(super) fn look_for_gateway(&mut self, state: Option<&StateDb>) {
-        let (mut receipts, mut boots) = (Vec::new(), Vec::new());
+        let (mut receipts, mut leases, mut boots) = (Vec::new(), Vec::new(), Vec::new());
         if let Some(state) = state {
             state.receipts(&mut |receipt| receipts.push(receipt));
+            state.leases(&mut |lease| leases.push(lease));
             state.boots(&mut |boot| boots.push(boot));
         }
         let sessions = self.folder.agents.iter().filter_map(|agent| agent.sessions.as_deref());
         let locks: Vec<Lock> =
             sessions.flat_map(|sessions| locks(&self.folder.root, sessions)).collect();
-        let owner = owner::live_gateway(&self.folder.root, &locks, &receipts, &boots);
+        let claims = Claims { locks: &locks, receipts: &receipts, leases: &leases, boots: &boots };
+        let owner = owner::live_gateway(&self.folder.root, claims);
         receipts.retain(|receipt| receipt.status == Some(ReceiptStatus::Running));
         let (held, free): (Vec<_>, Vec<_>) = locks
             .iter()

@@ -54,6 +54,8 @@ impl Gatherer<'_, '_> {
             }
         });
         self.dropped_rows(&path, &tally);
+        let tally = database.leases(&mut |lease| self.survey.leases.push(lease));
+        self.dropped_rows(&path, &tally);
         let tally = database.boots(&mut |boot| {
             self.alive_at(boot.completed_at.or(boot.started_at));
             self.survey.boots.push(boot);
