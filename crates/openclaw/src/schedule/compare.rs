@@ -121,7 +121,10 @@ impl<'a> Clock<'a> {
 
     /// Every difference that a change of the clock after an instant can make.
     pub(super) fn possible(&self, since: Timestamp) -> Vec<Difference> {
-        let start = since.checked_sub(NEAR).unwrap_or(since);
+        // Where the expression names years, its first slot can be decades away.
+        let firsts = [self.expr.next(self.zone, since), cron::next(self.expr, self.zone, since)];
+        let first = firsts.into_iter().flatten().min().unwrap_or(since);
+        let start = first.checked_sub(NEAR).unwrap_or(first);
         let mut found = Vec::new();
         for change in self.changes(start).take(CHANGES) {
             if change.by.is_negative() {

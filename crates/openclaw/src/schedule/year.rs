@@ -147,6 +147,18 @@ proptest! {
     }
 }
 
+/// A job that does not say since when it is there was looked at from 1970 on, and half a century of changes
+/// ended before the one year that its expression names.
+#[test]
+fn what_happens_in_a_year_that_an_expression_names_is_foreseen() {
+    let mut record = job("abc", cron("0 0 */2 * * * 2026", "America/Havana", None));
+    record.created_at = None;
+    let translated = translate(&record, &Zone::UTC).unwrap();
+    let zone: Zone = "America/Havana".parse().unwrap();
+    let alone = starts(&zone, 2026).into_iter().map(|at| compare(&record, &translated, at, ROWS));
+    assert!(alone.sum::<usize>() > 0);
+}
+
 /// A daily job at each quarter of the first hours of a day, and an hourly one, in every zone: where a
 /// difference is foreseen it is there, and where none is foreseen there is none.
 #[test]
