@@ -110,8 +110,8 @@ struct Change {
 
 /// How far from a change an instant can lie and still have to do with it.
 const NEAR: SignedDuration = SignedDuration::from_hours(72);
-/// So many changes are looked at to say what is possible: half a century of them.
-const CHANGES: usize = 100;
+/// So many changes are looked at to say what is possible: a century of them, or two where there are two a year.
+const CHANGES: usize = 400;
 
 impl<'a> Clock<'a> {
     /// An expression whose slots are delayed.
