@@ -141,7 +141,8 @@ proptest! {
             sexton_domain::schedule::Schedule::Cron { tz, .. } => tz.clone(),
             _ => Zone::UTC,
         };
-        for now in starts(&zone, year) {
+        // Nobody asks before the last run.
+        for now in starts(&zone, year).into_iter().filter(|now| Some(*now) >= record.state.last_run_at) {
             compare(&record, &translated, now, ROWS);
         }
     }
