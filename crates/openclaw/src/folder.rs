@@ -183,17 +183,13 @@ fn read_config(root: &Path) -> (Config, Vec<String>, bool) {
     let path = root.join(CONFIG);
     match fs::read(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => (blank(), Vec::new(), true),
-        Err(error) => (blank(), vec![format!("{CONFIG}: {error}")], false),
+        Err(error) => (blank(), vec![error.to_string()], false),
         Ok(bytes) => match crate::read::config::config(&bytes) {
             Ok(mut config) => {
                 let remarks = std::mem::take(&mut config.remarks);
-                (
-                    config,
-                    remarks.into_iter().map(|remark| format!("{CONFIG}: {remark}")).collect(),
-                    true,
-                )
+                (config, remarks, true)
             }
-            Err(reason) => (blank(), vec![format!("{CONFIG}: {reason}")], false),
+            Err(reason) => (blank(), vec![reason], false),
         },
     }
 }

@@ -24,8 +24,8 @@ mod rules;
 mod text;
 
 pub(crate) use make::{
-    crashed, cron, every, failed, key, message, moment, node, ok, once, owner, settings, shared,
-    span, spec, temporary, time,
+    conversation, crashed, cron, every, failed, key, message, moment, node, ok, once, owner,
+    settings, shared, span, spec, temporary, time,
 };
 use text::line;
 pub(crate) use text::word;

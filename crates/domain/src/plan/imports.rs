@@ -80,7 +80,7 @@ mod tests {
     use crate::id::{Ids, SessionId};
     use crate::key::SessionKind;
     use crate::origin::Origin;
-    use crate::plan::fixtures::{owner, shared, time};
+    use crate::plan::fixtures::{conversation, shared, time};
     use crate::run::{self, Cause, Reason, RunError};
     use crate::session::{Discard, EndReason, OpenReason, State};
     use crate::usage::Tokens;
@@ -94,28 +94,14 @@ mod tests {
             id: ids()[0],
             key: shared("telegram:direct:7"),
             kind: SessionKind::Chat,
-            agent: "shell".parse().unwrap(),
-            job: None,
-            job_key: None,
-            run: None,
-            owner: owner(),
-            previous: None,
-            next: None,
-            opened_at: time("09:00"),
             open_reason: OpenReason::Imported,
             state: State::Ended { at: ended_at, reason },
-            entry_count: 0,
-            bytes: 0,
             expires_at: Some(imported_at),
-            hold: None,
-            pinned: false,
             active_at: Some(ended_at),
-            closing: None,
-            discard: None,
             usage: Some(Tokens { input: ended_at.as_second() as u64, ..Tokens::default() }),
             origin: Some(Box::new(Origin { system, id, source, place, data })),
             imported_at: Some(imported_at),
-            version: Version::NEW,
+            ..conversation()
         }
     }
 

@@ -2,37 +2,16 @@
 
 use super::*;
 use crate::key::SessionKey;
-use crate::plan::fixtures::{owner, span, time};
-use crate::session::{OpenReason, State};
+use crate::plan::fixtures::{conversation, span, time};
+use crate::session::State;
 
 /// An isolated run's session that ended at 10:00.
 fn session(reason: EndReason) -> Session {
     Session {
-        id: crate::id::Ids::new(time("10:00"), 1).mint(),
         key: SessionKey::parse("agent:shell:cron:job:run:1").unwrap(),
         kind: SessionKind::Run,
-        agent: "shell".parse().unwrap(),
-        job: None,
-        job_key: None,
-        run: None,
-        owner: owner(),
-        previous: None,
-        next: None,
-        opened_at: time("09:00"),
-        open_reason: OpenReason::Run,
         state: State::Ended { at: time("10:00"), reason },
-        entry_count: 0,
-        bytes: 0,
-        expires_at: None,
-        hold: None,
-        pinned: false,
-        active_at: None,
-        closing: None,
-        discard: None,
-        usage: None,
-        origin: None,
-        imported_at: None,
-        version: crate::change::Version::NEW,
+        ..conversation()
     }
 }
 

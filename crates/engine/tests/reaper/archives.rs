@@ -29,6 +29,12 @@ fn segment(yard: &Yard, name: &str) -> Vec<u8> {
     std::fs::read(yard.archives().join(name)).unwrap()
 }
 
+/// Whether nothing is left of an archive in its segment.
+fn is_zeroed(segment: &[u8], archive: &Archive) -> bool {
+    let (start, end) = (archive.offset as usize, (archive.offset + archive.length) as usize);
+    segment[start + 8..end].iter().all(|byte| *byte == 0)
+}
+
 /// Anybody with `zstd` can read an archive, and nobody but its owner may.
 #[tokio::test]
 async fn a_segment_reads_as_json_lines_and_is_private() {
@@ -116,8 +122,7 @@ async fn a_restored_session_that_has_grown_is_archived_anew() {
     let report = keeper.sweep().await;
     assert_eq!((report.summary.reaped, report.summary.archived), (1, 1));
     assert_eq!(keeper.archived(session.id).await, ["hello", "world", "again"]);
-    let (start, end) = (archive.offset as usize, (archive.offset + archive.length) as usize);
-    assert!(segment(&yard, &archive.segment)[start + 8..end].iter().all(|byte| *byte == 0));
+    assert!(is_zeroed(&segment(&yard, &archive.segment), &archive));
     keeper.stop().await;
 }
 
@@ -163,8 +168,7 @@ async fn an_outgrown_archive_is_readable_until_the_new_one_is_stored() {
     keeper.put(vec![Session { hold: None, ..held }.into()]).await;
     assert_eq!(keeper.sweep().await.summary.archived, 1);
     assert_eq!(keeper.archived(session.id).await, ["hello", "world", "again"]);
-    let (start, end) = (archive.offset as usize, (archive.offset + archive.length) as usize);
-    assert!(segment(&yard, &archive.segment)[start + 8..end].iter().all(|byte| *byte == 0));
+    assert!(is_zeroed(&segment(&yard, &archive.segment), &archive));
     keeper.stop().await;
 }
 
@@ -198,8 +202,7 @@ async fn a_purged_session_leaves_no_byte_of_itself_in_its_segment() {
     assert!(!keeper.is_stored(secret.id).await);
     let bytes = segment(&yard, &archive.segment);
     assert_eq!(bytes.len(), length);
-    let (start, end) = (archive.offset as usize, (archive.offset + archive.length) as usize);
-    assert!(bytes[start + 8..end].iter().all(|byte| *byte == 0));
+    assert!(is_zeroed(&bytes, &archive));
     let gone = keeper.handle.archived_entries(secret.id, 0, 10).await;
     assert!(matches!(gone, Err(Error::ArchiveGone { .. })), "{gone:?}");
     assert_eq!(keeper.archive(secret.id).await.key, None);

@@ -2,10 +2,10 @@
 //!
 //! `.sexton-heal/<stamp>/` holds `plan.json`; `files/`, copies of what is replaced; `new/`, what replaces
 //! it until it does; `aside/`, files that were taken out; `manifest.json`, written when all of that is on
-//! disk and before the first change; and `journal.jsonl`, how far the
-//! healing is. Whether a change is made its files tell. Without a manifest nothing was changed.
+//! disk and before the first change; and `journal.jsonl`, how far the healing is. Whether a change is made
+//! its files tell. Without a manifest nothing was changed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
@@ -278,13 +278,26 @@ impl Backup {
     /// # Errors
     ///
     /// If it cannot be read.
-    pub fn journal(&self) -> Result<Vec<Note>, Error> {
+    fn journal(&self) -> Result<Vec<Note>, Error> {
         let path = self.journal_path();
         let text = match fs::read_to_string(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             text => text.map_err(Error::io("read", &path))?,
         };
         Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+    }
+
+    /// The changes that were left, by their places, and why. They stay so: undoing does not look at them.
+    ///
+    /// # Errors
+    ///
+    /// If the journal cannot be read.
+    pub fn left(&self) -> Result<BTreeMap<usize, String>, Error> {
+        let left = self.journal()?.into_iter().filter_map(|note| match note {
+            Note::Left(place, reason) => Some((place, reason)),
+            _ => None,
+        });
+        Ok(left.collect())
     }
 
     /// Adds a line to the journal; it is on disk afterwards.

@@ -33,7 +33,7 @@ pub fn run(
         private(&path).map_err(Error::io("make", &path))?;
     }
     let touched = Touched::of(manifest);
-    let mut left = noted(&backup.journal()?);
+    let mut left = backup.left()?;
     for (place, effect) in manifest.effects.iter().enumerate() {
         if left.contains_key(&place) {
             continue;
@@ -55,15 +55,6 @@ pub fn run(
     backup.note(&Note::Healed)?;
     let freed = freed(manifest, &touched, &left);
     Ok(Outcome { freed, ..outcome(backup, manifest, &left) })
-}
-
-/// The changes that were left before a healing was cut off. They stay so: undoing does not look at their files.
-fn noted(journal: &[Note]) -> BTreeMap<usize, String> {
-    let left = journal.iter().filter_map(|note| match note {
-        Note::Left(place, reason) => Some((*place, reason.clone())),
-        _ => None,
-    });
-    left.collect()
 }
 
 fn absent(error: std::io::Error) -> std::io::Result<()> {

@@ -3,7 +3,7 @@
 //! Each file is brought from where it is to how it was, so undoing can be cut off and begun again. Nothing
 //! is touched if a file holds anything but what it held before, between or after the changes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -107,7 +107,7 @@ fn find(root: &Path, which: Which<'_>) -> Result<(Backup, Manifest), Error> {
     }
     let none = Error::NoBackup { stamp: Some(found.stamp.clone()) };
     let manifest = found.manifest()?.ok_or(none)?;
-    let made = made(manifest, &found.journal()?);
+    let made = made(manifest, &found.left()?);
     Ok((found, made))
 }
 
@@ -118,7 +118,7 @@ fn later(backup: &Backup, changed: &[PathBuf]) -> Result<Option<String>, Error> 
             break;
         }
         let Some(manifest) = other.manifest()? else { continue };
-        let manifest = made(manifest, &other.journal()?);
+        let manifest = made(manifest, &other.left()?);
         if other.state()? != State::Undone && manifest.paths().any(|path| changed.contains(path)) {
             return Ok(Some(other.stamp));
         }
@@ -127,14 +127,9 @@ fn later(backup: &Backup, changed: &[PathBuf]) -> Result<Option<String>, Error> 
 }
 
 /// The manifest without the changes that were left: their files were never touched, whatever is in them now.
-fn made(manifest: Manifest, journal: &[Note]) -> Manifest {
-    let left = journal.iter().filter_map(|note| match note {
-        Note::Left(place, _) => Some(*place),
-        _ => None,
-    });
-    let places: BTreeSet<usize> = left.collect();
+fn made(manifest: Manifest, left: &BTreeMap<usize, String>) -> Manifest {
     let (left, made): (Vec<_>, Vec<_>) =
-        manifest.effects.into_iter().enumerate().partition(|(place, _)| places.contains(place));
+        manifest.effects.into_iter().enumerate().partition(|(place, _)| left.contains_key(place));
     let touched = |effects: &[(usize, Effect)]| -> BTreeSet<PathBuf> {
         effects.iter().flat_map(|(_, effect)| touched::files(effect)).collect()
     };

@@ -19,7 +19,7 @@ use super::account::Source;
 use super::runs::{Past, Place as RunPlace};
 use super::sessions;
 use super::text::{Text, Texts};
-use crate::folder::{Folder, FolderError};
+use crate::folder::{CONFIG, Folder, FolderError};
 use crate::model::{Status, is_of_this_run};
 use crate::read::config::agent_id;
 use under_way::Gateway;
@@ -119,7 +119,7 @@ struct Gather<'a, 'b> {
 pub fn gather(path: &Path, mut options: Options<'_>) -> Result<Gathered, FolderError> {
     let folder = Folder::open(path)?;
     let texts = Texts::new(folder.root.clone());
-    let remarks = folder.remarks.clone();
+    let remarks = folder.remarks.iter().map(|remark| format!("{CONFIG}: {remark}")).collect();
     let found = Gathered { texts, remarks, ..Gathered::default() };
     let mut gather = Gather {
         options: &mut options,

@@ -61,7 +61,7 @@ fn blank(folder: &Folder, now: Timestamp) -> Survey {
         config: (!folder.remarks.is_empty()).then(|| ConfigFault {
             path: PathBuf::from(folder::CONFIG),
             is_read: folder.config_is_read,
-            remarks: folder.remarks.iter().map(|remark| bare(remark)).collect(),
+            remarks: folder.remarks.clone(),
             copies: folder::copies(&folder.root, Path::new(folder::CONFIG)),
         }),
         as_of: now,
@@ -99,12 +99,6 @@ fn blank(folder: &Folder, now: Timestamp) -> Survey {
         agents: Vec::new(),
         found: Vec::new(),
     }
-}
-
-/// A remark without the name of the config in front.
-fn bare(remark: &str) -> String {
-    let bare = remark.strip_prefix(folder::CONFIG).and_then(|rest| rest.strip_prefix(": "));
-    bare.unwrap_or(remark).to_owned()
 }
 
 /// A store that is not there, not even as a link.

@@ -35,6 +35,26 @@ pub struct Sick {
     dir: tempfile::TempDir,
 }
 
+/// The database of an agent.
+pub const AGENT: &str = "agents/main/agent/openclaw-agent.sqlite";
+/// The database that all agents share.
+pub const STATE: &str = "state/openclaw.sqlite";
+
+/// A folder of the JSON era.
+pub fn plain() -> Sick {
+    Sick::copy("2026.5.6-plain")
+}
+
+/// One of the JSON era whose conversations were reset.
+pub fn reset() -> Sick {
+    Sick::copy("2026.5.6-reset")
+}
+
+/// One of the SQLite era.
+pub fn sqlite() -> Sick {
+    Sick::copy("2026.9.6-plain")
+}
+
 impl Sick {
     /// A copy of a healthy one, with its databases unpacked.
     pub fn copy(name: &str) -> Self {

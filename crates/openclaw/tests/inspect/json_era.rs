@@ -6,17 +6,9 @@ use std::io::Write as _;
 use serde_json::json;
 use sexton_openclaw::finding::Code;
 
-use crate::folder::{NOW, SESSIONS, Sick};
+use crate::folder::{NOW, SESSIONS, Sick, plain, reset};
 
 const JOB: &str = "1e0faea8-493d-4ba7-96eb-5c51b3d0e63f";
-
-fn plain() -> Sick {
-    Sick::copy("2026.5.6-plain")
-}
-
-fn reset() -> Sick {
-    Sick::copy("2026.5.6-reset")
-}
 
 #[test]
 fn run_rows_beyond_their_retention_are_found_and_younger_ones_are_not() {
@@ -310,37 +302,31 @@ fn duplicated_jobs_jobs_that_never_fire_and_overdue_ones_are_found() {
     sick.is(&[(Code::JobDuplicated, 1), (Code::JobNeverFires, 1), (Code::JobOverdue, 1)]);
 }
 
-#[test]
-fn a_one_shot_that_a_restart_cut_off_needs_a_person() {
+/// A folder with a one-shot beside its job.
+fn once(at: &str, enabled: bool, state: serde_json::Value) -> Sick {
     let sick = plain();
     sick.edit("cron/jobs.json", |file| {
         let mut job = file["jobs"][0].clone();
         job["id"] = json!("55555555-0000-4000-8000-000000000000");
         job["name"] = json!("once");
-        job["enabled"] = json!(false);
-        job["schedule"] = json!({"kind": "at", "at": "2026-11-20T18:00:00Z"});
-        job["state"] = json!({"lastError": "cron: job interrupted by gateway restart", "lastRunStatus": "error"});
+        job["enabled"] = json!(enabled);
+        job["schedule"] = json!({"kind": "at", "at": at});
+        job["state"] = state;
         file["jobs"].as_array_mut().unwrap().push(job);
     });
-    sick.is(&[(Code::OneShotInterrupted, 1)]);
+    sick
+}
+
+#[test]
+fn a_one_shot_that_a_restart_cut_off_needs_a_person() {
+    let state =
+        json!({"lastError": "cron: job interrupted by gateway restart", "lastRunStatus": "error"});
+    once("2026-11-20T18:00:00Z", false, state).is(&[(Code::OneShotInterrupted, 1)]);
 }
 
 /// The documents named it, and it was not found.
 #[test]
 fn a_one_shot_whose_time_passed_without_a_run_never_fires() {
-    let once = |at: &str, enabled: bool, state: serde_json::Value| {
-        let sick = plain();
-        sick.edit("cron/jobs.json", |file| {
-            let mut job = file["jobs"][0].clone();
-            job["id"] = json!("55555555-0000-4000-8000-000000000000");
-            job["name"] = json!("once");
-            job["enabled"] = json!(enabled);
-            job["schedule"] = json!({"kind": "at", "at": at});
-            job["state"] = state;
-            file["jobs"].as_array_mut().unwrap().push(job);
-        });
-        sick
-    };
     let past = "2026-11-20T17:00:00Z";
     let sick = once(past, true, json!({}));
     sick.is(&[(Code::JobNeverFires, 1)]);

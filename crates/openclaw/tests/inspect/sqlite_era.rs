@@ -5,16 +5,10 @@ use std::fs;
 use rusqlite::{Connection, params};
 use sexton_openclaw::finding::Code;
 
-use crate::folder::Sick;
+use crate::folder::{AGENT, STATE, Sick, sqlite};
 
-const AGENT: &str = "agents/main/agent/openclaw-agent.sqlite";
-const STATE: &str = "state/openclaw.sqlite";
 const JOB: &str = "06556bc8-5dc4-4d2c-b101-9ea521072eb9";
 const NEVER_PID: u32 = 4_000_000;
-
-fn sick() -> Sick {
-    Sick::copy("2026.9.6-plain")
-}
 
 /// Changes a database, and leaves no log behind.
 fn sql(sick: &Sick, database: &str, statements: &str) {
@@ -62,7 +56,7 @@ const LAST: i64 = 1_795_198_700_000;
 /// every restart, while the tasks say `failed`.
 #[test]
 fn eight_runs_that_a_kill_left_running_are_eight_zombies() {
-    let sick = sick();
+    let sick = sqlite();
     for n in 0..8 {
         let id = add_run(&sick, n, "running", 1_795_198_290_000);
         sql(&sick, STATE, &format!(
@@ -79,7 +73,7 @@ fn eight_runs_that_a_kill_left_running_are_eight_zombies() {
 /// Nodes often do not say when their run began; their windows do.
 #[test]
 fn an_end_from_before_the_run_of_the_window_is_no_proof() {
-    let sick = sick();
+    let sick = sqlite();
     let id = add_run(&sick, 1, "running", 1_795_198_720_000);
     sql(
         &sick,
@@ -97,7 +91,7 @@ fn an_end_from_before_the_run_of_the_window_is_no_proof() {
 
 #[test]
 fn a_run_whose_receipt_belongs_to_a_dead_process_is_a_zombie() {
-    let sick = sick();
+    let sick = sqlite();
     add_run(&sick, 1, "running", LAST);
     sql(&sick, STATE, &format!(
         "INSERT INTO cron_run_receipts (receipt_id, store_key, job_id, config_revision, agent_id, status, owner_pid, started_at_ms)
@@ -117,7 +111,7 @@ fn a_lease_of_a_living_process_names_the_gateway_and_one_of_a_dead_or_another_do
     for (pid, started, owner) in
         [(own, started, Some(own)), (own, started + 1, None), (NEVER_PID, started, None)]
     {
-        let sick = sick();
+        let sick = sqlite();
         sql(&sick, STATE, &format!(
             "INSERT INTO agent_database_leases (lease_id, agent_id, path, owner_pid, owner_start_time, opened_at)
              VALUES ('l1', 'main', 'p', {pid}, {started}, {LAST})"
@@ -130,7 +124,7 @@ fn a_lease_of_a_living_process_names_the_gateway_and_one_of_a_dead_or_another_do
 
 #[test]
 fn a_run_before_the_last_boot_of_a_folder_that_nobody_owns_is_a_zombie() {
-    let sick = sick();
+    let sick = sqlite();
     add_run(&sick, 1, "running", 1_795_198_290_000);
     sick.is(&[(Code::Zombie, 1)]);
     assert!(sick.evidence(Code::Zombie).contains("started anew"));
@@ -138,14 +132,14 @@ fn a_run_before_the_last_boot_of_a_folder_that_nobody_owns_is_a_zombie() {
 
 #[test]
 fn a_young_run_without_other_evidence_is_left_alone() {
-    let sick = sick();
+    let sick = sqlite();
     add_run(&sick, 1, "running", 1_795_198_720_000);
     sick.is_at("2026-11-20T18:40:00Z", &[]);
 }
 
 #[test]
 fn nodes_of_runs_beyond_their_retention_are_found() {
-    let sick = sick();
+    let sick = sqlite();
     for n in 0..5 {
         add_run(&sick, n, "done", LAST - 25 * 3_600_000);
     }
@@ -155,7 +149,7 @@ fn nodes_of_runs_beyond_their_retention_are_found() {
 
 #[test]
 fn tasks_that_contradict_the_history_are_found() {
-    let sick = sick();
+    let sick = sqlite();
     sql(
         &sick,
         STATE,
@@ -166,7 +160,7 @@ fn tasks_that_contradict_the_history_are_found() {
 
 #[test]
 fn a_database_of_an_unknown_version_is_named_and_left_alone() {
-    let sick = sick();
+    let sick = sqlite();
     sql(&sick, AGENT, "PRAGMA user_version = 99");
     let found = sick.found();
     assert!(found.contains(&(Code::DatabaseUnreadable, 1)), "{found:?}");
@@ -175,7 +169,7 @@ fn a_database_of_an_unknown_version_is_named_and_left_alone() {
 
 #[test]
 fn a_damaged_database_is_named_and_the_other_one_is_read() {
-    let sick = sick();
+    let sick = sqlite();
     let mut bytes = fs::read(sick.path(AGENT)).unwrap();
     for page in 3..60 {
         bytes[page * 4096..page * 4096 + 512].fill(0);
@@ -193,7 +187,7 @@ fn a_damaged_database_is_named_and_the_other_one_is_read() {
 /// What was committed to the log alone is read, and the log stays as it is.
 #[test]
 fn a_log_beside_the_database_is_read_and_not_touched() {
-    let sick = sick();
+    let sick = sqlite();
     let connection = Connection::open(sick.path(AGENT)).unwrap();
     connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 0").unwrap();
     connection
@@ -207,7 +201,7 @@ fn a_log_beside_the_database_is_read_and_not_touched() {
 
 #[test]
 fn old_files_with_text_that_the_database_has_not_are_found_and_others_are_not() {
-    let sick = sick();
+    let sick = sqlite();
     let node: String = Connection::open(sick.path(AGENT))
         .unwrap()
         .query_row("SELECT current_session_id FROM session_nodes", [], |row| row.get(0))
@@ -231,7 +225,7 @@ fn old_files_with_text_that_the_database_has_not_are_found_and_others_are_not() 
 
 #[test]
 fn migrated_job_files_beside_an_empty_table_are_found() {
-    let sick = sick();
+    let sick = sqlite();
     sql(&sick, STATE, "DELETE FROM cron_jobs");
     fs::create_dir_all(sick.path("cron")).unwrap();
     let jobs = fs::read(Sick::copy("2026.5.6-plain").path("cron/jobs.json")).unwrap();
@@ -244,7 +238,7 @@ fn migrated_job_files_beside_an_empty_table_are_found() {
 #[test]
 fn a_database_is_bloated_by_a_quarter_of_free_pages_above_16_mib() {
     for (mib, expected) in [(12, &[][..]), (18, &[(Code::DatabaseBloated, 1)])] {
-        let sick = sick();
+        let sick = sqlite();
         let ballast = format!(
             "CREATE TABLE ballast (x BLOB); INSERT INTO ballast VALUES (zeroblob({mib} * 1048576)); DROP TABLE ballast"
         );

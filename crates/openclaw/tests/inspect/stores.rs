@@ -6,18 +6,7 @@ use rusqlite::Connection;
 use serde_json::json;
 use sexton_openclaw::finding::Code;
 
-use crate::folder::{NOW, SESSIONS, Sick};
-
-const AGENT: &str = "agents/main/agent/openclaw-agent.sqlite";
-const STATE: &str = "state/openclaw.sqlite";
-
-fn plain() -> Sick {
-    Sick::copy("2026.5.6-plain")
-}
-
-fn sqlite() -> Sick {
-    Sick::copy("2026.9.6-plain")
-}
+use crate::folder::{AGENT, NOW, SESSIONS, STATE, Sick, plain, sqlite};
 
 /// A store that was gone altogether counted as nothing wrong.
 #[test]

@@ -202,6 +202,19 @@ fn large(place: &Place) -> PathBuf {
     root
 }
 
+/// Begins an import, and kills it once the log of the store has so many bytes.
+fn kill_in_import(place: &Place, folder: &Path, bytes: u64) {
+    let log = place.data().join("sexton.db-wal");
+    let mut child =
+        place.command(&["openclaw", "import", folder.to_str().unwrap()]).spawn().unwrap();
+    until("some of the import", || {
+        let size = fs::metadata(&log).map_or(0, |meta| meta.len());
+        (size >= bytes).then_some(())
+    });
+    kill(Pid::from_raw(child.id().try_into().unwrap()), Signal::SIGKILL).unwrap();
+    assert_eq!(child.wait().unwrap().code(), None, "it was over before {bytes} bytes");
+}
+
 #[test]
 fn an_import_that_is_killed_anywhere_goes_on_to_the_same_end() {
     let place = Place::new(CONFIG);
@@ -211,15 +224,7 @@ fn an_import_that_is_killed_anywhere_goes_on_to_the_same_end() {
     let expected = timeless(&place);
     for bytes in [1_u64, 300_000, 1_500_000] {
         let other = Place::new(CONFIG);
-        let log = other.data().join("sexton.db-wal");
-        let mut child =
-            other.command(&["openclaw", "import", folder.to_str().unwrap()]).spawn().unwrap();
-        until("some of the import", || {
-            let size = fs::metadata(&log).map_or(0, |meta| meta.len());
-            (size >= bytes).then_some(())
-        });
-        kill(Pid::from_raw(child.id().try_into().unwrap()), Signal::SIGKILL).unwrap();
-        assert_eq!(child.wait().unwrap().code(), None, "it was over before {bytes} bytes");
+        kill_in_import(&other, &folder, bytes);
         let resumed = import(&other, &folder);
         assert_eq!(total(&resumed, "read"), total(&whole, "read"));
         assert!(total(&resumed, "imported") > 0);

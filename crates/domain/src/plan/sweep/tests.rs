@@ -6,38 +6,17 @@ use super::*;
 use crate::duration::Keep;
 use crate::id::Ids;
 use crate::job::Retain;
-use crate::key::SessionKey;
-use crate::plan::fixtures::{World, every, moment, owner, span, spec, time};
-use crate::session::{EndReason, OpenReason, State};
+use crate::plan::fixtures::{World, conversation, every, moment, span, spec, time};
+use crate::session::{EndReason, State};
 
 /// A session that ended at 10:00.
 fn session(kind: SessionKind, reason: EndReason) -> Session {
     Session {
-        id: Ids::new(time("10:00"), 1).mint(),
-        key: SessionKey::parse("agent:shell:main").unwrap(),
         kind,
-        agent: "shell".parse().unwrap(),
-        job: None,
-        job_key: None,
-        run: None,
-        owner: owner(),
-        previous: None,
-        next: None,
-        opened_at: time("09:00"),
-        open_reason: OpenReason::New,
         state: State::Ended { at: time("10:00"), reason },
-        entry_count: 0,
-        bytes: 0,
         expires_at: Some(time("10:00")),
-        hold: None,
-        pinned: false,
-        active_at: None,
-        closing: None,
-        discard: None,
-        usage: Default::default(),
-        origin: None,
-        imported_at: None,
         version: crate::change::Version(3),
+        ..conversation()
     }
 }
 

@@ -35,13 +35,11 @@ impl Gatherer<'_, '_> {
         }));
         for file in &seen.files {
             let path = sessions.join(&*file.name);
-            match &file.kind {
-                FileKind::Transcript { .. } if self.may_read(file, &path) => {
-                    if let Some(transcript) = self.transcript(&path) {
-                        seen.transcripts.insert(file.name.clone(), transcript);
-                    }
-                }
-                _ => {}
+            if matches!(file.kind, FileKind::Transcript { .. })
+                && self.may_read(file, &path)
+                && let Some(transcript) = self.transcript(&path)
+            {
+                seen.transcripts.insert(file.name.clone(), transcript);
             }
         }
     }
@@ -111,14 +109,8 @@ impl Gatherer<'_, '_> {
             sessions::Ending::CutOff => Some("it ends in the middle"),
             sessions::Ending::Trailing => Some("a second value follows the first"),
         };
-        let backup =
-            seen.files.iter().rev().find(|file| matches!(file.kind, FileKind::IndexBackup));
-        let copies = folder::copies(self.root(), path);
-        let copy = copies.first().and_then(|copy| copy.file_name());
-        let backup = backup.map(|file| file.name.to_string());
-        let backup = backup.or_else(|| copy.map(|name| name.to_string_lossy().into_owned()));
-        let help = match backup {
-            Some(backup) => format!("a backup lies beside it: {}; or bring the folder over: `sexton openclaw import PATH` needs no index", backup),
+        let help = match folder::copies(self.root(), path).first() {
+            Some(copy) => format!("a copy lies beside it: {}; or bring the folder over: `sexton openclaw import PATH` needs no index", copy.display()),
             None => "bring the folder over: `sexton openclaw import PATH` reads transcripts without an index; or restore a backup".to_owned(),
         };
         if let Some(what) = what {

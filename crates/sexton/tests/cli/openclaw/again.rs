@@ -130,15 +130,7 @@ fn what_a_session_took_is_brought_up_to_date_after_an_import_that_was_killed() {
     let mut behind = 0;
     for bytes in [1_u64, 1_000_000, 2_000_000] {
         let (place, folder) = begin("talk");
-        let log = place.data().join("sexton.db-wal");
-        let mut child =
-            place.command(&["openclaw", "import", folder.to_str().unwrap()]).spawn().unwrap();
-        until("some of the import", || {
-            let size = fs::metadata(&log).map_or(0, |meta| meta.len());
-            (size >= bytes).then_some(())
-        });
-        kill(Pid::from_raw(child.id().try_into().unwrap()), Signal::SIGKILL).unwrap();
-        assert_eq!(child.wait().unwrap().code(), None, "it was over before {bytes} bytes");
+        kill_in_import(&place, &folder, bytes);
         let sessions = state(&place)["sessions"].as_array().unwrap().clone();
         behind += sessions
             .iter()
