@@ -1,26 +1,36 @@
-/* A bad disk for one process and its children: slow, or small. Preloaded by tests and measurements, see
- * preload.rs beside it.
+/* A bad disk for one process and its children: slow, small, or the death of who waits for it. Preloaded by
+ * tests and measurements, see preload.rs beside it.
  *
  *   SEXTON_FSYNC_MS=2000            every fsync and fdatasync takes 2 s longer
  *   SEXTON_FSYNC_MS=/path/to/file   as many ms as the file says now; none while it is not there
  *   SEXTON_DISK=BYTES:/folder       files below the folder have so many bytes of space together: a write
  *                                   that makes one longer than that fails with ENOSPC, and statvfs says so
+ *   SEXTON_KILL_AT_SYNC=3           the process is killed before its third fsync or fdatasync
  */
 #include "preload.h"
 #include <ftw.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
 
-/* ---- slow ---- */
+/* ---- slow, or the last thing that is seen ---- */
+
+static void before_a_sync(void) {
+    static atomic_long syncs;
+    const char *last = getenv("SEXTON_KILL_AT_SYNC");
+    if (last != NULL && atomic_fetch_add(&syncs, 1) + 1 == atol(last)) kill(getpid(), SIGKILL);
+    wait_for_the_disk();
+}
 
 int fsync(int fd) {
-    wait_for_the_disk();
+    before_a_sync();
     return (int)syscall(SYS_fsync, fd);
 }
 
 int fdatasync(int fd) {
-    wait_for_the_disk();
+    before_a_sync();
     return (int)syscall(SYS_fdatasync, fd);
 }
 

@@ -1,4 +1,4 @@
-//! A disk that is slow or full when a test wants it, under the real binary.
+//! A disk that is slow, full or the death of who waits for it when a test wants it, under the real binary.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ const SYNC_MS: &str = "2000";
 /// How large a small disk is: enough for the store's reserve to be made again when nothing else is there.
 const SMALL_BYTES: u64 = 200 << 20;
 
-/// What a daemon on such a disk has in its environment.
+/// What a process on such a disk has in its environment.
 pub type Environment = [(&'static str, String); 2];
 
 /// A slow disk for a daemon in a place.
@@ -35,6 +35,22 @@ impl SlowDisk {
 
     pub fn environment(&self) -> Environment {
         [("LD_PRELOAD", text(&self.library)), ("SEXTON_FSYNC_MS", text(&self.switch))]
+    }
+}
+
+/// A disk that kills who waits for it.
+pub struct KillingDisk {
+    library: PathBuf,
+}
+
+impl KillingDisk {
+    pub fn new(place: &Place) -> Self {
+        Self { library: library(place) }
+    }
+
+    /// At the sync of this number, from one on: what was written before it stays.
+    pub fn environment(&self, sync: u64) -> Environment {
+        [("LD_PRELOAD", text(&self.library)), ("SEXTON_KILL_AT_SYNC", sync.to_string())]
     }
 }
 

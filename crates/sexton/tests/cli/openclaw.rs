@@ -4,14 +4,14 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use serde_json::{Value, json};
 
+use crate::disk::KillingDisk;
 use crate::support::{CONFIG, Place, until};
 use crate::unpack::unpack;
 
 mod again;
+mod killed;
 mod said;
 
 /// A copy of a real folder, its databases unpacked.
@@ -61,17 +61,18 @@ fn state(place: &Place) -> Value {
     })
 }
 
-/// The same without these fields of its sessions.
-fn without(mut state: Value, fields: &[&str]) -> Value {
-    for session in state["sessions"].as_array_mut().unwrap() {
-        fields.iter().for_each(|field| session[*field] = Value::Null);
+/// The same without these fields of its sessions or jobs.
+fn without(mut state: Value, of: &str, fields: &[&str]) -> Value {
+    for record in state[of].as_array_mut().unwrap() {
+        fields.iter().for_each(|field| record[*field] = Value::Null);
     }
     state
 }
 
 /// [`state`] without the times of the import, to be compared with that of another store.
 fn timeless(place: &Place) -> Value {
-    without(state(place), &["expires_at", "imported_at"])
+    let state = without(state(place), "sessions", &["expires_at", "imported_at"]);
+    without(state, "jobs", &["created_at", "updated_at", "next_slot"])
 }
 
 #[test]
@@ -133,7 +134,7 @@ fn imported_jobs_run_chats_go_on_hooks_hear_nothing_and_a_sweep_takes_nothing() 
     place.ok(&["sweep"]);
     let after = state(&place);
     // The reaper has looked, and looks next by the policies.
-    let looked = |state: &Value| without(state.clone(), &["expires_at"]);
+    let looked = |state: &Value| without(state.clone(), "sessions", &["expires_at"]);
     assert_eq!(looked(&after)["sessions"], looked(&before)["sessions"]);
     assert_eq!(after["runs"], before["runs"]);
     assert_eq!(place.json(&["hook", "deliveries"])["items"], json!([]));
@@ -170,67 +171,6 @@ fn imported_jobs_run_chats_go_on_hooks_hear_nothing_and_a_sweep_takes_nothing() 
     assert_eq!(next["previous_session_id"], chat["id"], "{next}");
     assert_eq!(next["open_reason"], "continued");
     assert!(daemon.stop().success());
-}
-
-/// A folder with more sessions than one batch takes.
-fn large(place: &Place) -> PathBuf {
-    let root = place.dir.path().join("large");
-    let sessions = root.join("agents/main/sessions");
-    fs::create_dir_all(&sessions).unwrap();
-    fs::write(root.join("openclaw.json"), "{}").unwrap();
-    let mut index = serde_json::Map::new();
-    for n in 0..30 {
-        let id = format!("00000000-0000-4000-8000-{n:012}");
-        let time = format!("2026-11-20T10:00:{n:02}.000Z");
-        let mut text = format!(
-            "{{\"type\":\"session\",\"version\":3,\"id\":\"{id}\",\"timestamp\":\"{time}\"}}\n"
-        );
-        for line in 0..400 {
-            let usage = json!({ "input": 10, "output": 2, "cost": { "total": 0.001 } });
-            let content =
-                json!([{ "type": "text", "text": format!("{line} {}", "x".repeat(200)) }]);
-            let message =
-                json!({ "role": "assistant", "model": "m", "content": content, "usage": usage });
-            let line = json!({ "type": "message", "timestamp": time, "message": message });
-            text.push_str(&format!("{line}\n"));
-        }
-        fs::write(sessions.join(format!("{id}.jsonl")), text).unwrap();
-        let row = json!({ "sessionId": id, "updatedAt": 1_795_197_787_363_u64, "status": "done" });
-        index.insert(format!("agent:main:telegram:direct:{n}"), row);
-    }
-    fs::write(sessions.join("sessions.json"), Value::Object(index).to_string()).unwrap();
-    root
-}
-
-/// Begins an import, and kills it once the log of the store has so many bytes.
-fn kill_in_import(place: &Place, folder: &Path, bytes: u64) {
-    let log = place.data().join("sexton.db-wal");
-    let mut child =
-        place.command(&["openclaw", "import", folder.to_str().unwrap()]).spawn().unwrap();
-    until("some of the import", || {
-        let size = fs::metadata(&log).map_or(0, |meta| meta.len());
-        (size >= bytes).then_some(())
-    });
-    kill(Pid::from_raw(child.id().try_into().unwrap()), Signal::SIGKILL).unwrap();
-    assert_eq!(child.wait().unwrap().code(), None, "it was over before {bytes} bytes");
-}
-
-#[test]
-fn an_import_that_is_killed_anywhere_goes_on_to_the_same_end() {
-    let place = Place::new(CONFIG);
-    let folder = large(&place);
-    let whole = import(&place, &folder);
-    assert_eq!([&whole["kept"]["sessions"], &whole["kept"]["entries"]], [30, 30 * 401]);
-    let expected = timeless(&place);
-    for bytes in [1_u64, 300_000, 1_500_000] {
-        let other = Place::new(CONFIG);
-        kill_in_import(&other, &folder, bytes);
-        let resumed = import(&other, &folder);
-        assert_eq!(total(&resumed, "read"), total(&whole, "read"));
-        assert!(total(&resumed, "imported") > 0);
-        assert_eq!(timeless(&other), expected, "killed at {bytes} bytes");
-        assert_eq!(total(&import(&other, &folder), "imported"), 0);
-    }
 }
 
 #[test]

@@ -7,11 +7,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::*;
 
-/// So many lines of a conversation, each with what it took, are one batch of an import.
-const BATCH: u64 = 1000;
-
 /// Conversations that go on: these lines of each, from the second on an answer a second.
-fn talk(root: &Path, chats: usize, lines: Range<u64>) {
+pub fn talk(root: &Path, chats: usize, lines: Range<u64>) {
     let sessions = root.join("agents/main/sessions");
     fs::create_dir_all(&sessions).unwrap();
     fs::write(root.join("openclaw.json"), "{}").unwrap();
@@ -109,37 +106,6 @@ fn until_open(place: &Place) -> Value {
         let open = place.json(&["session", "list", "--kind", "chat", "--open"]);
         open["items"].as_array().unwrap().first().cloned()
     })
-}
-
-/// A kill between the last entries of a session and its record: the next import had nothing to add to the
-/// entries, and left the record as it was for ever.
-#[test]
-fn what_a_session_took_is_brought_up_to_date_after_an_import_that_was_killed() {
-    const CHATS: usize = 8;
-    let begin = |name: &str| {
-        let place = Place::new(CONFIG);
-        let folder = place.dir.path().join(name);
-        talk(&folder, CHATS, 0..11);
-        import(&place, &folder);
-        talk(&folder, CHATS, 11..11 + BATCH);
-        (place, folder)
-    };
-    let (place, folder) = begin("talk");
-    import(&place, &folder);
-    let expected = timeless(&place);
-    let mut behind = 0;
-    for bytes in [1_u64, 1_000_000, 2_000_000] {
-        let (place, folder) = begin("talk");
-        kill_in_import(&place, &folder, bytes);
-        let sessions = state(&place)["sessions"].as_array().unwrap().clone();
-        behind += sessions
-            .iter()
-            .filter(|it| it["entry_count"] == 11 + BATCH && it["usage"]["input_tokens"] == 100)
-            .count();
-        import(&place, &folder);
-        assert_eq!(timeless(&place), expected, "killed at {bytes} bytes");
-    }
-    assert!(behind > 0, "no kill came between entries and record");
 }
 
 /// Imports a folder whose conversation has lines that cannot be added: how many were there, how many not,
