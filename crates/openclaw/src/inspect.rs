@@ -11,6 +11,7 @@ use serde::Serialize;
 use sexton_domain::key::SessionKind;
 use sexton_domain::schedule::Zone;
 
+use crate::address::Address;
 use crate::finding::{Code, Finding, Item};
 use crate::folder::{Era, Folder, FolderError};
 use crate::heal::{Healing, State, list_healings};
@@ -24,12 +25,10 @@ mod seal;
 mod stores;
 pub mod survey;
 mod transcripts;
-pub(crate) mod zombies;
+mod zombies;
 
 pub use rows::STRING_LIMIT;
 pub use transcripts::Piles;
-
-use survey::Address;
 
 /// What looking needs from outside.
 pub struct Options<'a> {

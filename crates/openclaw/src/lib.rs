@@ -4,6 +4,7 @@
 //! tolerant by the record and strict in accounting: what cannot be read is [`model::Dropped`] with its
 //! place and the reason, and nothing else of the file is lost. Nothing here asks for the time.
 
+pub mod address;
 pub mod finding;
 pub mod folder;
 pub mod heal;

@@ -206,13 +206,13 @@ impl Gather<'_, '_> {
 
     /// The key and the agent of a session: that of its run where it has one, else that of its row, else
     /// one that is made for it; and how that run ended, unless the row tells of one that began later.
-    fn address(
+    fn home(
         &self,
         row: Option<&str>,
         agent: &str,
         session: &str,
         began_at: Option<Timestamp>,
-    ) -> Address {
+    ) -> Home {
         let run = self.run_of.get(session).copied();
         let of_run = run
             .and_then(|run| self.pasts.get(&run)?.0.session_key.as_deref())
@@ -233,7 +233,7 @@ impl Gather<'_, '_> {
         };
         let past = run.and_then(|run| self.pasts.get(&run)).map(|(past, _)| past).filter(is_of);
         let ended_at = past.and_then(|past| past.ended_at);
-        Address { key, agent, own, run, job, outcome: past.map(|past| past.outcome), ended_at }
+        Home { key, agent, own, run, job, outcome: past.map(|past| past.outcome), ended_at }
     }
 
     /// A session of theirs is told of.
@@ -290,7 +290,7 @@ impl Gather<'_, '_> {
 }
 
 /// Where a session is at home.
-struct Address {
+struct Home {
     key: SessionKey,
     agent: AgentName,
     /// Their id of that agent.
@@ -303,7 +303,7 @@ struct Address {
     ended_at: Option<Timestamp>,
 }
 
-impl Address {
+impl Home {
     /// The status of a session. A row that says nothing, or that a run is under way, knows less than the
     /// history of runs.
     fn status(&self, row: Option<Status>) -> Option<Status> {

@@ -1,8 +1,7 @@
 //! Their jobs as ours, and which of them are one job twice or fire no more.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use jiff::Timestamp;
 use sexton_domain::duration::Duration;
 use sexton_domain::job::{Job, MAX_PROMPT_BYTES, Misfire, OnInterrupt, Overlap, Retention, Spec};
 use sexton_domain::name::{AgentName, JobKey};
@@ -10,8 +9,8 @@ use sexton_domain::origin::Origin;
 use sexton_domain::retry::Backoff;
 use sexton_domain::schedule::Zone;
 
-use crate::model::{JobRecord, Schedule};
-use crate::schedule::{Note, Translated, Untranslatable, next, translate};
+use crate::model::JobRecord;
+use crate::schedule::{Note, Translated, Untranslatable, translate};
 
 mod draft;
 mod key;
@@ -139,45 +138,6 @@ pub fn differences(stored: &Job, record: &JobRecord, made: &Spec) -> Vec<String>
             .push(format!("it is disabled there, to disable it here: sexton job disable {key}"));
     }
     differences
-}
-
-/// Jobs of one name, schedule and payload, by their places; the oldest of each group first.
-pub fn duplicates(jobs: &[JobRecord]) -> Vec<Vec<usize>> {
-    let mut groups: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-    for (index, job) in jobs.iter().enumerate() {
-        let mut schedule = job.raw.get("schedule").cloned().unwrap_or_default();
-        if let Some(fields) = schedule.as_object_mut() {
-            // A copy is anchored at its own making.
-            fields.remove("anchorMs");
-        }
-        let payload = job.raw.get("payload").cloned().unwrap_or_default();
-        let name = job.name.clone().unwrap_or_default();
-        let same = serde_json::json!([name, schedule, payload]).to_string();
-        groups.entry(same).or_default().push(index);
-    }
-    let mut groups: Vec<Vec<usize>> =
-        groups.into_values().filter(|group| group.len() > 1).collect();
-    for group in &mut groups {
-        group.sort_by_key(|index| (jobs[*index].created_at, *index));
-    }
-    groups.sort();
-    groups
-}
-
-/// Why a job names no time after an instant; none if it names one or has no times.
-pub fn never_fires(job: &JobRecord, zone: &Zone, now: Timestamp) -> Option<String> {
-    let schedule = match job.schedule.as_ref() {
-        Err(reason) => return Some(format!("its schedule cannot be read: {reason}")),
-        Ok(Schedule::Other(_)) => return None,
-        Ok(schedule) => schedule,
-    };
-    match (next(schedule, &job.id, job.created_at, None, zone, now), schedule) {
-        (Err(reason), _) => Some(reason),
-        (Ok(None), Schedule::Cron { expr, .. }) => {
-            Some(format!("{expr} names no time after {now}"))
-        }
-        (Ok(_), _) => None,
-    }
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use sexton_domain::run::{
 use sexton_domain::usage::Tokens;
 
 use super::{entries, ids};
-use crate::inspect::survey::Address;
+use crate::address::Address;
 use crate::model::{Receipt, ReceiptStatus, RunEntry, RunStatus, Task, TaskStatus};
 
 /// An execution as their records tell of it.

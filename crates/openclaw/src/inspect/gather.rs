@@ -9,7 +9,8 @@ use jiff::Timestamp;
 use sexton_domain::duration::Duration;
 
 use super::Options;
-use super::survey::{Absent, Address, AgentSeen, ConfigFault, End, Survey, ended_as};
+use super::survey::{Absent, AgentSeen, ConfigFault, End, Survey, ended_as};
+use crate::address::Address;
 use crate::finding::{Code, Cure, Item, Subject};
 use crate::folder::{self, Folder};
 use crate::heal::owner::{self, Claims};

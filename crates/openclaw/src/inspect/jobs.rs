@@ -1,14 +1,15 @@
 //! What is wrong with jobs: duplicates, jobs that never fire, one-shots that were cut off, overdue ones.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
+use jiff::Timestamp;
 use sexton_domain::duration::Duration;
 use sexton_domain::schedule::Zone;
 
 use super::survey::Survey;
 use super::{JobCount, stores};
 use crate::finding::{Code, Cure, Item, Subject};
-use crate::import::jobs::{duplicates, never_fires};
 use crate::model::{JobRecord, Schedule};
 use crate::schedule::next;
 
@@ -65,6 +66,45 @@ pub fn count(survey: &Survey) -> Option<JobCount> {
     let jobs = survey.jobs.as_deref().or_else(none)?;
     let enabled = jobs.iter().filter(|job| job.enabled).count() as u64;
     Some(JobCount { total: jobs.len() as u64, enabled })
+}
+
+/// Jobs of one name, schedule and payload, by their places; the oldest of each group first.
+fn duplicates(jobs: &[JobRecord]) -> Vec<Vec<usize>> {
+    let mut groups: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    for (index, job) in jobs.iter().enumerate() {
+        let mut schedule = job.raw.get("schedule").cloned().unwrap_or_default();
+        if let Some(fields) = schedule.as_object_mut() {
+            // A copy is anchored at its own making.
+            fields.remove("anchorMs");
+        }
+        let payload = job.raw.get("payload").cloned().unwrap_or_default();
+        let name = job.name.clone().unwrap_or_default();
+        let same = serde_json::json!([name, schedule, payload]).to_string();
+        groups.entry(same).or_default().push(index);
+    }
+    let mut groups: Vec<Vec<usize>> =
+        groups.into_values().filter(|group| group.len() > 1).collect();
+    for group in &mut groups {
+        group.sort_by_key(|index| (jobs[*index].created_at, *index));
+    }
+    groups.sort();
+    groups
+}
+
+/// Why a job names no time after an instant; none if it names one or has no times.
+fn never_fires(job: &JobRecord, zone: &Zone, now: Timestamp) -> Option<String> {
+    let schedule = match job.schedule.as_ref() {
+        Err(reason) => return Some(format!("its schedule cannot be read: {reason}")),
+        Ok(Schedule::Other(_)) => return None,
+        Ok(schedule) => schedule,
+    };
+    match (next(schedule, &job.id, job.created_at, None, zone, now), schedule) {
+        (Err(reason), _) => Some(reason),
+        (Ok(None), Schedule::Cron { expr, .. }) => {
+            Some(format!("{expr} names no time after {now}"))
+        }
+        (Ok(_), _) => None,
+    }
 }
 
 fn item(source: &Path, job: &JobRecord, evidence: String, help: String) -> Item {
@@ -125,4 +165,33 @@ fn overdue(survey: &Survey, job: &JobRecord) -> Option<String> {
     let active = job.enabled && job.state.running_at.is_none() && survey.cron_enabled;
     (active && next < survey.as_of && late > Duration::from_secs(LATE_SECS))
         .then(|| format!("its slot of {next} is {late} late"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::model::Place;
+    use crate::read::jobs::job;
+
+    #[test]
+    fn a_job_never_fires_if_its_times_are_over_or_cannot_be_read() {
+        let now: Timestamp = "2026-06-01T00:00:00Z".parse().unwrap();
+        let why = |schedule: Value| {
+            let raw =
+                json!({ "id": "j", "createdAtMs": 1_780_000_000_000_u64, "schedule": schedule });
+            never_fires(&job(raw, None, Place::Index(0)).unwrap(), &Zone::UTC, now)
+        };
+        let cron = |expr: &str| why(json!({ "kind": "cron", "expr": expr }));
+        let zoned = |tz: &str| why(json!({ "kind": "cron", "expr": "0 7 ? * MON", "tz": tz }));
+        assert_eq!(zoned(""), None);
+        assert!(cron("0 0 30 2 *").unwrap().contains("no time after"));
+        assert!(cron("0 0 0 1 1 * 2020").unwrap().contains("no time after"));
+        assert!(cron("0 25 * * *").unwrap().contains("hour field"));
+        assert!(zoned("Mars/Olympus").unwrap().contains("time zone"));
+        let once = |at: &str| why(json!({ "kind": "at", "at": at }));
+        assert!(once("tomorrow").unwrap().contains("as a time"));
+        assert_eq!(once("2020-01-01"), None);
+    }
 }

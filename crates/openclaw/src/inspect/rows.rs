@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 use sexton_domain::duration::Duration;
 
-use super::survey::{Address, AgentSeen, Row, Survey};
+use super::survey::{AgentSeen, Row, Survey};
+use crate::address::Address;
 use crate::finding::{Code, Cure, Item, Step, Subject};
 use crate::model::Status;
 use crate::read::names::{self, FileKind};

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 use sexton_domain::duration::Duration;
-use sexton_domain::key::{SessionKey, SessionKind, Shape};
 
+use crate::address::Address;
 use crate::finding::{Code, Item};
 use crate::heal::owner::{Liveness, Owner};
 use crate::model::{
@@ -222,36 +222,6 @@ impl Row {
     /// What the key addresses.
     pub fn address(&self) -> Address {
         Address::of(&self.key)
-    }
-}
-
-/// What a session key addresses, as far as the predicates ask.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Address {
-    /// A job's own row.
-    Job(String),
-    /// The row of a run of a job, or of what belongs to it.
-    Run {
-        /// The job.
-        job: String,
-        /// The run: the id of the session that it was begun with.
-        run: String,
-    },
-    /// Anything else.
-    Other(SessionKind),
-}
-
-impl Address {
-    /// Reads it from a key.
-    pub fn of(key: &str) -> Self {
-        let Ok(key) = SessionKey::parse(key) else { return Self::Other(SessionKind::Other) };
-        match key.shape() {
-            Shape::Cron { job, suffix: None } => Self::Job(job.to_owned()),
-            Shape::CronRun { job, run, .. } => {
-                Self::Run { job: job.to_owned(), run: run.to_owned() }
-            }
-            shape => Self::Other(shape.kind()),
-        }
     }
 }
 

@@ -10,7 +10,8 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use sexton_domain::duration::Duration;
 
-use super::survey::{Address, AgentSeen, End, Row, Survey, ended_as};
+use super::survey::{AgentSeen, End, Row, Survey, ended_as};
+use crate::address::Address;
 use crate::finding::{Code, Cure, Item, Step, Subject};
 use crate::heal::owner::{self, Liveness};
 use crate::model::{Lock, Process, Receipt, Status, Task, TaskStatus, is_of_this_run};
@@ -158,7 +159,7 @@ fn proof(survey: &Survey, agent: &AgentSeen, row: &Row) -> Option<Proof> {
             format!("the {} says that it ended {} at {at}", end.says, end.status.as_str());
         return Some(Proof { evidence, status: end.status, at });
     }
-    if let Some(receipt) = receipt_of(&survey.receipts, &row.address())
+    if let Some(receipt) = row.address().receipt(&survey.receipts)
         && let Some(death) = death(survey, receipt)
     {
         return Some(dead(death));
@@ -194,12 +195,6 @@ fn last_activity(survey: &Survey, agent: &AgentSeen, row: &Row) -> Option<Timest
     let in_file = survey.transcript(agent, &row.file_name());
     let last = |seen: Option<&super::survey::TranscriptSeen>| seen.and_then(|seen| seen.last_at);
     last(in_database).max(last(in_file))
-}
-
-/// The receipt of the work at an address, among those that are running. A job has one of them at most.
-pub fn receipt_of<'a>(running: &'a [Receipt], address: &Address) -> Option<&'a Receipt> {
-    let (Address::Run { job, .. } | Address::Job(job)) = address else { return None };
-    running.iter().find(|receipt| receipt.job_id.eq_ignore_ascii_case(job))
 }
 
 fn death(survey: &Survey, receipt: &Receipt) -> Option<String> {

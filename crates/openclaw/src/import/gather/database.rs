@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use super::files::{evidence, used};
-use super::{Address, Gather};
+use super::{Gather, Home};
 use crate::import::account::Source;
 use crate::import::sessions::{End, Told};
 use crate::import::text::{From, Glance, Text};
@@ -115,32 +115,32 @@ impl Gather<'_, '_> {
         let said = |of: fn(&Window) -> Option<jiff::Timestamp>| window.as_ref().and_then(of);
         let last = node_row.and_then(SessionRow::run_began_at);
         let last = last.or(said(|window| window.started_at));
-        let address = self.address(key, agent, &session, last);
+        let home = self.home(key, agent, &session, last);
         let status = window.as_ref().and_then(|window| window.status);
         let began_at = glance.as_ref().and_then(|glance| glance.began_at);
         let last_at = glance.as_ref().and_then(|glance| glance.last_at);
         // A window that is not the current one of its key is not what anybody is at work on.
         let current = node_row.and_then(|row| row.status.or(status));
-        if self.is_under_way(&session, current, node_row, &address) {
+        if self.is_under_way(&session, current, node_row, &home) {
             self.found.sources[events.source].leave(written);
             return rows.into_iter().for_each(|row| self.found.sources[row].leave(1));
         }
-        let end = end(node.as_ref(), status, &address);
+        let end = end(node.as_ref(), status, &home);
         let told = Told {
-            agent: address.agent,
-            own: address.own,
-            key: address.key,
+            agent: home.agent,
+            own: home.own,
+            key: home.key,
             end,
             began_at: began_at
                 .or(said(|window| window.created_at))
                 .or(node_row.and_then(|row| row.session_started_at)),
             ended_at: said(|window| window.ended_at)
                 .or(node_row.and_then(|row| row.ended_at))
-                .or(address.ended_at.max(last_at))
+                .or(home.ended_at.max(last_at))
                 .or(said(|window| window.updated_at)),
             usage: glance.as_ref().and_then(used),
-            run: address.run,
-            job: address.job,
+            run: home.run,
+            job: home.job,
             source: path.to_owned(),
             place: Place::Row(session.clone()).to_string(),
             data: json!({
@@ -176,20 +176,20 @@ impl Gather<'_, '_> {
         };
         let id = glance.id.clone().unwrap_or_else(|| archive.name.to_string());
         self.found.sources[blob.text].read += glance.records;
-        let address = self.address(Some(&archive.key), agent, &id, None);
+        let home = self.home(Some(&archive.key), agent, &id, None);
         let reason = if &*archive.reason == "reset" { Reason::Reset } else { Reason::Deleted };
-        let end = End::Aside(reason, address.status(None));
+        let end = End::Aside(reason, home.status(None));
         let told = Told {
-            agent: address.agent,
-            own: address.own,
-            key: address.key,
+            agent: home.agent,
+            own: home.own,
+            key: home.key,
             id,
             end,
             began_at: glance.began_at,
             ended_at: archive.created_at.or(glance.last_at),
             usage: used(&glance),
-            run: address.run,
-            job: address.job,
+            run: home.run,
+            job: home.job,
             source: path.to_owned(),
             place: row.to_string(),
             data: json!({ "archive": archive.name, "reason": archive.reason }),
@@ -253,13 +253,13 @@ fn table_of(source: &Source, name: &str) -> Source {
 }
 
 /// What ended a window: the node is there where the window is the current one of its key.
-fn end(node: Option<&Node>, window: Option<Status>, address: &Address) -> End {
+fn end(node: Option<&Node>, window: Option<Status>, home: &Home) -> End {
     match node {
         Some(node) => {
-            let status = address.status(node.row.status.or(window));
+            let status = home.status(node.row.status.or(window));
             let put_away = node.row.archived_at.is_some();
             if put_away { End::PutAway(status) } else { End::Current(status) }
         }
-        None => End::Followed(address.status(window)),
+        None => End::Followed(home.status(window)),
     }
 }

@@ -216,12 +216,12 @@ impl Gather<'_, '_> {
         let of = current.and_then(|current| current.row.session_id.as_deref());
         let key = row.map(|row| &*row.key);
         let last = current.and_then(|current| current.row.run_began_at());
-        let address = self.address(key, agent, of.unwrap_or(&id), last);
+        let home = self.home(key, agent, of.unwrap_or(&id), last);
         let status = current.and_then(|current| current.row.status);
         let source = self.source(source);
         let current_row = current.map(|current| &current.row);
         if found.aside.is_none()
-            && (self.is_under_way(&found.session, status, current_row, &address)
+            && (self.is_under_way(&found.session, status, current_row, &home)
                 || current.is_none() && self.is_newer_than_rows(&found.session, glance.began_at))
         {
             self.found.sources[source].leave(glance.records);
@@ -234,26 +234,26 @@ impl Gather<'_, '_> {
         let from = From::File { path: file, encoding, last_line: glance.last_line };
         let text = Text { source, records: glance.records, from };
         let end = match (&found.aside, current) {
-            (Some((reason, _)), _) => End::Aside(*reason, address.status(None)),
-            (None, Some(current)) => End::Current(address.status(current.row.status)),
-            (None, None) => End::Followed(address.status(None)),
+            (Some((reason, _)), _) => End::Aside(*reason, home.status(None)),
+            (None, Some(current)) => End::Current(home.status(current.row.status)),
+            (None, None) => End::Followed(home.status(None)),
         };
         let put_aside = found.aside.and_then(|(_, at)| at);
         let row = current_row;
         let told = Told {
-            agent: address.agent,
-            own: address.own,
-            key: address.key,
+            agent: home.agent,
+            own: home.own,
+            key: home.key,
             id,
             end,
             began_at: glance.began_at.or_else(|| row.and_then(began)),
             ended_at: put_aside
                 .or_else(|| row?.ended_at)
-                .or(address.ended_at.max(glance.last_at))
+                .or(home.ended_at.max(glance.last_at))
                 .or_else(|| row?.updated_at),
             usage: used(&glance),
-            run: address.run,
-            job: address.job,
+            run: home.run,
+            job: home.job,
             source: path,
             place: String::new(),
             data: row.map_or(serde_json::Value::Null, evidence),
@@ -267,22 +267,22 @@ impl Gather<'_, '_> {
     fn bare_row(&mut self, agent: &str, indexed: Indexed) {
         let Indexed { row, keys, source, path } = indexed;
         let id = row.session_id.as_deref().unwrap_or(&row.key).to_owned();
-        let address = self.address(Some(&row.key), agent, &id, row.run_began_at());
-        if self.is_under_way(&id, row.status, Some(&row), &address) {
+        let home = self.home(Some(&row.key), agent, &id, row.run_began_at());
+        if self.is_under_way(&id, row.status, Some(&row), &home) {
             return self.found.sources[source].leave(keys.len() as u64);
         }
-        let end = End::Current(address.status(row.status));
+        let end = End::Current(home.status(row.status));
         let told = Told {
-            agent: address.agent,
-            own: address.own,
-            key: address.key,
+            agent: home.agent,
+            own: home.own,
+            key: home.key,
             id,
             end,
             began_at: began(&row),
-            ended_at: row.ended_at.or(address.ended_at).or(row.updated_at),
+            ended_at: row.ended_at.or(home.ended_at).or(row.updated_at),
             usage: row.usage.map(tokens),
-            run: address.run,
-            job: address.job,
+            run: home.run,
+            job: home.job,
             source: path,
             place: Place::Key(row.key.to_string()).to_string(),
             data: evidence(&row),

@@ -8,11 +8,10 @@ use serde::Serialize;
 use sexton_domain::id::RunId;
 use sexton_domain::run::Outcome;
 
-use super::{Address, Gather};
+use super::{Gather, Home};
+use crate::address::Address;
 use crate::heal::owner::{self, Claims, Liveness};
 use crate::import::runs::Past;
-use crate::inspect::survey::Address as At;
-use crate::inspect::zombies;
 use crate::model::{Lock, Receipt, ReceiptStatus, SessionRow, Status};
 use crate::read::lock::locks;
 use crate::read::names::{self, FileKind};
@@ -68,7 +67,7 @@ impl Gateway {
 
     /// Whether who was at work on a session is gone, by the evidence that zombies are found by.
     fn is_left_behind(&self, id: &str, row: Option<&SessionRow>) -> bool {
-        let receipt = row.and_then(|row| zombies::receipt_of(&self.running, &At::of(&row.key)));
+        let receipt = row.and_then(|row| Address::of(&row.key).receipt(&self.running));
         self.let_go.contains(id)
             || receipt.is_some_and(|receipt| owner::is_alive(receipt.owner).over().is_some())
             || self.came_after(row.and_then(|row| row.started_at.or(row.updated_at)))
@@ -157,7 +156,7 @@ impl Gather<'_, '_> {
         id: &str,
         status: Option<Status>,
         row: Option<&SessionRow>,
-        of: &Address,
+        of: &Home,
     ) -> bool {
         let Some(gateway) = &mut self.gateway else { return false };
         let is_left_out = gateway.at_work.contains(id)

@@ -195,24 +195,3 @@ fn a_job_that_cannot_be_ours_is_refused_with_the_reason() {
     let error = import_among(&long, &BTreeSet::new()).unwrap_err();
     assert_eq!(error, Refused::Prompt { id: long.id, len: MAX_PROMPT_BYTES + 1 });
 }
-
-#[test]
-fn a_job_never_fires_if_its_times_are_over_or_cannot_be_read() {
-    let now: Timestamp = "2026-06-01T00:00:00Z".parse().unwrap();
-    let why = |expr: &str, tz: Option<&str>| {
-        let tz = tz.map(str::to_owned);
-        let mut job = turn(json!({}));
-        job.schedule = Ok(Schedule::Cron { expr: expr.to_owned(), tz, stagger_ms: None });
-        never_fires(&job, &Zone::UTC, now)
-    };
-    assert_eq!(why("0 7 ? * MON", Some("")), None);
-    assert!(why("0 0 30 2 *", None).unwrap().contains("no time after"));
-    assert!(why("0 0 0 1 1 * 2020", None).unwrap().contains("no time after"));
-    assert!(why("0 25 * * *", None).unwrap().contains("hour field"));
-    assert!(why("0 7 * * *", Some("Mars/Olympus")).unwrap().contains("time zone"));
-    let mut once = turn(json!({}));
-    once.schedule = Ok(Schedule::At("tomorrow".to_owned()));
-    assert!(never_fires(&once, &Zone::UTC, now).unwrap().contains("as a time"));
-    once.schedule = Ok(Schedule::At("2020-01-01".to_owned()));
-    assert_eq!(never_fires(&once, &Zone::UTC, now), None);
-}
