@@ -7,13 +7,14 @@ use std::sync::{Arc, PoisonError, RwLock};
 use sexton_domain::archive::Archive;
 use sexton_domain::change::{Change, Guard, Record, RecordId};
 use sexton_domain::hook::{self, Delivery, Hook, Subscription};
-use sexton_domain::id::{DeliveryId, JobId, RunId, SessionId};
+use sexton_domain::id::{DeliveryId, JobId, RunId, SessionId, UsageId};
 use sexton_domain::job::Job;
 use sexton_domain::name::HookName;
 use sexton_domain::node::{Epoch, Node};
 use sexton_domain::plan::admission::Headroom;
 use sexton_domain::run::Run;
 use sexton_domain::session::Session;
+use sexton_domain::usage::Usage;
 use tokio::sync::watch;
 
 use crate::attempt::Attempts;
@@ -223,6 +224,18 @@ impl Store {
     pub async fn archive(&self, session: SessionId) -> Result<Option<Archive>, Error> {
         Ok(match self.read().get(RecordId::Archive(session)).await? {
             Some(Record::Archive(archive)) => Some(archive),
+            _ => None,
+        })
+    }
+
+    /// A usage report by its id.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::job`].
+    pub async fn usage(&self, id: UsageId) -> Result<Option<Usage>, Error> {
+        Ok(match self.read().get(RecordId::Usage(id)).await? {
+            Some(Record::Usage(usage)) => Some(usage),
             _ => None,
         })
     }

@@ -7,7 +7,9 @@
 use jiff::Timestamp;
 use serde::Deserialize;
 use sexton_domain::entry::{Entry, MAX_ENTRY_BYTES, Role};
-use sexton_domain::id::UsageId;
+use sexton_domain::id::{RunId, UsageId};
+use sexton_domain::key::SessionKind;
+use sexton_domain::run::Run;
 use sexton_domain::session::Session;
 use sexton_domain::usage::{Tokens, Usage};
 
@@ -35,19 +37,45 @@ pub fn agree(entries: &[Entry], line: &Line<'_>, stored: &Entry) -> bool {
     entries.iter().find(|entry| entry.seq == stored.seq).is_none_or(same)
 }
 
+/// What an isolated run took in all, as one report; none where it says nothing or was nothing. Such a run has
+/// its session to itself: its lines tell the same, where they are there.
+pub fn sum(run: &Run, model: Option<String>) -> Option<Usage> {
+    let tokens = run.usage.filter(|tokens| *tokens != Tokens::default())?;
+    (run.session_key.kind() == SessionKind::Run).then(|| Usage {
+        id: sum_id(run.id),
+        at: run.ended_at().unwrap_or(run.queued_at),
+        job: run.job,
+        agent: run.agent.clone(),
+        run: run.id,
+        session: run.session,
+        model: model.unwrap_or_else(unknown),
+        tokens,
+        imported_at: run.imported_at,
+    })
+}
+
+/// The id of that report: its number comes before that of every line.
+pub fn sum_id(run: RunId) -> UsageId {
+    UsageId::of(run, 0)
+}
+
+fn unknown() -> String {
+    "unknown".to_owned()
+}
+
 /// The usage report of a line of a session; none where it says nothing or was nothing. `seq` is the number
 /// of its first entry: that stays, while runs become known and are forgotten, and lines are left out.
-pub fn usage(line: &Line<'_>, seq: u64, session: &Session, at: Timestamp) -> Option<Usage> {
+pub fn usage(line: &Line<'_>, seq: u64, session: &Session) -> Option<Usage> {
     let tokens = tokens(line.usage?);
     let run = session.run.unwrap_or_else(|| session.id.uuid().into());
     (tokens != Tokens::default()).then(|| Usage {
         id: UsageId::of(session.id.uuid().into(), seq),
-        at: line.at.unwrap_or(at),
+        at: line.at.unwrap_or(session.opened_at),
         job: session.job,
         agent: session.agent.clone(),
         run,
         session: Some(session.id),
-        model: line.model.clone().unwrap_or_else(|| "unknown".to_owned()),
+        model: line.model.clone().unwrap_or_else(unknown),
         tokens,
         imported_at: session.imported_at,
     })
@@ -124,6 +152,7 @@ fn pieces(text: &str) -> impl Iterator<Item = &str> {
 #[cfg(test)]
 mod tests {
     use sexton_domain::key::SessionKey;
+    use sexton_domain::run::Cause;
 
     use super::*;
     use crate::import::ids;
@@ -216,11 +245,33 @@ mod tests {
             };
             sessions::session(told, at)
         };
-        let report = |run, seq| usage(&line, seq, &session(run), Timestamp::UNIX_EPOCH).unwrap();
-        let run = ids::id(Timestamp::UNIX_EPOCH, &["run"]);
-        assert_eq!(report(Some(run), 7).run, run);
-        assert_eq!(report(Some(run), 7).id, report(None, 7).id);
+        let report = |run, seq| usage(&line, seq, &session(run)).unwrap();
+        assert_eq!(report(Some(id()), 7).run, id());
+        assert_eq!(report(Some(id()), 7).id, report(None, 7).id);
         assert_ne!(report(None, 7).id, report(None, 8).id);
+    }
+
+    #[test]
+    fn what_a_run_took_is_a_report_where_its_session_is_its_own_and_it_took_something() {
+        let run = |key: &str, usage| {
+            let (agent, key) = ("main".parse().unwrap(), key.parse().unwrap());
+            let queued = Run::queued(id(), agent, key, Cause::Schedule, Timestamp::UNIX_EPOCH);
+            Run { usage, imported_at: Some(Timestamp::MAX), ..queued }
+        };
+        let took = Some(Tokens { input: 3, ..Tokens::default() });
+        let isolated = run("agent:main:cron:j:run:s", took);
+        let report = sum(&isolated, Some("m".to_owned())).unwrap();
+        assert_eq!((report.id, report.tokens.input), (sum_id(isolated.id), 3));
+        assert_eq!((report.model.as_str(), report.imported_at), ("m", isolated.imported_at));
+        assert_eq!(report.aged_from(), None);
+        for nothing in [None, Some(Tokens::default())] {
+            assert_eq!(sum(&run("agent:main:cron:j:run:s", nothing), None), None);
+        }
+        assert_eq!(sum(&run("agent:main:main", took), None), None);
+    }
+
+    fn id() -> RunId {
+        ids::id(Timestamp::UNIX_EPOCH, &["run"])
     }
 
     #[test]

@@ -14,8 +14,10 @@ use sexton_domain::name::{AgentName, JobKey};
 use sexton_domain::run::{Outcome, Run};
 use sexton_domain::schedule::Zone;
 use sexton_domain::session::Session;
+use sexton_domain::usage::Usage;
 
 use super::account::Source;
+use super::entries;
 use super::runs::{Past, Place as RunPlace};
 use super::sessions;
 use super::text::{Text, Texts};
@@ -60,8 +62,8 @@ pub struct Gathered {
     pub generations: Vec<Generation>,
     /// The jobs that are not stored yet.
     pub jobs: Vec<NewJob>,
-    /// The runs, each with the sources of its records.
-    pub runs: Vec<(Run, Vec<usize>)>,
+    /// The runs.
+    pub runs: Vec<Ran>,
     /// Files that are not imported: copies, locks, what belongs to a transcript; with the reason where the
     /// name does not tell it.
     pub left_out: Vec<String>,
@@ -71,6 +73,17 @@ pub struct Gathered {
     pub under_way: Option<UnderWay>,
     /// Where the transcripts are read from.
     pub texts: Texts,
+}
+
+/// A run with where its records are.
+#[derive(Debug)]
+pub struct Ran {
+    /// The run.
+    pub run: Run,
+    /// The sources of its records.
+    pub records: Vec<usize>,
+    /// What it took, where no line of a transcript tells of it.
+    pub sum: Option<Usage>,
 }
 
 /// A session with where its records are.
@@ -257,10 +270,16 @@ impl Gather<'_, '_> {
         sessions::link(first.iter_mut().map(|generation| &mut generation.session));
         first.sort_by_key(|generation| generation.session.id);
         first.append(&mut again);
+        let tell = |it: &&Generation| it.text.is_some() && it.session.usage.is_some();
+        let told: HashSet<SessionId> = first.iter().filter(tell).map(|it| it.session.id).collect();
         let pasts = std::mem::take(&mut self.pasts);
-        let runs = pasts.into_values().map(|(past, sources)| {
+        let runs = pasts.into_values().map(|(past, records)| {
             let place = self.place(&past, &session_of);
-            (past.run(place, now), sources)
+            let model = past.model.clone();
+            let run = past.run(place, now);
+            let sum = entries::sum(&run, model);
+            let sum = sum.filter(|_| run.session.is_none_or(|session| !told.contains(&session)));
+            Ran { run, records, sum }
         });
         self.found.runs = runs.collect();
         self.found.generations = first;

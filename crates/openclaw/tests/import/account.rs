@@ -12,7 +12,7 @@ use crate::{JOB, RESET};
 
 /// The account when everything that was handed on is stored; every source must add up.
 fn stored(mut found: Gathered) -> Gathered {
-    let records = found.runs.iter().flat_map(|(_, records)| records);
+    let records = found.runs.iter().flat_map(|ran| &ran.records);
     let rows = found.generations.iter().flat_map(|generation| &generation.rows);
     for source in records.chain(rows) {
         found.sources[*source].count(Became::Imported);

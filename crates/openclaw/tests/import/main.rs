@@ -105,7 +105,7 @@ fn a_session_has_the_same_id_whatever_its_agent_is_called_here() {
         assert!(!before.is_empty(), "{name}");
         assert_eq!(sessions(&renamed, "helper"), before, "{name}");
         let linked = |found: &Gathered| -> Vec<_> {
-            found.runs.iter().map(|(run, _)| (run.id, run.session)).collect()
+            found.runs.iter().map(|ran| (ran.run.id, ran.run.session)).collect()
         };
         assert!(linked(&renamed).iter().any(|(_, session)| session.is_some()), "{name}");
         assert_eq!(linked(&renamed), linked(&folder.gather()), "{name}");

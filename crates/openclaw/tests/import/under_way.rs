@@ -64,7 +64,7 @@ fn what_is_under_way_is_left_out_while_the_gateway_lives_and_interrupted_when_it
     assert_eq!((&dead.under_way, &dead.remarks), (&None, &ended.remarks));
     assert_eq!(dead.runs.len(), ended.runs.len());
     assert_eq!(dead.generations.len(), ended.generations.len());
-    let lost = dead.runs.iter().filter(|(run, _)| run.outcome() == Some(Outcome::Interrupted));
+    let lost = dead.runs.iter().filter(|ran| ran.run.outcome() == Some(Outcome::Interrupted));
     assert_eq!(lost.count(), 1);
 }
 
@@ -121,7 +121,7 @@ fn what_a_dead_owner_left_running_is_interrupted_while_another_gateway_lives() {
         assert!(is_empty(found.under_way.as_ref()), "{history}: {:?}", found.under_way);
         assert_eq!(found.runs.len(), ended.runs.len(), "{history}");
         let is_lost = |run: &sexton_domain::run::Run| run.outcome() == Some(Outcome::Interrupted);
-        assert_eq!(found.runs.iter().filter(|(run, _)| is_lost(run)).count(), 1, "{history}");
+        assert_eq!(found.runs.iter().filter(|ran| is_lost(&ran.run)).count(), 1, "{history}");
         if knows_session {
             let reason = session(&found, SESSION).and_then(Session::end_reason);
             assert_eq!(reason, Some(EndReason::Interrupted), "{history}");

@@ -83,8 +83,8 @@ pub fn main(args: &Import, globals: &Globals, output: Output) -> Result<Exit, Fa
     for new in jobs {
         keeper.job(new.job)?;
     }
-    for (run, records) in runs {
-        keeper.run(run, &records)?;
+    for ran in runs {
+        keeper.run(ran)?;
     }
     for generation in generations {
         keeper.session(generation, &texts)?;

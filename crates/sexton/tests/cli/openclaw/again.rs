@@ -214,20 +214,35 @@ fn a_line_that_is_left_out_there_costs_no_report_of_another() {
     assert_eq!(ledger["total"]["reports"], 11, "{ledger}");
 }
 
+/// P12: what runs took was in no sum where their transcripts had gone there.
 #[test]
-fn a_run_has_its_session_once_that_is_told_of() {
+fn a_run_counts_once_without_its_session_and_has_it_once_that_is_told_of() {
     let place = Place::new(CONFIG);
     let folder = folder(&place, "2026.5.6-plain");
     let (agents, away) = (folder.join("agents"), place.dir.path().join("away"));
-    fs::rename(&agents, &away).unwrap();
-    import(&place, &folder);
     let known = || {
         let runs = place.json(&["run", "list", "--limit", "500"])["items"].clone();
         let runs = runs.as_array().unwrap().clone();
-        (runs.len(), runs.iter().filter(|run| run["session_id"].is_string()).count())
+        let sessions = runs.iter().filter(|run| run["session_id"].is_string()).count();
+        (runs.len(), sessions)
     };
-    assert_eq!(known(), (11, 0));
-    fs::rename(&away, &agents).unwrap();
+    let ledger = |place: &Place| place.json(&["usage", "--by", "model"]);
+    fs::rename(&agents, &away).unwrap();
     import(&place, &folder);
-    assert_eq!(known(), (11, 11));
+    assert_eq!(known(), (11, 0));
+    let took = ledger(&place);
+    let [sum] = &took["items"].as_array().unwrap()[..] else { panic!("{took}") };
+    assert_eq!((&sum["reports"], &sum["input_tokens"]), (&json!(11), &json!(1100)), "{took}");
+    fs::rename(&away, &agents).unwrap();
+    let again = import(&place, &folder);
+    assert_eq!((&again["kept"]["entries"], &again["kept"]["reports"]), (&json!(66), &json!(0)));
+    assert_eq!((known(), &ledger(&place)), ((11, 11), &took));
+
+    // The other way round.
+    let other = Place::new(CONFIG);
+    import(&other, &folder);
+    fs::remove_dir_all(&agents).unwrap();
+    assert_eq!(import(&other, &folder)["kept"]["reports"], 0);
+    let told = &ledger(&other)["total"];
+    assert_eq!(told, &took["total"]);
 }

@@ -10,13 +10,12 @@ use sexton_domain::entry::Entry;
 use sexton_domain::id::SessionId;
 use sexton_domain::job::Job;
 use sexton_domain::plan::imports;
-use sexton_domain::run::Run;
 use sexton_domain::session::Session;
+use sexton_domain::usage::Usage;
 use sexton_openclaw::import::account::{Became, Source};
-use sexton_openclaw::import::entries::{agree, entries, usage};
-use sexton_openclaw::import::gather::Generation;
+use sexton_openclaw::import::entries::{agree, entries, sum_id, usage};
+use sexton_openclaw::import::gather::{Generation, Ran};
 use sexton_openclaw::import::text::{Text, Texts};
-use sexton_openclaw::read::transcript::Line;
 
 use sexton_store::{Batch, CommitError, Error, Store, Ticket};
 use tokio::runtime::Handle;
@@ -132,20 +131,24 @@ impl<'a> Keeper<'a> {
 
     /// Stores a run, unless it is there and nothing is new of it. Its first record counts as imported where
     /// it was not there: the others tell of the same.
-    pub fn run(&mut self, run: Run, records: &[usize]) -> Result<(), Failure> {
+    pub fn run(&mut self, ran: Ran) -> Result<(), Failure> {
+        let Ran { run, records, sum } = ran;
         let stored = match self.reads {
             Some(store) => self.runtime.block_on(store.run(run.id)).map_err(unread)?,
             None => None,
         };
         let mut became = if stored.is_some() { Became::Present } else { Became::Imported };
         for record in records {
-            self.sources[*record].count(became);
+            self.sources[record].count(became);
             became = Became::Present;
         }
         let news = match stored {
             Some(before) => imports::relearned(&before, &run),
             None => {
                 self.kept.runs += 1;
+                if let Some(sum) = sum {
+                    self.report(sum);
+                }
                 Some(run)
             }
         };
@@ -221,6 +224,7 @@ impl<'a> Keeper<'a> {
     ) -> Result<u64, Failure> {
         let have = stored.entries();
         let before = self.last_before(session.id, stored)?;
+        let is_summed = self.is_summed(session)?;
         let mut rewritten = None;
         let (mut last, mut at) = (0, session.opened_at);
         let read = texts.read(text, &mut |number, line| match line {
@@ -240,8 +244,9 @@ impl<'a> Keeper<'a> {
                     None => {
                         source.count(Became::Imported);
                         let seq = entries.first().map_or(last, |entry| entry.seq);
+                        let report = usage(line, seq, session).filter(|_| !is_summed);
                         let new = entries.into_iter().filter(|entry| entry.seq > have);
-                        self.line(session, line, seq, new.collect());
+                        self.line(session.id, new.collect(), report);
                     }
                 }
             }
@@ -261,19 +266,29 @@ impl<'a> Keeper<'a> {
         Ok(if rewritten.is_some() { have } else { last })
     }
 
-    /// Stores a line whose first entry has this number.
-    fn line(&mut self, session: &Session, line: &Line<'_>, seq: u64, entries: Vec<Entry>) {
+    /// Whether what the run of a session took is stored already, as one report.
+    fn is_summed(&self, session: &Session) -> Result<bool, Failure> {
+        let (Some(store), Some(run)) = (self.reads, session.run) else { return Ok(false) };
+        let sum = self.runtime.block_on(store.usage(sum_id(run))).map_err(unread)?;
+        Ok(sum.is_some())
+    }
+
+    /// Stores a line.
+    fn line(&mut self, session: SessionId, entries: Vec<Entry>, report: Option<Usage>) {
         self.kept.entries += entries.len() as u64;
         self.batch.fill(entries);
-        let at = line.at.unwrap_or(session.opened_at);
-        if let Some(report) = usage(line, seq, session, at) {
-            self.kept.reports += 1;
-            self.batch.push(report, 0);
+        if let Some(report) = report {
+            self.report(report);
         }
         if self.batch.is_full() {
-            self.batch.close(session.id);
+            self.batch.close(session);
             self.failed = self.flush().err();
         }
+    }
+
+    fn report(&mut self, report: Usage) {
+        self.kept.reports += 1;
+        self.batch.push(report, 0);
     }
 
     fn flush_if_full(&mut self) -> Result<(), Failure> {
