@@ -1,14 +1,17 @@
 //! Whether a process lives, and which living process owns a state folder.
 //!
 //! A process owns the folder iff a record of OpenClaw names it and it is alive (not another one of the same
-//! id: its start tells), or it has a database, an index or a lock of the folder open right now.
+//! id: its start tells), or it has a database, an index or a lock of the folder open right now. The records
+//! are those of the folder, and the lock that a gateway keeps outside of it.
 
+use std::env;
 use std::fs;
 use std::path::Path;
 
 use jiff::Timestamp;
 
 use crate::model::{Boot, Lease, Lock, Process, Receipt, ReceiptStatus};
+use crate::read::lock::gateway_locks;
 
 /// Whether a process that a record names is alive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,7 +122,9 @@ pub fn live_gateway(folder: &Path, claims: Claims<'_>) -> Option<Owner> {
         pid: process.pid,
         evidence: format!("{source} names process {}, which is alive", process.pid),
     };
-    let lock = locks.iter().find(|lock| of_lock(lock) == Some(Liveness::Alive));
+    let of_gateways = gateway_locks(&env::temp_dir(), folder);
+    let mut all = locks.iter().chain(&of_gateways);
+    let lock = all.find(|lock| of_lock(lock) == Some(Liveness::Alive));
     if let Some((lock, process)) = lock.and_then(|lock| Some((lock, lock.owner?))) {
         return Some(named(lock.path.display().to_string(), process));
     }
@@ -173,6 +178,27 @@ mod tests {
     fn own_start() -> u64 {
         let stat = fs::read_to_string("/proc/self/stat").unwrap();
         ticks(stat.rsplit_once(')').unwrap().1).unwrap()
+    }
+
+    /// A gateway of another user shows by its lock alone: what it has open cannot be seen.
+    #[test]
+    fn a_living_process_whose_gateway_lock_names_the_folder_owns_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = fs::canonicalize(dir.path()).unwrap();
+        let of_user = tempfile::Builder::new().prefix("openclaw-").tempdir().unwrap();
+        let path = of_user.path().join("gateway.0a1b2c3d.lock");
+        let owner = |start: u64| {
+            let lock = serde_json::json!({
+                "pid": std::process::id(), "startTime": start,
+                "configPath": folder.join("openclaw.json"),
+            });
+            fs::write(&path, lock.to_string()).unwrap();
+            live_gateway(&folder, Claims::default())
+        };
+        let named = owner(own_start()).unwrap();
+        assert_eq!(named.pid, std::process::id());
+        assert!(named.evidence.contains("gateway.0a1b2c3d.lock"), "{named:?}");
+        assert_eq!(owner(own_start() + 1), None);
     }
 
     /// After a restart of the machine some process had the id that a stale lock named, and owned the folder.

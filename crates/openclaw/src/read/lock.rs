@@ -1,7 +1,7 @@
 //! Lock files: who holds them, and since when.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -44,6 +44,37 @@ pub fn locks(root: &Path, sessions: &Path) -> Vec<Lock> {
     locks
 }
 
+/// The locks of gateways that name a folder as theirs. They lie in `openclaw-<user>` of the folder for
+/// temporary files, whose name tells the user and nothing else.
+pub fn gateway_locks(temporary: &Path, root: &Path) -> Vec<Lock> {
+    let files_of = |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten();
+    let is_theirs =
+        |entry: &fs::DirEntry| entry.file_name().as_encoded_bytes().starts_with(b"openclaw-");
+    let folders = files_of(temporary).filter(is_theirs);
+    let files = folders.flat_map(|folder| files_of(&folder.path()));
+    let lock = |entry: fs::DirEntry| {
+        let path = entry.path();
+        let meta = entry.metadata().ok().filter(fs::Metadata::is_file)?;
+        path.extension().filter(|end| *end == "lock")?;
+        let bytes = fs::read(&path).ok()?;
+        if fs::canonicalize(folder_of(&bytes)?).ok()? != root {
+            return None;
+        }
+        let (owner, created_at) = lock(&bytes);
+        let created_at = created_at.unwrap_or_else(|| folder::modified(&meta));
+        Some(Lock { path, of: String::new(), owner, created_at })
+    };
+    files.filter_map(lock).collect()
+}
+
+/// The folder that the lock of a gateway is for: `stateDir`, else that of `configPath`.
+fn folder_of(bytes: &[u8]) -> Option<PathBuf> {
+    let raw = serde_json::from_slice::<Value>(bytes).ok()?;
+    let path = |name: &str| Some(Path::new(raw.get(name)?.as_str()?));
+    let folder = path("stateDir").or_else(|| path("configPath")?.parent())?;
+    Some(folder.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -72,5 +103,31 @@ mod tests {
         for (bytes, owner, at) in cases {
             assert_eq!(lock(bytes), (owner, at), "{bytes:?}");
         }
+    }
+
+    #[test]
+    fn the_lock_of_a_gateway_is_found_by_the_folder_that_it_names() {
+        let dir = tempfile::tempdir().unwrap();
+        let temporary = dir.path().join("tmp");
+        let root = dir.path().join("state");
+        for folder in [&root, &dir.path().join("other"), &temporary.join("openclaw-1000")] {
+            fs::create_dir_all(folder).unwrap();
+        }
+        let write = |name: &str, field: &str, path: PathBuf| {
+            let text = serde_json::json!({ "pid": 42, "startTime": 777, field: path }).to_string();
+            fs::write(temporary.join("openclaw-1000").join(name), text).unwrap();
+        };
+        write("gateway.0a.lock", "configPath", root.join("openclaw.json"));
+        write("state.0b.lock", "stateDir", root.clone());
+        write("gateway.0c.lock", "configPath", dir.path().join("other/openclaw.json"));
+        write("gateway.0d.json", "configPath", root.join("openclaw.json"));
+        let root = fs::canonicalize(&root).unwrap();
+        let mut found = gateway_locks(&temporary, &root);
+        found.sort_by(|a, b| a.path.cmp(&b.path));
+        let names: Vec<_> = found.iter().map(|lock| lock.path.file_name().unwrap()).collect();
+        assert_eq!(names, ["gateway.0a.lock", "state.0b.lock"]);
+        assert_eq!(found[0].owner, Some(Process { pid: 42, started_ticks: Some(777) }));
+        fs::rename(temporary.join("openclaw-1000"), temporary.join("elsewhere")).unwrap();
+        assert_eq!(gateway_locks(&temporary, &root), []);
     }
 }

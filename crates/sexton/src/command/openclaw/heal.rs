@@ -14,7 +14,7 @@ use sexton_openclaw::heal::{self, Error, Healing, LeftOut, Outcome, State};
 use sexton_openclaw::inspect::Report;
 
 use super::inspect::{look, subject};
-use super::port::refuse_served;
+use super::port::hold;
 use super::progress::healing;
 use crate::args::openclaw::Heal;
 use crate::atomic::{self, Care, Durability, Existing};
@@ -63,9 +63,7 @@ pub fn main(args: &Heal, output: Output) -> Result<Exit, Failure> {
     if plan.items.is_empty() {
         return done(&plan, &Outcome::default(), &report, output);
     }
-    if !args.stopped {
-        refuse_served(&args.path)?;
-    }
+    let _held = (!args.stopped).then(|| hold(&args.path)).transpose()?;
     if !args.yes {
         let cases = count(plan.items.len() as u64, "case");
         ask(&format!("heal {cases} in {}", plan.folder.display()), output)?;
@@ -86,9 +84,7 @@ fn finish(args: &Heal, output: Output) -> Result<(), Failure> {
             output.note(format_args!("the healing of {stamp} was cut off; heal finishes it first"));
             continue;
         }
-        if !args.stopped {
-            refuse_served(&args.path)?;
-        }
+        let _held = (!args.stopped).then(|| hold(&args.path)).transpose()?;
         if !args.yes {
             let folder = args.path.display();
             ask(&format!("finish the healing of {stamp}, which was cut off, in {folder}"), output)?;

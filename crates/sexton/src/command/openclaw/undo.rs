@@ -4,7 +4,7 @@ use sexton_openclaw::heal;
 use sexton_openclaw::heal::undo::{Which, undo};
 
 use super::heal::failure;
-use super::port::refuse_served;
+use super::port::hold;
 use super::progress::healing;
 use crate::args::openclaw::Undo;
 use crate::failure::{Exit, Failure};
@@ -16,9 +16,7 @@ pub fn main(args: &Undo, output: Output) -> Result<Exit, Failure> {
         return list(args, output);
     }
     let which = args.stamp.as_deref().map_or(Which::Latest, Which::Stamp);
-    if !args.stopped {
-        refuse_served(&args.path)?;
-    }
+    let _held = (!args.stopped).then(|| hold(&args.path)).transpose()?;
     let undone = healing(|observer| undo(&args.path, which, observer))?;
     if output.json {
         output.document(&undone)?;
