@@ -13,6 +13,7 @@ use crate::unpack::unpack;
 mod again;
 mod killed;
 mod said;
+mod terminal;
 
 /// A copy of a real folder, its databases unpacked.
 fn folder(place: &Place, name: &str) -> PathBuf {
