@@ -26,12 +26,14 @@ use crate::model::{Status, is_of_this_run};
 use crate::read::config::agent_id;
 use under_way::Gateway;
 
+mod agents;
 mod database;
 mod files;
 mod history;
 mod jobs;
 mod under_way;
 
+pub use agents::Agent;
 pub use jobs::NewJob;
 pub use under_way::UnderWay;
 
@@ -60,6 +62,8 @@ pub struct Gathered {
     pub sources: Vec<Source>,
     /// The sessions, those of one key in the order of time. One may be told of more than once.
     pub generations: Vec<Generation>,
+    /// The agents of the config, and those that jobs name which are not stored yet; each name once.
+    pub agents: Vec<Agent>,
     /// The jobs that are not stored yet.
     pub jobs: Vec<NewJob>,
     /// The runs.
@@ -154,6 +158,7 @@ pub fn gather(path: &Path, mut options: Options<'_>) -> Result<Gathered, FolderE
     gather.job_files();
     gather.job_quarantine();
     gather.say_what_stays();
+    gather.found.agents = gather.agents();
     for index in 0..gather.folder.agents.len() {
         gather.database(index);
         gather.files(index);

@@ -24,7 +24,7 @@ pub const RUN_RETENTION: Retention = Retention::After(Duration::from_secs(86_400
 /// Where a gateway listens whose config does not say.
 pub const PORT: u16 = 18789;
 
-/// An agent of `agents.list`.
+/// An agent of `agents.entries`, or `agents.list` as it was up to 2026.7.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Agent {
     /// `id`, in the form that keys and folders have it.
@@ -33,13 +33,30 @@ pub struct Agent {
     pub default: bool,
     /// `agentDir`.
     pub agent_dir: Option<String>,
+    /// `workspace`: a path that may have `~`.
+    pub workspace: Option<String>,
+    /// `model`, or its `primary`.
+    pub model: Option<String>,
+}
+
+/// `agents.defaults`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Defaults {
+    /// `workspace`: that of the default agent; others without one of their own have a folder in it.
+    pub workspace: Option<String>,
+    /// `model`, or its `primary`.
+    pub model: Option<String>,
+    /// `timeoutSeconds`; zero is no limit.
+    pub timeout: Option<Duration>,
 }
 
 /// What the config says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// `agents.list`; without one there is the agent `main`.
+    /// The agents; where it names none there is the agent `main`.
     pub agents: Vec<Agent>,
+    /// What holds for those that say nothing else.
+    pub defaults: Defaults,
     /// `session.store`: a path that may have `~` and `{agentId}`.
     pub session_store: Option<String>,
     /// `session.maintenance.maxEntries`.
@@ -80,6 +97,11 @@ pub fn config(bytes: &[u8]) -> Result<Config, String> {
     }
     Ok(Config {
         agents: agents(&mut fields),
+        defaults: Defaults {
+            workspace: fields.text(&["agents", "defaults", "workspace"]),
+            model: fields.model(&["agents", "defaults", "model"]),
+            timeout: fields.timeout(&["agents", "defaults", "timeoutSeconds"]),
+        },
         session_store: fields.text(&["session", "store"]),
         max_entries: fields.count(&["session", "maintenance", "maxEntries"]),
         cron_enabled: fields.flag(&["cron", "enabled"]).unwrap_or(true),
@@ -118,34 +140,52 @@ pub fn agent_id(text: &str) -> String {
 }
 
 fn agents(fields: &mut Fields<'_>) -> Vec<Agent> {
-    let list = match fields.at(&["agents", "list"]) {
-        None => return Vec::new(),
-        Some(Value::Array(list)) => list,
-        Some(_) => {
-            fields.remark("agents.list", "is no list");
-            return Vec::new();
+    match (fields.at(&["agents", "entries"]), fields.at(&["agents", "list"])) {
+        (Some(Value::Object(entries)), _) => entries
+            .iter()
+            .filter_map(|(id, raw)| {
+                agent(fields, &format!("agents.entries.{}", agent_id(id)), id, raw)
+            })
+            .collect(),
+        (Some(_), _) => {
+            fields.remark("agents.entries", "is no object");
+            Vec::new()
         }
-    };
-    let mut agents = Vec::new();
-    for (index, raw) in list.iter().enumerate() {
-        let at = format!("agents.list[{index}]");
-        let Some(id) = text(raw.get("id")) else {
-            fields.remark(&at, "has no id");
-            continue;
-        };
-        let mut of = |name: &str| {
-            let value = raw.get(name).filter(|value| !value.is_null())?;
-            let read = text(Some(value));
-            if read.is_none() {
-                fields.remark(&format!("{at}.{name}"), "is no text");
-            }
-            read
-        };
-        let agent_dir = of("agentDir");
-        let default = raw.get("default") == Some(&Value::Bool(true));
-        agents.push(Agent { id: agent_id(&id), default, agent_dir });
+        (None, Some(Value::Array(list))) => list
+            .iter()
+            .enumerate()
+            .filter_map(|(index, raw)| {
+                let at = format!("agents.list[{index}]");
+                let id = text(raw.get("id"));
+                if id.is_none() {
+                    fields.remark(&at, "has no id");
+                }
+                agent(fields, &at, &id?, raw)
+            })
+            .collect(),
+        (None, Some(_)) => {
+            fields.remark("agents.list", "is no list");
+            Vec::new()
+        }
+        (None, None) => Vec::new(),
     }
-    agents
+}
+
+fn agent(fields: &mut Fields<'_>, at: &str, id: &str, raw: &Value) -> Option<Agent> {
+    if !raw.is_object() {
+        fields.remark(at, "is no object");
+        return None;
+    }
+    let mut own = Fields { root: raw, remarks: Vec::new() };
+    let agent = Agent {
+        id: agent_id(id),
+        default: raw.get("default") == Some(&Value::Bool(true)),
+        agent_dir: own.text(&["agentDir"]),
+        workspace: own.text(&["workspace"]),
+        model: own.model(&["model"]),
+    };
+    fields.remarks.extend(own.remarks.iter().map(|remark| format!("{at}.{remark}")));
+    Some(agent)
 }
 
 struct Fields<'v> {
@@ -189,6 +229,19 @@ impl<'v> Fields<'v> {
 
     fn text(&mut self, path: &[&str]) -> Option<String> {
         self.read(path, "is no text", |value| text(Some(value)))
+    }
+
+    fn model(&mut self, path: &[&str]) -> Option<String> {
+        match self.at(path)? {
+            Value::Object(_) => self.text(&[path, &["primary"]].concat()),
+            _ => self.text(path),
+        }
+    }
+
+    fn timeout(&mut self, path: &[&str]) -> Option<Duration> {
+        self.read(path, "is no duration", |value| {
+            count(Some(value)).map(Duration::from_secs).filter(|timeout| *timeout <= Duration::MAX)
+        })
     }
 
     fn count(&mut self, path: &[&str]) -> Option<u64> {
@@ -235,6 +288,9 @@ mod tests {
         assert_eq!(config.default_agent(), "main");
         assert_eq!(config.session_retention, Retention::After(Duration::from_secs(86_400)));
         assert_eq!((config.agents, config.remarks), (vec![], vec![]));
+        let Defaults { workspace, model, timeout } = config.defaults;
+        assert!(workspace.unwrap().ends_with("/user/workspace"));
+        assert_eq!((model.as_deref(), timeout), (Some("fake/fake-1"), None));
     }
 
     #[test]
@@ -242,7 +298,7 @@ mod tests {
         let config = config(
             br#"{
             // agents
-            agents: { list: [
+            agents: { defaults: { model: "e/f", workspace: "~/all", timeoutSeconds: 90 }, list: [
                 { id: 'Ops Team', default: true, model: { primary: "a/b" }, workspace: "~/w", agentDir: "/d" },
                 { id: "two", model: "c/d" },
             ] },
@@ -254,6 +310,15 @@ mod tests {
         assert_eq!(config.remarks, Vec::<String>::new());
         let ops = &config.agents[0];
         assert_eq!((ops.id.as_str(), ops.agent_dir.as_deref()), ("ops-team", Some("/d")));
+        assert_eq!((ops.model.as_deref(), ops.workspace.as_deref()), (Some("a/b"), Some("~/w")));
+        let two = &config.agents[1];
+        assert_eq!((two.model.as_deref(), two.workspace.as_deref()), (Some("c/d"), None));
+        let defaults = Defaults {
+            workspace: Some("~/all".to_owned()),
+            model: Some("e/f".to_owned()),
+            timeout: Some(Duration::from_secs(90)),
+        };
+        assert_eq!(config.defaults, defaults);
         assert_eq!(config.default_agent(), "ops-team");
         assert_eq!(config.session_store.as_deref(), Some("~/s/{agentId}.json"));
         assert_eq!(config.max_entries, Some(7));
@@ -283,7 +348,8 @@ mod tests {
     #[test]
     fn a_field_of_a_wrong_type_is_a_remark() {
         let config = config(
-            br#"{"agents":{"list":[7,{"id":"a","agentDir":1}]},"session":"x",
+            br#"{"agents":{"list":[7,{"id":"a","agentDir":1,"workspace":[],"model":{"primary":2}}],
+                "defaults":{"workspace":3,"model":[],"timeoutSeconds":-4}},"session":"x",
                 "cron":{"enabled":"yes"},"gateway":{"port":70000}}"#,
         )
         .unwrap();
@@ -293,11 +359,29 @@ mod tests {
             [
                 "agents.list[0] has no id",
                 "agents.list[1].agentDir is no text",
+                "agents.list[1].workspace is no text",
+                "agents.list[1].model.primary is no text",
+                "agents.defaults.workspace is no text",
+                "agents.defaults.model is no text",
+                "agents.defaults.timeoutSeconds is no duration",
                 "session is no object",
                 "cron.enabled is neither true nor false",
                 "gateway.port is no port",
             ]
         );
+    }
+
+    #[test]
+    fn agents_by_their_ids_count_before_a_list_that_was_left() {
+        let config = config(
+            br#"{"agents":{"list":[{"id":"old"}],
+                "entries":{"Scout":{"workspace":"/w","model":{"fallbacks":[]}},"main":{"default":true},"odd":7}}}"#,
+        )
+        .unwrap();
+        let ids: Vec<&str> = config.agents.iter().map(|agent| agent.id.as_str()).collect();
+        assert_eq!((ids, config.default_agent()), (vec!["scout", "main"], "main"));
+        assert_eq!(config.agents[0].workspace.as_deref(), Some("/w"));
+        assert_eq!(config.remarks, ["agents.entries.odd is no object"]);
     }
 
     #[test]

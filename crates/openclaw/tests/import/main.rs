@@ -8,7 +8,7 @@ use std::os::unix::fs::symlink;
 use folder::{AGENT, Copy, SESSIONS, STATE, source};
 use serde_json::{Value, json};
 use sexton_domain::job::Job;
-use sexton_openclaw::import::gather::{Gathered, Generation};
+use sexton_openclaw::import::gather::{Agent, Gathered, Generation};
 use sexton_openclaw::import::ids::id;
 use sexton_openclaw::model::Place;
 
@@ -110,6 +110,54 @@ fn a_session_has_the_same_id_whatever_its_agent_is_called_here() {
         assert!(linked(&renamed).iter().any(|(_, session)| session.is_some()), "{name}");
         assert_eq!(linked(&renamed), linked(&folder.gather()), "{name}");
     }
+}
+
+#[test]
+fn an_agent_works_where_it_says_or_where_the_defaults_put_it_or_in_its_folder_inside() {
+    let folder = Copy::of("2026.5.6-plain");
+    let agents = |config: Value| -> Vec<(String, String, Option<String>)> {
+        folder.write("openclaw.json", &json!({ "agents": config }).to_string());
+        let found = folder.gather_with(&|options| {
+            let renamed = [("scout", "spy"), ("twin", "main")];
+            options.agents =
+                renamed.map(|(theirs, ours)| (theirs.to_owned(), ours.parse().unwrap())).into();
+        });
+        let row = |agent: Agent| (agent.name.to_string(), agent.id, agent.workspace);
+        found.agents.into_iter().map(row).collect()
+    };
+    let row = |name: &str, id: &str, workspace: Option<&str>| {
+        (name.to_owned(), id.to_owned(), workspace.map(str::to_owned))
+    };
+    assert_eq!(agents(json!({})), [row("main", "main", None)]);
+
+    let jobs = fs::read_to_string(folder.path("cron/jobs.json")).unwrap();
+    let jobs = jobs.replace("\"sessionTarget\"", "\"agentId\": \"scout\", \"sessionTarget\"");
+    folder.write("cron/jobs.json", &jobs);
+    let root = fs::canonicalize(folder.path("")).unwrap();
+    let inside = ["workspace", "workspace-scout"].map(|name| {
+        fs::create_dir(root.join(name)).unwrap();
+        root.join(name).to_str().unwrap().to_owned()
+    });
+    let [of_main, of_scout] = inside.each_ref().map(|path| Some(path.as_str()));
+    let found = agents(json!({}));
+    assert_eq!(found, [row("main", "main", of_main), row("spy", "scout", of_scout)]);
+
+    let found = agents(json!({
+        "defaults": { "workspace": "/srv/all" },
+        "list": [
+            { "id": "main" }, { "id": "b" }, { "id": "c", "workspace": "~/c" },
+            { "id": "d", "workspace": "somewhere" }, { "id": "twin", "workspace": "/twin" },
+        ],
+    }));
+    let home = root.parent().unwrap().join("c");
+    let expected = [
+        row("main", "main", Some("/srv/all")),
+        row("b", "b", Some("/srv/all/b")),
+        row("c", "c", home.to_str()),
+        row("d", "d", None),
+        row("spy", "scout", Some("/srv/all/scout")),
+    ];
+    assert_eq!(found, expected);
 }
 
 #[test]

@@ -27,6 +27,7 @@ use crate::output::{Output, bytes, count};
 use crate::place::{self, DataDir};
 use crate::store::{self, Machine, Opening};
 
+mod agents;
 mod jobs;
 mod keeper;
 
@@ -43,6 +44,8 @@ struct Receipt {
     dry_run: bool,
     /// What was stored.
     kept: Kept,
+    /// The agents, with what the config lacks of them.
+    agents: Vec<agents::Shown>,
     /// The jobs that are new here.
     jobs: Vec<jobs::Shown>,
     /// What became of the records of each source.
@@ -68,16 +71,27 @@ pub fn main(args: &Import, globals: &Globals, output: Output) -> Result<Exit, Fa
     let inside = runtime.enter();
     // Before anything is read: a store that a daemon holds is refused at once.
     let around = Surroundings { data_dir: dir.path(), now: now() };
-    let config = Config::load(place::config_file(globals)?.as_deref(), around)?;
+    let config_file = place::config_file(globals)?;
+    let config = Config::load(config_file.as_deref(), around)?;
     let store = open(&dir, &config, args.dry_run)?;
     let at = now();
     let path = (!args.dry_run).then(|| receipt_path(args, &dir, at)).transpose()?;
     let known =
         store.as_ref().map_or_else(|| Ok(BTreeMap::new()), |store| known_jobs(store, &runtime))?;
     let found = read(args, known, at)?;
-    let Gathered { sources, generations, jobs, runs, left_out, mut remarks, under_way, texts } =
-        found;
+    let Gathered {
+        sources,
+        generations,
+        agents,
+        jobs,
+        runs,
+        left_out,
+        mut remarks,
+        under_way,
+        texts,
+    } = found;
     remarks.extend(jobs::undeclared(&jobs, &config));
+    let agents = agents.into_iter().map(|agent| agents::Shown::of(agent, &config)).collect();
     let side_by_side = jobs.iter().map(|new| jobs::Shown::of(new, at)).collect();
     let mut keeper = Keeper::new(store.as_ref().filter(|_| !args.dry_run), store.as_ref(), sources);
     for new in jobs {
@@ -96,12 +110,14 @@ pub fn main(args: &Import, globals: &Globals, output: Output) -> Result<Exit, Fa
     let jobs = side_by_side;
     let dry_run = args.dry_run;
     let receipt =
-        Receipt { folder, at, dry_run, kept, jobs, sources, left_out, remarks, under_way };
+        Receipt { folder, at, dry_run, kept, agents, jobs, sources, left_out, remarks, under_way };
     let written = path.as_ref().map(|path| write(&receipt, path)).transpose();
     if output.json {
         output.document(&receipt)?;
     } else {
         show(&receipt, path.filter(|_| written.is_ok()).as_deref(), output)?;
+        let config_file = config_file.map_or_else(place::user_config, Ok)?;
+        agents::show(&receipt.agents, &config_file, output)?;
     }
     written?;
     Ok(exit(&receipt.sources))

@@ -64,3 +64,41 @@ fn inspect_says_what_keeps_heal_from_its_work_and_heal_what_its_backup_takes() {
         "{refused:?}"
     );
 }
+
+#[test]
+fn agents_come_as_sections_for_the_config_and_are_not_spoken_of_once_it_has_them() {
+    let place = Place::new(CONFIG);
+    let folder = folder(&place, "2026.5.6-plain");
+    fs::create_dir(folder.join("workspace-scout")).unwrap();
+    let agents = json!({
+        "defaults": { "model": { "primary": "a/b\n[agents.other]" }, "timeoutSeconds": 90 },
+        "list": [{ "id": "main", "workspace": "~/it's \"here\" # now" }, { "id": "scout" }, { "id": "echo" }],
+    });
+    fs::write(folder.join("openclaw.json"), json!({ "agents": agents }).to_string()).unwrap();
+    let args = ["openclaw", "import", folder.to_str().unwrap(), "--agent", "main=boss"];
+    let first = place.run(&[&args[..], &["--dry-run"]].concat());
+    assert!(first.err.contains("1 job of agent boss, which the config does not have"), "{first:?}");
+    let (_, sections) = first.out.split_once("\n\n").unwrap();
+    assert!(sections.contains(place.config().file_name().unwrap().to_str().unwrap()), "{sections}");
+    place.write(&format!("{CONFIG}\n{sections}"));
+
+    place.ok(&["config", "check"]);
+    let config = &place.json(&["config", "show"])["agents"];
+    assert_eq!(config.as_object().unwrap().len(), 5, "{config}");
+    let home = place.dir.path().canonicalize().unwrap();
+    assert_eq!(config["boss"]["cwd"], json!(home.join("it's \"here\" # now")));
+    let inside = folder.canonicalize().unwrap().join("workspace-scout");
+    let scout = &config["scout"];
+    assert_eq!([&scout["cwd"], &scout["timeout"]], [&json!(inside), &json!("1m30s")]);
+
+    let again = place.run(&args);
+    assert!(again.out.contains("imported: 1 job") && !again.out.contains("agents."), "{again:?}");
+    assert!(!again.err.contains("agent"), "{again:?}");
+    let receipt = place.json(&args);
+    let row = |agent: &Value| json!([agent["id"], agent["declared"], agent["section"]]);
+    let rows: Vec<Value> = receipt["agents"].as_array().unwrap().iter().map(row).collect();
+    assert_eq!(
+        json!(rows),
+        json!([["main", true, null], ["scout", true, null], ["echo", true, null]])
+    );
+}
