@@ -1,4 +1,4 @@
-//! Their jobs as ours, and which of them are one job twice or fire no more.
+//! Their jobs as ours.
 
 use std::collections::BTreeSet;
 
@@ -26,7 +26,7 @@ pub struct Context<'a> {
     pub source: &'a str,
     /// The zone of the machine that it ran on.
     pub host_zone: &'a Zone,
-    /// Who works where a job names nobody.
+    /// Who works where a job names nobody, by their name.
     pub default_agent: &'a AgentName,
     /// Keys that other jobs have.
     pub taken: &'a BTreeSet<JobKey>,

@@ -7,7 +7,7 @@ use std::os::unix::fs::symlink;
 
 use folder::{AGENT, Copy, SESSIONS, STATE, source};
 use serde_json::{Value, json};
-use sexton_domain::job::Job;
+use sexton_domain::job::{Job, Target};
 use sexton_openclaw::import::gather::{Agent, Gathered, Generation};
 use sexton_openclaw::import::ids::id;
 use sexton_openclaw::model::Place;
@@ -158,6 +158,25 @@ fn an_agent_works_where_it_says_or_where_the_defaults_put_it_or_in_its_folder_in
         row("spy", "scout", Some("/srv/all/scout")),
     ];
     assert_eq!(found, expected);
+}
+
+/// The default agent was renamed twice, and the session that a job works in not at all.
+#[test]
+fn a_job_and_its_session_are_of_the_agent_as_it_is_called_here() {
+    let folder = Copy::of("2026.5.6-plain");
+    let text = fs::read_to_string(folder.path("cron/jobs.json")).unwrap();
+    let mut jobs: Value = serde_json::from_str(&text).unwrap();
+    jobs["jobs"][0].as_object_mut().unwrap().remove("agentId");
+    jobs["jobs"][0]["sessionTarget"] = json!("session:daily");
+    folder.write("cron/jobs.json", &jobs.to_string());
+    let found = folder.gather_with(&|options| {
+        let renamed = [("main", "helper"), ("helper", "third")];
+        options.agents =
+            renamed.map(|(theirs, ours)| (theirs.to_owned(), ours.parse().unwrap())).into();
+    });
+    let spec = &found.jobs[0].job.spec;
+    assert_eq!(spec.agent.as_str(), "helper");
+    assert_eq!(spec.target, Target::Key("agent:helper:daily".parse().unwrap()));
 }
 
 #[test]

@@ -7,11 +7,11 @@ use jiff::Timestamp;
 use sexton_domain::change::{Change, Record};
 use sexton_domain::errors::causes;
 use sexton_domain::id::JobId;
-use sexton_domain::job::{Job, Source as Declared};
+use sexton_domain::job::{Job, Source as Declared, Target};
 use sexton_domain::name::JobKey;
 use sexton_domain::plan::{Moment, jobs as plan};
 
-use super::{Gather, whole};
+use super::{Gather, own_agent, whole};
 use crate::import::account::{Became, Source};
 use crate::import::ids;
 use crate::import::jobs::{Context, Imported, differences, job};
@@ -189,10 +189,7 @@ impl Gather<'_, '_> {
         }
         let made = self.made(&record, source);
         let now = self.options.now;
-        let made = made.and_then(|mut imported| {
-            imported.spec.agent = self.agent(imported.spec.agent.as_str());
-            new_job(id, &imported, now).map(|job| (job, imported))
-        });
+        let made = made.and_then(|imported| new_job(id, &imported, now).map(|job| (job, imported)));
         match made {
             Err(reason) => self.found.sources[source].quarantine(record.place, reason),
             Ok((job, imported)) => {
@@ -203,16 +200,21 @@ impl Gather<'_, '_> {
         }
     }
 
-    /// What an import makes of a job.
+    /// What an import makes of a job, by our names of agents.
     fn made(&self, record: &JobRecord, source: usize) -> Result<Imported, String> {
         let context = Context {
             source: &self.found.sources[source].path,
             host_zone: &self.options.zone,
-            default_agent: &self.agent(self.folder.config.default_agent()),
+            default_agent: &own_agent(self.folder.config.default_agent()),
             taken: &self.taken(),
             enable: self.options.enable,
         };
-        job(record, &context).map_err(|refused| causes(&refused))
+        let mut imported = job(record, &context).map_err(|refused| causes(&refused))?;
+        imported.spec.agent = self.agent(imported.spec.agent.as_str());
+        if let Target::Key(key) = &mut imported.spec.target {
+            *key = self.key(key.as_str())?;
+        }
+        Ok(imported)
     }
 
     /// The keys that jobs have.
