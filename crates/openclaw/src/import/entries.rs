@@ -156,7 +156,7 @@ mod tests {
 
     use super::*;
     use crate::import::ids;
-    use crate::import::sessions::{self, End, Told};
+    use crate::import::sessions::{self, End, Home, Told};
     use crate::read::transcript::line;
 
     fn one(text: &str) -> Entry {
@@ -228,17 +228,15 @@ mod tests {
         let session = |run| {
             let at = Timestamp::UNIX_EPOCH;
             let key = SessionKey::parse("agent:main:cron:j:run:s").unwrap();
+            let [agent, own] = ["main", "main"].map(|name| name.parse().unwrap());
+            let home = Home { key, agent, own, run, job: None, outcome: None, ended_at: None };
             let told = Told {
-                agent: "main".parse().unwrap(),
-                own: "main".parse().unwrap(),
-                key,
+                home,
                 id: "s".to_owned(),
                 end: End::Current(None),
                 began_at: Some(at),
                 ended_at: Some(at),
                 usage: None,
-                run,
-                job: None,
                 source: String::new(),
                 place: String::new(),
                 data: serde_json::Value::Null,

@@ -19,10 +19,10 @@ use sexton_domain::usage::Usage;
 use super::account::Source;
 use super::entries;
 use super::runs::{Past, Place as RunPlace};
-use super::sessions;
+use super::sessions::{self, Home};
 use super::text::{Text, Texts};
 use crate::folder::{CONFIG, Folder, FolderError};
-use crate::model::{Status, is_of_this_run};
+use crate::model::is_of_this_run;
 use crate::read::config::agent_id;
 use under_way::Gateway;
 
@@ -266,7 +266,7 @@ impl Gather<'_, '_> {
         let mut session_of: HashMap<(AgentName, String), SessionId> = HashMap::new();
         let (mut first, mut again) = (Vec::new(), Vec::new());
         for Draft { told, rows, text } in drafts {
-            let theirs = (told.own.clone(), told.id.clone());
+            let theirs = (told.home.own.clone(), told.id.clone());
             let session = sessions::session(told, now);
             session_of.entry(theirs).or_insert(session.id);
             let pile = if seen.insert(session.id) { &mut first } else { &mut again };
@@ -310,37 +310,6 @@ impl Gather<'_, '_> {
         let session = past.session.clone().map(|session| (own, session));
         let session = session.and_then(|session| sessions.get(&session).copied());
         RunPlace { agent, key, job: job.map(|(id, _)| id), job_key, session }
-    }
-}
-
-/// Where a session is at home.
-struct Home {
-    key: SessionKey,
-    agent: AgentName,
-    /// Their id of that agent.
-    own: AgentName,
-    run: Option<RunId>,
-    job: Option<(JobId, JobKey)>,
-    /// How the run ended.
-    outcome: Option<Outcome>,
-    /// And when.
-    ended_at: Option<Timestamp>,
-}
-
-impl Home {
-    /// The status of a session. A row that says nothing, or that a run is under way, knows less than the
-    /// history of runs.
-    fn status(&self, row: Option<Status>) -> Option<Status> {
-        match (row, self.outcome) {
-            (None | Some(Status::Running), Some(Outcome::Ok | Outcome::Skipped)) => {
-                Some(Status::Done)
-            }
-            (None | Some(Status::Running), Some(Outcome::Failed)) => Some(Status::Failed),
-            (None | Some(Status::Running), Some(Outcome::TimedOut)) => Some(Status::Timeout),
-            (None | Some(Status::Running), Some(Outcome::Cancelled)) => Some(Status::Killed),
-            (None, Some(Outcome::Interrupted)) => Some(Status::Running),
-            (status, _) => status,
-        }
     }
 }
 

@@ -16,6 +16,7 @@ use sexton_domain::key::{SessionKey, SessionKind};
 use sexton_domain::name::{AgentName, JobKey};
 use sexton_domain::node::{Epoch, Owner};
 use sexton_domain::origin::{MAX_ORIGIN_BYTES, Origin};
+use sexton_domain::run::Outcome;
 use sexton_domain::session::{EndReason, OpenReason, Session, State};
 use sexton_domain::usage::Tokens;
 use uuid::Uuid;
@@ -37,15 +38,47 @@ pub enum End {
     Aside(Reason, Option<Status>),
 }
 
-/// A generation as their files and rows tell of it.
+/// Where a session is at home, and how its run ended.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Told {
+pub struct Home {
+    /// The key.
+    pub key: SessionKey,
     /// Who works, by our name.
     pub agent: AgentName,
     /// Their id of that agent, whatever it is called here.
     pub own: AgentName,
-    /// The key.
-    pub key: SessionKey,
+    /// The run that it is of.
+    pub run: Option<RunId>,
+    /// The job that it is of, where that was imported.
+    pub job: Option<(JobId, JobKey)>,
+    /// How the run ended.
+    pub outcome: Option<Outcome>,
+    /// And when.
+    pub ended_at: Option<Timestamp>,
+}
+
+impl Home {
+    /// The status of a session. A row that says nothing, or that a run is under way, knows less than the
+    /// history of runs.
+    pub fn status(&self, row: Option<Status>) -> Option<Status> {
+        match (row, self.outcome) {
+            (None | Some(Status::Running), Some(Outcome::Ok | Outcome::Skipped)) => {
+                Some(Status::Done)
+            }
+            (None | Some(Status::Running), Some(Outcome::Failed)) => Some(Status::Failed),
+            (None | Some(Status::Running), Some(Outcome::TimedOut)) => Some(Status::Timeout),
+            (None | Some(Status::Running), Some(Outcome::Cancelled)) => Some(Status::Killed),
+            (None, Some(Outcome::Interrupted)) => Some(Status::Running),
+            (status, _) => status,
+        }
+    }
+}
+
+/// A generation as their files and rows tell of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Told {
+    /// Where it is at home.
+    pub home: Home,
     /// What tells it from all others of the agent: its session id, or the name of its file.
     pub id: String,
     /// What ended it.
@@ -56,10 +89,6 @@ pub struct Told {
     pub ended_at: Option<Timestamp>,
     /// What it took.
     pub usage: Option<Tokens>,
-    /// The run that it is of.
-    pub run: Option<RunId>,
-    /// The job that it is of, where that was imported.
-    pub job: Option<(JobId, JobKey)>,
     /// The file it was read from.
     pub source: String,
     /// Where in it.
@@ -72,7 +101,8 @@ pub struct Told {
 pub fn session(told: Told, now: Timestamp) -> Session {
     let began_at = told.began_at.unwrap_or(Timestamp::UNIX_EPOCH);
     let ended_at = told.ended_at.unwrap_or(began_at).max(began_at);
-    let kind = told.key.kind();
+    let Home { key, agent, own, run, job, .. } = told.home;
+    let kind = key.kind();
     let reason = reason(told.end, kind);
     let origin = Origin {
         system: ids::SYSTEM.to_owned(),
@@ -81,14 +111,14 @@ pub fn session(told: Told, now: Timestamp) -> Session {
         place: told.place,
         data: told.data,
     };
-    let run = told.run.filter(|_| kind == SessionKind::Run);
+    let run = run.filter(|_| kind == SessionKind::Run);
     let of_job = matches!(kind, SessionKind::Run | SessionKind::Job);
-    let (job, job_key) = told.job.filter(|_| of_job).unzip();
+    let (job, job_key) = job.filter(|_| of_job).unzip();
     Session {
-        id: ids::id(began_at, &["session", told.own.as_str(), &told.id]),
-        key: told.key,
+        id: ids::id(began_at, &["session", own.as_str(), &told.id]),
+        key,
         kind,
-        agent: told.agent,
+        agent,
         job,
         job_key,
         run,
@@ -179,18 +209,26 @@ mod tests {
         format!("2026-11-20T{text}:00Z").parse().unwrap()
     }
 
-    fn told(key: &str, id: &str, end: End, began_at: &str) -> Told {
-        Told {
+    fn home(key: &str) -> Home {
+        Home {
+            key: key.parse().unwrap(),
             agent: "main".parse().unwrap(),
             own: "main".parse().unwrap(),
-            key: key.parse().unwrap(),
+            run: None,
+            job: None,
+            outcome: None,
+            ended_at: None,
+        }
+    }
+
+    fn told(key: &str, id: &str, end: End, began_at: &str) -> Told {
+        Told {
+            home: home(key),
             id: id.to_owned(),
             end,
             began_at: Some(at(began_at)),
             ended_at: Some(at("12:00")),
             usage: None,
-            run: None,
-            job: None,
             source: "agents/main/sessions/sessions.json".to_owned(),
             place: format!("key {key}"),
             data: Value::Null,

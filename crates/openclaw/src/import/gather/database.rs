@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
+use super::Gather;
 use super::files::{evidence, used};
-use super::{Gather, Home};
 use crate::import::account::Source;
-use crate::import::sessions::{End, Told};
+use crate::import::sessions::{End, Home, Told};
 use crate::import::text::{From, Glance, Text};
 use crate::model::{DbArchive, Place, SessionRow, Status, Tally, Window};
 use crate::read::agent_db::{AgentDb, Cold, Event, Node, place_of};
@@ -127,9 +127,6 @@ impl Gather<'_, '_> {
         }
         let end = end(node.as_ref(), status, &home);
         let told = Told {
-            agent: home.agent,
-            own: home.own,
-            key: home.key,
             end,
             began_at: began_at
                 .or(said(|window| window.created_at))
@@ -139,8 +136,7 @@ impl Gather<'_, '_> {
                 .or(home.ended_at.max(last_at))
                 .or(said(|window| window.updated_at)),
             usage: glance.as_ref().and_then(used),
-            run: home.run,
-            job: home.job,
+            home,
             source: path.to_owned(),
             place: Place::Row(session.clone()).to_string(),
             data: json!({
@@ -180,16 +176,12 @@ impl Gather<'_, '_> {
         let reason = if &*archive.reason == "reset" { Reason::Reset } else { Reason::Deleted };
         let end = End::Aside(reason, home.status(None));
         let told = Told {
-            agent: home.agent,
-            own: home.own,
-            key: home.key,
             id,
             end,
             began_at: glance.began_at,
             ended_at: archive.created_at.or(glance.last_at),
             usage: used(&glance),
-            run: home.run,
-            job: home.job,
+            home,
             source: path.to_owned(),
             place: row.to_string(),
             data: json!({ "archive": archive.name, "reason": archive.reason }),

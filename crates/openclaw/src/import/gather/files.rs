@@ -241,9 +241,6 @@ impl Gather<'_, '_> {
         let put_aside = found.aside.and_then(|(_, at)| at);
         let row = current_row;
         let told = Told {
-            agent: home.agent,
-            own: home.own,
-            key: home.key,
             id,
             end,
             began_at: glance.began_at.or_else(|| row.and_then(began)),
@@ -252,8 +249,7 @@ impl Gather<'_, '_> {
                 .or(home.ended_at.max(glance.last_at))
                 .or_else(|| row?.updated_at),
             usage: used(&glance),
-            run: home.run,
-            job: home.job,
+            home,
             source: path,
             place: String::new(),
             data: row.map_or(serde_json::Value::Null, evidence),
@@ -273,16 +269,12 @@ impl Gather<'_, '_> {
         }
         let end = End::Current(home.status(row.status));
         let told = Told {
-            agent: home.agent,
-            own: home.own,
-            key: home.key,
             id,
             end,
             began_at: began(&row),
             ended_at: row.ended_at.or(home.ended_at).or(row.updated_at),
             usage: row.usage.map(tokens),
-            run: home.run,
-            job: home.job,
+            home,
             source: path,
             place: Place::Key(row.key.to_string()).to_string(),
             data: evidence(&row),

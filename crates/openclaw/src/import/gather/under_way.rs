@@ -8,10 +8,11 @@ use serde::Serialize;
 use sexton_domain::id::RunId;
 use sexton_domain::run::Outcome;
 
-use super::{Gather, Home};
+use super::Gather;
 use crate::address::Address;
 use crate::heal::owner::{self, Claims, Liveness};
 use crate::import::runs::Past;
+use crate::import::sessions::Home;
 use crate::model::{Lock, Receipt, ReceiptStatus, SessionRow, Status};
 use crate::read::lock::locks;
 use crate::read::names::{self, FileKind};
