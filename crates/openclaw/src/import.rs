@@ -1,6 +1,7 @@
 //! Brings a state folder over: their records as ours.
 
 pub mod account;
+pub mod brought;
 pub mod entries;
 pub mod gather;
 pub mod ids;

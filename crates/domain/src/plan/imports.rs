@@ -17,6 +17,10 @@ pub fn regrown(before: &Session, told: &Session, grew: bool) -> Option<Session> 
         // With the evidence of the end.
         (grown.state, grown.origin) = (told.state, told.origin.clone());
     }
+    if grew && before.entry_count == 0 {
+        // Its row alone had told when it began.
+        grown.opened_at = told.opened_at;
+    }
     grown.usage = more(before.usage, told.usage);
     match (before.run, told.run) {
         (None, None) => grown.active_at = before.active_at.max(told.active_at),
@@ -142,6 +146,15 @@ mod tests {
         assert_eq!(grown, rest);
         let third = told(time("11:00"), EndReason::Interrupted, time("14:00"));
         assert_eq!(regrown(&grown, &third, false), None);
+    }
+
+    #[test]
+    fn a_session_began_when_its_transcript_says_once_that_is_there() {
+        let row = told(time("10:00"), EndReason::Restart, time("12:00"));
+        let text = Session { opened_at: time("09:30"), ..row.clone() };
+        let opened = |before: &Session| regrown(before, &text, true).unwrap().opened_at;
+        assert_eq!(opened(&row), time("09:30"));
+        assert_eq!(opened(&kept(row.clone())), row.opened_at);
     }
 
     #[test]

@@ -17,6 +17,7 @@ use sexton_domain::session::Session;
 use sexton_domain::usage::Usage;
 
 use super::account::Source;
+use super::brought::Brought;
 use super::entries;
 use super::runs::{Past, Place as RunPlace};
 use super::sessions::{self, Home};
@@ -47,6 +48,8 @@ pub struct Options<'a> {
     pub agents: BTreeMap<String, AgentName>,
     /// The jobs that are stored, removed ones too.
     pub jobs: BTreeMap<JobId, Job>,
+    /// The sessions that earlier imports brought.
+    pub sessions: Brought,
     /// Whether jobs that are enabled there are enabled here.
     pub enable: bool,
     /// The zone of their machine.
@@ -267,7 +270,9 @@ impl Gather<'_, '_> {
         let (mut first, mut again) = (Vec::new(), Vec::new());
         for Draft { told, rows, text } in drafts {
             let theirs = (told.home.own.clone(), told.id.clone());
-            let session = sessions::session(told, now);
+            let mut session = sessions::session(told, now);
+            let other = self.options.sessions.other_id(&session, text.is_some());
+            session.id = other.unwrap_or(session.id);
             session_of.entry(theirs).or_insert(session.id);
             let pile = if seen.insert(session.id) { &mut first } else { &mut again };
             pile.push(Generation { session, rows, text });

@@ -8,6 +8,7 @@ use rusqlite::Connection;
 use serde_json::json;
 use sexton_domain::schedule::Zone;
 use sexton_openclaw::import::account::Source;
+use sexton_openclaw::import::brought::Brought;
 use sexton_openclaw::import::gather::{Gathered, Options, gather};
 
 use crate::unpack::unpack;
@@ -78,6 +79,7 @@ impl Copy {
             scratch: self.dir.path().to_owned(),
             agents: BTreeMap::new(),
             jobs: BTreeMap::new(),
+            sessions: Brought::default(),
             enable: true,
             zone: Zone::UTC,
             progress: &mut |path, _| happens(path),

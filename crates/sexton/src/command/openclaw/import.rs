@@ -6,15 +6,11 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde::Serialize;
 use sexton_domain::errors::on_one_line;
-use sexton_domain::id::JobId;
-use sexton_domain::job::Job;
 use sexton_domain::name::AgentName;
 use sexton_openclaw::import::account::Source;
 use sexton_openclaw::import::gather::{Gathered, Options, UnderWay, gather};
 use sexton_store::Store;
-use sexton_store::page::{JobFilter, MAX_PAGE, PageRequest};
 use sexton_store_sqlite::Access;
-use tokio::runtime::Runtime;
 
 use super::progress::reading;
 use crate::args::Globals;
@@ -30,8 +26,10 @@ use crate::store::{self, Machine, Opening};
 mod agents;
 mod jobs;
 mod keeper;
+mod known;
 
 use keeper::{Keeper, Kept};
+use known::Known;
 
 /// What an import came to.
 #[derive(Debug, Serialize)]
@@ -76,9 +74,8 @@ pub fn main(args: &Import, globals: &Globals, output: Output) -> Result<Exit, Fa
     let store = open(&dir, &config, args.dry_run)?;
     let at = now();
     let path = (!args.dry_run).then(|| receipt_path(args, &dir, at)).transpose()?;
-    let known =
-        store.as_ref().map_or_else(|| Ok(BTreeMap::new()), |store| known_jobs(store, &runtime))?;
-    let found = read(args, known, at)?;
+    let known = store.as_ref().map(|store| Known::of(store, &runtime)).transpose()?;
+    let found = read(args, known.unwrap_or_default(), at)?;
     let Gathered {
         sources,
         generations,
@@ -162,29 +159,15 @@ fn agents(asked: &[String]) -> Result<BTreeMap<String, AgentName>, Failure> {
     asked.iter().map(one).collect()
 }
 
-/// The jobs that are stored, removed ones too.
-fn known_jobs(store: &Store, runtime: &Runtime) -> Result<BTreeMap<JobId, Job>, Failure> {
-    let mut known = BTreeMap::new();
-    let mut page = PageRequest { after: None, limit: MAX_PAGE };
-    loop {
-        let filter = JobFilter { removed: true, ..JobFilter::default() };
-        let found = runtime.block_on(store.read().jobs(filter, page));
-        let found = found.map_err(|error| Failure::chain(Exit::Unavailable, &error))?;
-        known.extend(found.items.into_iter().map(|job| (job.id, job)));
-        match found.next {
-            Some(next) => page.after = Some(next),
-            None => return Ok(known),
-        }
-    }
-}
-
 /// Reads the folder.
-fn read(args: &Import, jobs: BTreeMap<JobId, Job>, at: Timestamp) -> Result<Gathered, Failure> {
+fn read(args: &Import, known: Known, at: Timestamp) -> Result<Gathered, Failure> {
     let agents = agents(&args.agents)?;
     reading(|progress| {
         let scratch = std::env::temp_dir();
         let (enable, zone) = (args.enable, super::zone());
-        gather(&args.path, Options { now: at, scratch, agents, jobs, enable, zone, progress })
+        let Known { jobs, sessions } = known;
+        let options = Options { now: at, scratch, agents, jobs, sessions, enable, zone, progress };
+        gather(&args.path, options)
     })
 }
 

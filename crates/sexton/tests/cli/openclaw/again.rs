@@ -246,3 +246,55 @@ fn a_run_counts_once_without_its_session_and_has_it_once_that_is_told_of() {
     let told = &ledger(&other)["total"];
     assert_eq!(told, &took["total"]);
 }
+
+/// P12: a row and its transcript tell of two beginnings, and each made a session: one without entries beside
+/// the real one.
+#[test]
+fn a_session_is_the_same_before_its_first_line_and_after_its_transcript_has_gone() {
+    let place = Place::new(CONFIG);
+    let folder = place.dir.path().join("talk");
+    talk(&folder, 1, 0..11);
+    let index = folder.join("agents/main/sessions/sessions.json");
+    let mut rows: Value = serde_json::from_slice(&fs::read(&index).unwrap()).unwrap();
+    let row = &mut rows["agent:main:telegram:direct:0"];
+    row["sessionStartedAt"] = json!(said_at(0).as_millisecond() - 700);
+    let write = |rows: &Value| fs::write(&index, rows.to_string()).unwrap();
+    write(&rows);
+    let (file, _) = lines(&folder);
+    let away = folder.join("away");
+    let sessions = || {
+        let all = place.json(&["session", "list", "--limit", "500"])["items"].clone();
+        let shown = |it: &Value| (it["id"].clone(), it["entry_count"].clone());
+        all.as_array().unwrap().iter().map(shown).collect::<Vec<_>>()
+    };
+    fs::rename(&file, &away).unwrap();
+    import(&place, &folder);
+    let [(id, empty)] = &sessions()[..] else { panic!("{:?}", sessions()) };
+    assert_eq!(empty, 0);
+
+    fs::rename(&away, &file).unwrap();
+    assert_eq!(import(&place, &folder)["kept"]["sessions"], 0);
+    let whole = vec![(id.clone(), json!(11))];
+    assert_eq!(sessions(), whole);
+    assert_eq!(chat(&place)["opened_at"], json!(said_at(0)));
+    let before = state(&place);
+    import(&place, &folder);
+    assert_eq!(state(&place), before);
+
+    // The key has moved on, and so has its transcript.
+    write(&json!({}));
+    assert_eq!(import(&place, &folder)["kept"]["sessions"], 0);
+    assert_eq!(sessions(), whole);
+    write(&rows);
+    fs::rename(&file, &away).unwrap();
+    assert_eq!(import(&place, &folder)["kept"]["sessions"], 0);
+    assert_eq!(sessions(), whole);
+
+    // Another one that was begun under the same id.
+    let text = fs::read_to_string(&away).unwrap();
+    let begun = said_at(0).to_string();
+    assert!(text.contains(&begun), "{text}");
+    fs::write(&file, text.replacen(&begun, &said_at(3600).to_string(), 1)).unwrap();
+    assert_eq!(import(&place, &folder)["kept"]["sessions"], 1);
+    assert_eq!(sessions().len(), 2);
+}
