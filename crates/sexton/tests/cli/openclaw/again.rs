@@ -286,8 +286,12 @@ fn a_session_is_the_same_before_its_first_line_and_after_its_transcript_has_gone
     assert_eq!(import(&place, &folder)["kept"]["sessions"], 0);
     assert_eq!(sessions(), whole);
     write(&rows);
+    let other = Place::new(CONFIG);
+    import(&other, &folder);
     fs::rename(&file, &away).unwrap();
-    assert_eq!(import(&place, &folder)["kept"]["sessions"], 0);
+    for place in [&place, &other] {
+        assert_eq!(import(place, &folder)["kept"]["sessions"], 0);
+    }
     assert_eq!(sessions(), whole);
 
     // Another one that was begun under the same id.
