@@ -30,6 +30,9 @@ pub use shape::Shape;
 #[serde(try_from = "String", into = "String")]
 pub struct SessionKey(Arc<str>);
 
+/// What stands before the id in a key that was made for want of one.
+const MAKESHIFT: &str = "imported:";
+
 /// A text that cannot be a session key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
@@ -91,6 +94,22 @@ impl SessionKey {
     /// The key of one isolated run of a job. `run` is an id: short, without `:` and white space.
     pub fn for_run(agent: &AgentName, job: &JobKey, run: impl fmt::Display) -> Self {
         Self::made(format!("agent:{agent}:cron:{job}:run:{run}"))
+    }
+
+    /// The key of a session that was brought in from another system, as long as nobody tells of its own.
+    ///
+    /// # Errors
+    ///
+    /// As [`SessionKey::parse`], if `id`, its id there, cannot be part of a key.
+    pub fn makeshift(agent: &AgentName, id: &str) -> Result<Self, KeyError> {
+        Self::parse(&format!("agent:{agent}:{MAKESHIFT}{id}"))
+    }
+
+    /// Whether it is such a key.
+    pub fn is_makeshift(&self) -> bool {
+        let mut parts = self.0.splitn(3, ':');
+        let rest = parts.nth(2).filter(|_| self.0.starts_with("agent:"));
+        rest.is_some_and(|rest| rest.starts_with(MAKESHIFT))
     }
 
     fn made(text: String) -> Self {

@@ -17,6 +17,11 @@ pub fn regrown(before: &Session, told: &Session, grew: bool) -> Option<Session> 
         // With the evidence of the end.
         (grown.state, grown.origin) = (told.state, told.origin.clone());
     }
+    if before.key.is_makeshift() && !told.key.is_makeshift() {
+        (grown.key, grown.kind, grown.agent) = (told.key.clone(), told.kind, told.agent.clone());
+        (grown.job, grown.job_key) = (told.job, told.job_key.clone());
+        grown.previous = told.previous;
+    }
     if grew && before.entry_count == 0 {
         // Its row alone had told when it began.
         grown.opened_at = told.opened_at;
@@ -82,7 +87,7 @@ mod tests {
     use super::*;
     use crate::change::Version;
     use crate::id::{Ids, SessionId};
-    use crate::key::SessionKind;
+    use crate::key::{SessionKey, SessionKind};
     use crate::origin::Origin;
     use crate::plan::fixtures::{conversation, shared, time};
     use crate::run::{self, Cause, Reason, RunError};
@@ -146,6 +151,20 @@ mod tests {
         assert_eq!(grown, rest);
         let third = told(time("11:00"), EndReason::Interrupted, time("14:00"));
         assert_eq!(regrown(&grown, &third, false), None);
+    }
+
+    /// Its index could not be read at the first import, and its conversation was nobody's for ever.
+    #[test]
+    fn a_session_has_its_own_key_once_that_is_told_and_keeps_it() {
+        let own = told(time("10:00"), EndReason::Restart, time("12:00"));
+        let key = SessionKey::makeshift(&own.agent, "s").unwrap();
+        let makeshift = Session { kind: key.kind(), key, ..own.clone() };
+        let again = Session { previous: Some(ids()[1]), ..own.clone() };
+        let grown = regrown(&makeshift, &again, false).unwrap();
+        assert_eq!((&grown.key, grown.kind, grown.previous), (&own.key, own.kind, again.previous));
+        assert_eq!(regrown(&own, &makeshift, false), None);
+        let other = Session { key: shared("telegram:direct:8"), ..own.clone() };
+        assert_eq!(regrown(&own, &other, false), None);
     }
 
     #[test]

@@ -241,10 +241,8 @@ impl Gather<'_, '_> {
         let theirs = of_run.or(row).filter(|key| self.key(key).is_ok());
         let own = theirs.and_then(agent_of).unwrap_or_else(|| own_agent(agent));
         let agent = self.agent(agent);
-        let made = || {
-            let made = format!("agent:{agent}:imported:{session}");
-            SessionKey::parse(&made).unwrap_or_else(|_| SessionKey::main(&agent))
-        };
+        let made =
+            || SessionKey::makeshift(&agent, session).unwrap_or_else(|_| SessionKey::main(&agent));
         let key = theirs.and_then(|key| self.key(key).ok()).unwrap_or_else(made);
         let agent = key.agent().and_then(|agent| agent.parse().ok()).unwrap_or(agent);
         let job = job_of(&key).and_then(|job| self.jobs.get(job).cloned());

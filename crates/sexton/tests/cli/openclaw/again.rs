@@ -302,3 +302,21 @@ fn a_session_is_the_same_before_its_first_line_and_after_its_transcript_has_gone
     assert_eq!(import(&place, &folder)["kept"]["sessions"], 1);
     assert_eq!(sessions().len(), 2);
 }
+
+#[test]
+fn a_session_without_a_key_has_its_own_once_the_index_can_be_read() {
+    let place = Place::new(CONFIG);
+    let folder = place.dir.path().join("talk");
+    talk(&folder, 1, 0..11);
+    let index = folder.join("agents/main/sessions/sessions.json");
+    let rows = fs::read(&index).unwrap();
+    fs::write(&index, "").unwrap();
+    import(&place, &folder);
+    let sessions = place.json(&["session", "list"])["items"].clone();
+    assert!(sessions[0]["key"].as_str().unwrap().contains(":imported:"), "{sessions}");
+    fs::write(&index, rows).unwrap();
+    assert_eq!(import(&place, &folder)["kept"]["sessions"], 0);
+    let chat = chat(&place);
+    assert_eq!((&chat["id"], &chat["entry_count"]), (&sessions[0]["id"], &json!(11)));
+    assert_eq!(chat["key"], "agent:main:telegram:direct:0");
+}
