@@ -139,8 +139,10 @@ impl Folder {
                 .into_iter()
                 .filter_map(|name| there(beside(name)))
                 .collect(),
-            run_logs: listed(&root, &beside("runs"), ".jsonl")
+            // Theirs are renamed once they are migrated, and keep what the database has pruned.
+            run_logs: [".jsonl", ".jsonl.migrated"]
                 .into_iter()
+                .flat_map(|ending| listed(&root, &beside("runs"), ending))
                 .filter_map(&mut there)
                 .collect(),
             jobs_at: cron.clone(),

@@ -45,15 +45,15 @@ fn ends_anew(before: &Session, told: &Session, grew: bool) -> bool {
     let [was, is] = [before, told].map(|session| session.end_reason().map_or(0, known));
     // The time of a row alone is no evidence that an end which was known is not the last one.
     let timed = is > 0 || was == 0 || grew || before.entry_count > 0;
-    is > was || (timed && told.ended_at() > before.ended_at())
+    is > was || (timed && (is == was || grew) && told.ended_at() > before.ended_at())
 }
 
 /// How well an end is known.
 fn known(reason: EndReason) -> u8 {
     match reason {
         EndReason::Unknown | EndReason::Interrupted => 0,
-        // It waited for its next message.
-        EndReason::Restart => 1,
+        // It waited for its next message, or was put away whatever had ended it.
+        EndReason::Restart | EndReason::Reset | EndReason::Deleted => 1,
         _ => 2,
     }
 }
@@ -221,6 +221,17 @@ mod tests {
         let before = kept(at("10:00", EndReason::Restart, "12:00"));
         let earlier = at("09:00", EndReason::Restart, "13:00");
         assert_eq!(regrown(&before, &earlier, false), None);
+    }
+
+    /// Putting a transcript aside there, as a sweep does, is no later end of a run's session.
+    #[test]
+    fn what_had_ended_is_not_ended_again_by_being_put_away() {
+        let before = kept(told(time("10:00"), EndReason::Completed, time("12:00")));
+        let put_away = told(time("11:00"), EndReason::Deleted, time("13:00"));
+        let same = Session { usage: before.usage, active_at: before.active_at, ..put_away.clone() };
+        assert_eq!(regrown(&before, &same, false), None);
+        let waiting = kept(told(time("10:00"), EndReason::Restart, time("12:00")));
+        assert_eq!(regrown(&waiting, &put_away, false).unwrap().state, put_away.state);
     }
 
     #[test]

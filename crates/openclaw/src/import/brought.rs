@@ -10,10 +10,11 @@ use jiff::Timestamp;
 use sexton_domain::id::SessionId;
 use sexton_domain::origin::Origin;
 use sexton_domain::session::Session;
+use uuid::Uuid;
 
 use super::ids;
 
-/// The folder of the source, and the id there.
+/// The id there; where it is not one of its kind, with the folder of the source.
 type There = (String, String);
 
 /// The sessions that earlier imports brought.
@@ -61,6 +62,8 @@ impl Brought {
 fn there(session: &Session) -> Option<There> {
     let Origin { system, id, source, .. } = session.origin.as_deref()?;
     let is_id = system == ids::SYSTEM && !id.contains([':', '/']);
-    let folder = source.rsplit_once('/').map_or("", |(folder, _)| folder);
+    // A session keeps its id where the store of its agent changes.
+    let folder = source.rsplit_once('/').filter(|_| id.parse::<Uuid>().is_err());
+    let folder = folder.map_or("", |(folder, _)| folder);
     is_id.then(|| (folder.to_owned(), id.clone()))
 }

@@ -22,7 +22,7 @@ use super::entries;
 use super::runs::{Past, Place as RunPlace};
 use super::sessions::{self, Home};
 use super::text::{Text, Texts};
-use crate::folder::{CONFIG, Folder, FolderError};
+use crate::folder::{CONFIG, Folder, FolderError, copies};
 use crate::model::is_of_this_run;
 use crate::read::config::agent_id;
 use under_way::Gateway;
@@ -162,6 +162,8 @@ pub fn gather(path: &Path, mut options: Options<'_>) -> Result<Gathered, FolderE
     gather.job_quarantine();
     gather.say_what_stays();
     gather.found.agents = gather.agents();
+    gather.say_what_lies_beside();
+    gather.say_who_is_none();
     for index in 0..gather.folder.agents.len() {
         gather.database(index);
         gather.files(index);
@@ -208,6 +210,17 @@ impl Gather<'_, '_> {
         let mut source = Source { path: path.display().to_string(), ..Source::default() };
         source.unread(reason);
         self.source(source);
+    }
+
+    /// Names the copies of databases: a folder that lost its store may have it there.
+    fn say_what_lies_beside(&mut self) {
+        let Folder { root, agents, state_database, task_database, .. } = &self.folder;
+        let of_agents = agents.iter().filter_map(|agent| agent.database.as_ref());
+        for store in of_agents.chain(state_database).chain(task_database) {
+            let copies = copies(root, store).into_iter();
+            let copy = |path: PathBuf| format!("{}: a copy of a database", path.display());
+            self.found.left_out.extend(copies.map(copy));
+        }
     }
 
     /// Our name of an agent of theirs.
@@ -262,7 +275,7 @@ impl Gather<'_, '_> {
 
     fn finish(mut self) -> Gathered {
         let now = self.options.now;
-        let drafts = std::mem::take(&mut self.drafts);
+        let drafts = joined(std::mem::take(&mut self.drafts));
         let mut seen: HashSet<SessionId> = HashSet::new();
         let mut session_of: HashMap<(AgentName, String), SessionId> = HashMap::new();
         let (mut first, mut again) = (Vec::new(), Vec::new());
@@ -314,6 +327,25 @@ impl Gather<'_, '_> {
         let session = session.and_then(|session| sessions.get(&session).copied());
         RunPlace { agent, key, job: job.map(|(id, _)| id), job_key, session }
     }
+}
+
+/// The drafts, each row without a transcript joined to the one that has the transcript of its session: it was
+/// put aside while the row stayed.
+fn joined(drafts: Vec<Draft>) -> Vec<Draft> {
+    let there = |draft: &Draft| (draft.told.home.own.clone(), draft.told.id.clone());
+    let (mut told, bare): (Vec<_>, Vec<_>) =
+        drafts.into_iter().partition(|draft| draft.text.is_some());
+    let mut places = HashMap::new();
+    for (place, draft) in told.iter().enumerate() {
+        places.entry(there(draft)).or_insert(place);
+    }
+    for draft in bare {
+        match places.get(&there(&draft)) {
+            Some(place) => told[*place].rows.extend(draft.rows),
+            None => told.push(draft),
+        }
+    }
+    told
 }
 
 /// The job in a key of theirs.

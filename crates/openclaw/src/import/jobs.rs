@@ -53,7 +53,7 @@ pub struct Imported {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     /// Its schedule is none of ours.
-    #[error("job {id}: {source}")]
+    #[error("job {id}")]
     Schedule {
         /// Its id.
         id: String,
@@ -126,9 +126,15 @@ pub fn differences(stored: &Job, record: &JobRecord, made: &Spec) -> Vec<String>
         };
         differences.push(format!("its schedule there is {there}{offset}"));
     }
-    if spec.prompt != made.prompt {
-        differences.push("its prompt there is another".to_owned());
-    }
+    let others = [
+        ("name", spec.name != made.name),
+        ("agent", spec.agent != made.agent),
+        ("session", spec.target != made.target),
+        ("prompt", spec.prompt != made.prompt),
+        ("limit of time", spec.timeout != made.timeout),
+    ];
+    let others = others.into_iter().filter(|(_, is_other)| *is_other);
+    differences.extend(others.map(|(what, _)| format!("its {what} there is another")));
     if made.enabled && !spec.enabled {
         differences
             .push(format!("it is enabled there, to enable it here: sexton job enable {key}"));

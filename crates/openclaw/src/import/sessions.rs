@@ -58,6 +58,11 @@ pub struct Home {
 }
 
 impl Home {
+    /// When the session of an isolated run ended: with it, whenever its transcript was put aside.
+    pub fn ended_with_its_run(&self, last_at: Option<Timestamp>) -> Option<Timestamp> {
+        self.ended_at.max(last_at).filter(|_| self.key.kind() == SessionKind::Run)
+    }
+
     /// The status of a session. A row that says nothing, or that a run is under way, knows less than the
     /// history of runs.
     pub fn status(&self, row: Option<Status>) -> Option<Status> {

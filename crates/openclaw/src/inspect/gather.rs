@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use sexton_domain::duration::Duration;
+use sexton_domain::key::SessionKey;
 
 use super::Options;
 use super::survey::{Absent, AgentSeen, ConfigFault, End, Survey, ended_as};
@@ -227,6 +228,9 @@ impl Gatherer<'_, '_> {
             let mut entries = Vec::new();
             let read = runs::runs(BufReader::new(file), &mut |_, entry| entries.push(entry));
             for entry in entries {
+                let key = entry.session_key.as_deref().and_then(|key| SessionKey::parse(key).ok());
+                let agent = key.as_ref().and_then(|key| Some(key.agent()?.to_owned()));
+                self.survey.told_agents.extend(agent);
                 self.run(&entry, "run log");
             }
             match read {

@@ -52,7 +52,7 @@ pub fn find(survey: &Survey, zone: &Zone) -> Vec<(Code, Item)> {
         }
     }
     for (path, count) in &survey.unmigrated_jobs {
-        let evidence = format!("{count} jobs here, and none in the state database");
+        let evidence = format!("{count} jobs here that the state database has not");
         let cure = Cure::Person("run `openclaw doctor --fix`, or bring the folder over".to_owned());
         let subject = Subject::File(path.clone());
         found.push((Code::JobsNotMigrated, Item { subject, evidence, bytes: None, cure }));

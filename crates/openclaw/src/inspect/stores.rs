@@ -91,13 +91,13 @@ fn index(survey: &Survey, agent: &AgentSeen) -> Option<(Code, Item)> {
     })
 }
 
-/// Iff an agent has neither index nor database, and the shared database tells of sessions of it.
+/// Iff an agent has neither index nor database, and the history tells of sessions of it.
 fn database(survey: &Survey, agent: &AgentSeen) -> Option<(Code, Item)> {
-    let absent = agent.no_database.as_ref()?;
-    agent.no_index.as_ref()?;
+    let (database, index) = (agent.no_database.as_ref()?, agent.no_index.as_ref()?);
+    let absent = if survey.no_state_database.is_some() { index } else { database };
     let told = survey.told_agents.iter().any(|told| told.eq_ignore_ascii_case(&agent.id));
     told.then(|| {
-        let evidence = format!("it is gone, and the shared database tells of runs of {}", agent.id);
+        let evidence = format!("it is gone, and the history tells of runs of {}", agent.id);
         missing(absent, evidence)
     })
 }

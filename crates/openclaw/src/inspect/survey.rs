@@ -56,7 +56,7 @@ pub struct Survey {
     pub beside_jobs: Vec<PathBuf>,
     /// The shared database, if it is not there.
     pub no_state_database: Option<Absent>,
-    /// The agents whose sessions tasks or receipts of the shared database name.
+    /// The agents whose sessions the history names: run logs, and tasks and receipts of the shared database.
     pub told_agents: BTreeSet<String>,
     /// Jobs in files that the SQLite era does not read any more.
     pub unmigrated_jobs: Vec<(PathBuf, usize)>,

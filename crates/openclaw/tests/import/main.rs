@@ -8,7 +8,7 @@ use std::os::unix::fs::symlink;
 use folder::{AGENT, Copy, SESSIONS, STATE, source};
 use serde_json::{Value, json};
 use sexton_domain::job::{Job, Target};
-use sexton_openclaw::import::gather::{Agent, Gathered, Generation};
+use sexton_openclaw::import::gather::{Agent, Gathered, Generation, Options};
 use sexton_openclaw::import::ids::id;
 use sexton_openclaw::model::Place;
 
@@ -359,6 +359,57 @@ fn jobs_that_are_here_already_stay_and_what_is_otherwise_there_is_said() {
     ] {
         assert!(said.contains(what), "{said}");
     }
+}
+
+/// P12: the row stayed when its transcript was put aside: one session became two, and what its run took was
+/// counted twice.
+#[test]
+fn a_row_whose_transcript_was_put_aside_is_the_session_of_it_and_ended_with_its_run() {
+    let folder = Copy::of("2026.5.6-plain");
+    let before = folder.gather();
+    let run = before.generations.iter().find(|it| it.session.run.is_some()).unwrap();
+    let id = &run.session.origin.as_ref().unwrap().id;
+    let name = format!("{SESSIONS}/{id}.jsonl");
+    let aside = format!("{name}.deleted.2026-11-21T18-06-00.000Z");
+    fs::rename(folder.path(&name), folder.path(&aside)).unwrap();
+    let found = folder.gather();
+    assert_eq!(found.generations.len(), before.generations.len());
+    let again = found.generations.iter().find(|it| it.session.id == run.session.id).unwrap();
+    assert_eq!((again.text.is_some(), &again.rows), (true, &run.rows));
+    assert_eq!(again.session.state, run.session.state);
+    let sums = |found: &Gathered| found.runs.iter().filter(|ran| ran.sum.is_some()).count();
+    assert_eq!((sums(&found), sums(&before)), (0, 0));
+    fs::remove_file(folder.path(&aside)).unwrap();
+    assert_eq!(sums(&folder.gather()), 1);
+}
+
+#[test]
+fn what_a_migration_or_a_repair_left_beside_a_store_is_read_or_named() {
+    let folder = Copy::of("2026.5.6-plain");
+    let runs = folder.gather().runs.len();
+    for entry in fs::read_dir(folder.path("cron/runs")).unwrap().flatten() {
+        let path = entry.path();
+        fs::rename(&path, path.with_extension("jsonl.migrated")).unwrap();
+    }
+    assert_eq!(folder.gather().runs.len(), runs);
+    let folder = Copy::of("2026.9.6-plain");
+    let copy = format!("{STATE}.corrupt.20261120");
+    fs::copy(folder.path(STATE), folder.path(&copy)).unwrap();
+    let left_out = folder.gather().left_out;
+    assert!(left_out.contains(&format!("{copy}: a copy of a database")), "{left_out:?}");
+}
+
+#[test]
+fn an_agent_that_is_to_be_called_otherwise_and_is_none_is_said() {
+    let folder = Copy::of("2026.5.6-plain");
+    let of = |theirs: &str| {
+        let renamed = |options: &mut Options<'_>| {
+            options.agents = [(theirs.to_owned(), "helper".parse().unwrap())].into();
+        };
+        folder.gather_with(&renamed).remarks
+    };
+    assert_eq!(of("main"), [""; 0]);
+    assert_eq!(of("nobody"), ["no agent is called nobody there: the agents are main"]);
 }
 
 #[test]

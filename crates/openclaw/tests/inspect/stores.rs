@@ -50,6 +50,32 @@ fn receipts_alone_tell_of_an_agent_whose_database_is_gone() {
     assert_eq!(sick.found(), [(Code::StoreMissing, 1)]);
 }
 
+/// The run logs alone knew that there had been sessions, and nothing was wrong.
+#[test]
+fn run_logs_tell_of_an_agent_whose_sessions_are_gone() {
+    let sick = plain();
+    fs::remove_dir_all(sick.path("agents")).unwrap();
+    sick.is(&[(Code::StoreMissing, 1)]);
+    assert!(sick.evidence(Code::StoreMissing).contains("tells of runs of main"));
+}
+
+/// An older build began with an empty store beside the real one: nothing was wrong.
+#[test]
+fn jobs_that_only_a_copy_or_the_file_of_the_other_era_has_are_found() {
+    let sick = sqlite();
+    let copy = format!("{STATE}.corrupt.20261120");
+    fs::copy(sick.path(STATE), sick.path(&copy)).unwrap();
+    sick.is(&[]);
+    Connection::open(sick.path(STATE)).unwrap().execute_batch("DELETE FROM cron_jobs").unwrap();
+    assert!(sick.found().contains(&(Code::JobsNotMigrated, 1)), "{:?}", sick.found());
+
+    let sick = sqlite();
+    let jobs = fs::read(plain().path("cron/jobs.json")).unwrap();
+    fs::create_dir_all(sick.path("cron")).unwrap();
+    fs::write(sick.path("cron/jobs.json"), jobs).unwrap();
+    assert!(sick.found().contains(&(Code::JobsNotMigrated, 1)), "{:?}", sick.found());
+}
+
 /// Nobody speaks of these.
 #[test]
 fn a_folder_that_has_not_begun_to_store_is_not_said_to_have_lost_anything() {

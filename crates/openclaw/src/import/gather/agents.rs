@@ -7,7 +7,7 @@ use sexton_domain::name::AgentName;
 
 use super::Gather;
 use crate::folder::{Folder, placed};
-use crate::read::config::path_for;
+use crate::read::config::{agent_id, path_for};
 
 /// An agent of theirs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +38,22 @@ impl Gather<'_, '_> {
         let mut seen = BTreeSet::new();
         let first = named.chain(of_jobs).filter(|(name, _)| seen.insert(name.clone()));
         first.map(|(name, id)| self.told(name, id)).collect()
+    }
+
+    /// Says which of the agents that are to be called otherwise here are none of the folder's.
+    pub(super) fn say_who_is_none(&mut self) {
+        let Folder { config, agents, .. } = &self.folder;
+        let mut ids: BTreeSet<String> = agents.iter().map(|agent| agent.id.clone()).collect();
+        ids.extend(config.agents.iter().map(|agent| agent.id.clone()));
+        ids.insert(config.default_agent().to_owned());
+        ids.extend(
+            self.found.jobs.iter().filter_map(|new| new.record.agent.as_deref().map(agent_id)),
+        );
+        let none = self.options.agents.keys().filter(|id| !ids.contains(*id));
+        let there = ids.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+        let remarks =
+            none.map(|id| format!("no agent is called {id} there: the agents are {there}"));
+        self.found.remarks.extend(remarks.collect::<Vec<_>>());
     }
 
     fn told(&self, name: AgentName, id: &str) -> Agent {

@@ -179,7 +179,10 @@ impl Gather<'_, '_> {
             id,
             end,
             began_at: glance.began_at,
-            ended_at: archive.created_at.or(glance.last_at),
+            ended_at: home
+                .ended_with_its_run(glance.last_at)
+                .or(archive.created_at)
+                .or(glance.last_at),
             usage: used(&glance),
             home,
             source: path.to_owned(),

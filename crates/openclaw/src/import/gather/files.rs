@@ -244,7 +244,9 @@ impl Gather<'_, '_> {
             id,
             end,
             began_at: glance.began_at.or_else(|| row.and_then(began)),
-            ended_at: put_aside
+            ended_at: home
+                .ended_with_its_run(glance.last_at)
+                .or(put_aside)
                 .or_else(|| row?.ended_at)
                 .or(home.ended_at.max(glance.last_at))
                 .or_else(|| row?.updated_at),

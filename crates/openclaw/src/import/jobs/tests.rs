@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use sexton_domain::duration::Duration;
+use sexton_domain::errors::causes;
 use sexton_domain::job::Target;
 use sexton_domain::key::SessionKey;
 use sexton_domain::name::{AgentName, JobKey};
@@ -189,8 +190,9 @@ fn data_beyond_its_limit_is_left_out_and_named() {
 fn a_job_that_cannot_be_ours_is_refused_with_the_reason() {
     let mut broken = turn(json!({}));
     broken.schedule = Err("no kind".to_owned());
-    let error = import_among(&broken, &BTreeSet::new()).unwrap_err().to_string();
-    assert!(error.contains("1e0faea8") && error.contains("no kind"), "{error}");
+    let error = causes(&import_among(&broken, &BTreeSet::new()).unwrap_err());
+    assert!(error.contains("1e0faea8"), "{error}");
+    assert_eq!(error.matches("no kind").count(), 1, "{error}");
     let long = turn(json!({"payload": {"message": "x".repeat(MAX_PROMPT_BYTES + 1)}}));
     let error = import_among(&long, &BTreeSet::new()).unwrap_err();
     assert_eq!(error, Refused::Prompt { id: long.id, len: MAX_PROMPT_BYTES + 1 });

@@ -9,8 +9,9 @@ use sexton_domain::key::SessionKey;
 
 use super::Gatherer;
 use crate::finding::{Code, Cure, Item, Subject};
+use crate::folder::copies;
 use crate::inspect::survey::{DatabaseSeen, Row, TranscriptSeen};
-use crate::model::{ReceiptStatus, Tally};
+use crate::model::{JobRecord, ReceiptStatus, Tally};
 use crate::read::agent_db::AgentDb;
 use crate::read::database::DatabaseError;
 use crate::read::jobs;
@@ -40,7 +41,7 @@ impl Gatherer<'_, '_> {
         let tally = database.jobs(&mut |job| found.push(job));
         self.dropped_rows(&path, &tally);
         self.survey.jobs_source.clone_from(&path);
-        self.unmigrated_jobs(found.len());
+        self.unmigrated_jobs(&path, &found);
         self.take_jobs(found);
         self.survey.all_jobs = tally.dropped.is_empty();
         self.history(&path, &database);
@@ -89,20 +90,36 @@ impl Gatherer<'_, '_> {
         self.dropped_rows(path, &tally);
     }
 
-    /// Files of jobs that this era does not read, beside an empty table.
-    fn unmigrated_jobs(&mut self, migrated: usize) {
-        if migrated > 0 {
-            return;
-        }
-        let files: Vec<PathBuf> =
-            self.folder.jobs.iter().chain(&self.folder.old_jobs).cloned().collect();
+    /// Jobs where this era does not read them, and that the table has not: in the file of the other era, and
+    /// beside an empty table in what was made of that, and in copies of the database.
+    fn unmigrated_jobs(&mut self, path: &Path, migrated: &[JobRecord]) {
+        let files = self.folder.jobs.iter();
+        let old = self.folder.old_jobs.iter().filter(|_| migrated.is_empty());
+        let files: Vec<PathBuf> = files.chain(old).cloned().collect();
         for path in files {
             let bytes = fs::read(self.root().join(&path)).unwrap_or_default();
-            let (found, _) = jobs::jobs(&bytes);
+            let (mut found, _) = jobs::jobs(&bytes);
+            found.retain(|job| migrated.iter().all(|other| other.id != job.id));
             if !found.is_empty() {
                 self.survey.unmigrated_jobs.push((path, found.len()));
             }
         }
+        let copies = if migrated.is_empty() { copies(self.root(), path) } else { Vec::new() };
+        for copy in copies {
+            let count = self.jobs_of(&copy).unwrap_or_default();
+            if count > 0 {
+                self.survey.unmigrated_jobs.push((copy, count));
+            }
+        }
+    }
+
+    /// How many jobs a copy of the state database has; none if it cannot be read.
+    fn jobs_of(&self, copy: &Path) -> Option<usize> {
+        let snapshot = Snapshot::take(&self.root().join(copy), &self.options.scratch).ok()?;
+        let database = StateDb::open(&snapshot).ok()?;
+        let mut count = 0;
+        database.jobs(&mut |_| count += 1);
+        Some(count)
     }
 
     /// An agent's database.

@@ -12,6 +12,7 @@ use sexton_openclaw::import::gather::{Gathered, Options, UnderWay, gather};
 use sexton_store::Store;
 use sexton_store_sqlite::Access;
 
+use super::port;
 use super::progress::reading;
 use crate::args::Globals;
 use crate::args::openclaw::Import;
@@ -88,6 +89,10 @@ pub fn main(args: &Import, globals: &Globals, output: Output) -> Result<Exit, Fa
         texts,
     } = found;
     remarks.extend(jobs::undeclared(&jobs, &config));
+    if under_way.is_none() {
+        let served = port::served(&args.path);
+        remarks.extend(served.map(|served| format!("{served}, and no process shows: if it runs, what is under way counts as cut off; import again when it has stopped")));
+    }
     let agents = agents.into_iter().map(|agent| agents::Shown::of(agent, &config)).collect();
     let side_by_side = jobs.iter().map(|new| jobs::Shown::of(new, at)).collect();
     let mut keeper = Keeper::new(store.as_ref().filter(|_| !args.dry_run), store.as_ref(), sources);
