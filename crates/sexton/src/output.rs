@@ -1,6 +1,7 @@
 //! What commands print: JSON documents, tables that fit the terminal, times for people.
 
 use std::io::{self, IsTerminal as _, Write as _};
+use std::path::Path;
 
 use comfy_table::{Attribute, Cell, ColumnConstraint, ContentArrangement, Table, presets};
 use jiff::Timestamp;
@@ -189,6 +190,16 @@ pub fn word(value: &impl Serialize) -> String {
     }
 }
 
+/// A path as one argument of a command to be typed.
+pub fn argument(path: &Path) -> String {
+    let text = path.display().to_string();
+    let is_plain = |c: char| c.is_alphanumeric() || "/._-+~@%,:=".contains(c);
+    if !text.is_empty() && text.chars().all(is_plain) {
+        return text;
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
 /// A number with its noun: `1 job`, `2 jobs`.
 pub fn count(number: u64, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
@@ -197,6 +208,13 @@ pub fn count(number: u64, noun: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_is_one_argument_of_a_command() {
+        let of = |path: &str| argument(Path::new(path));
+        assert_eq!(of("/srv/user/.openclaw"), "/srv/user/.openclaw");
+        assert_eq!(of("/srv/it's $HOME"), r"'/srv/it'\''s $HOME'");
+    }
 
     #[test]
     fn times_are_told_from_where_one_stands() {

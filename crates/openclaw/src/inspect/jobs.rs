@@ -53,7 +53,12 @@ pub fn find(survey: &Survey, zone: &Zone) -> Vec<(Code, Item)> {
     }
     for (path, count) in &survey.unmigrated_jobs {
         let evidence = format!("{count} jobs here that the state database has not");
-        let cure = Cure::Person("run `openclaw doctor --fix`, or bring the folder over".to_owned());
+        let is_copy = path.to_string_lossy().contains(".sqlite");
+        let help = match is_copy {
+            true => "put the copy in the place of the database if these are the real jobs",
+            false => "run `openclaw doctor --fix`, or bring the folder over",
+        };
+        let cure = Cure::Person(help.to_owned());
         let subject = Subject::File(path.clone());
         found.push((Code::JobsNotMigrated, Item { subject, evidence, bytes: None, cure }));
     }

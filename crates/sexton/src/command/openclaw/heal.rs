@@ -20,7 +20,7 @@ use crate::args::openclaw::Heal;
 use crate::atomic::{self, Care, Durability, Existing};
 use crate::clock::now;
 use crate::failure::{Exit, Failure};
-use crate::output::{Output, bytes, count};
+use crate::output::{Output, argument, bytes, count};
 
 /// What heal says with `--json`.
 #[derive(serde::Serialize)]
@@ -152,9 +152,10 @@ fn plan_only(plan: &Plan, at: Timestamp, output: Output) -> Result<Exit, Failure
     show(plan, output)?;
     let path = write(plan, at)?;
     output.line(format_args!(
-        "written to {}; to apply it: sexton openclaw heal {} --plan {0}",
+        "written to {}; to apply it: sexton openclaw heal {} --plan {}",
         path.display(),
-        plan.folder.display()
+        argument(&plan.folder),
+        argument(&path)
     ))?;
     Ok(Exit::Ok)
 }
@@ -239,7 +240,7 @@ fn done(plan: &Plan, outcome: &Outcome, left: &Report, output: Output) -> Result
         output.line(left_out(Some(plan), item))?;
     }
     if let Some(backup) = &outcome.backup {
-        let (healed, folder) = (count(outcome.done.len() as u64, "case"), plan.folder.display());
+        let (healed, folder) = (count(outcome.done.len() as u64, "case"), argument(&plan.folder));
         let backup = plan.folder.join(backup);
         output.line(format_args!(
             "healed {healed}; the files are {} smaller",

@@ -14,7 +14,7 @@ use super::progress::reading;
 use crate::args::openclaw::Inspect;
 use crate::clock::now;
 use crate::failure::{Exit, Failure};
-use crate::output::{Output, bytes, count};
+use crate::output::{Output, argument, bytes, count};
 
 /// Cases of each finding that are shown unless all are asked for.
 const EXAMPLES: usize = 3;
@@ -78,7 +78,7 @@ fn show(report: &Report, all: bool, output: Output) -> Result<(), Failure> {
         output.note(format_args!("{served}; heal refuses meanwhile"));
     }
     for healing in &report.cut_off {
-        let (stamp, folder) = (&healing.stamp, report.folder.display());
+        let (stamp, folder) = (&healing.stamp, argument(&report.folder));
         let on = match healing.state {
             State::Undoing => format!("`sexton openclaw undo {folder}`"),
             _ => format!("`sexton openclaw heal {folder}` or `sexton openclaw undo {folder}`"),
@@ -202,7 +202,7 @@ fn summary(report: &Report, output: Output) -> String {
     let steps =
         |finding: &Finding| finding.items.iter().any(|item| matches!(item.cure, Cure::Steps(_)));
     let next = if report.findings.iter().any(steps) {
-        format!("to heal: sexton openclaw heal {}", report.folder.display())
+        format!("to heal: sexton openclaw heal {}", argument(&report.folder))
     } else {
         "all of it needs a person".to_owned()
     };
