@@ -25,7 +25,7 @@ fn a_receipt_that_cannot_be_written_is_refused_before_anything_is_stored() {
 #[test]
 fn a_plan_that_was_made_for_another_folder_says_so_and_is_no_success() {
     let place = Place::new(CONFIG);
-    let sick = sick(&place, 1);
+    let sick = sick(&place, 3);
     let plan = place.ok(&["openclaw", "heal", sick.to_str().unwrap(), "--plan-only", "--json"]);
     let file = place.dir.path().join("plan.json");
     fs::write(&file, plan).unwrap();

@@ -25,7 +25,7 @@ fn on_a_terminal(place: &Place, args: &[&str], typed: &str) -> (Option<i32>, Str
 #[test]
 fn a_person_is_asked_sees_how_far_it_is_and_how_to_take_it_back() {
     let place = Place::new(CONFIG);
-    let folder = sick(&place, 1);
+    let folder = sick(&place, 2);
     let left = folder.join(LEFT);
     let index = folder.join("agents/main/sessions/sessions.json");
     fs::write(&index, format!("{{{}}}", " ".repeat(9 << 20))).unwrap();
