@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use sexton_domain::duration;
+use sexton_domain::plan::alerts::UNNOTICED_JUMP;
 use sexton_domain::plan::reconcile::ClockJump;
 
 /// Wall time for records, monotonic time for deadlines and measuring.
@@ -55,9 +56,6 @@ pub fn whole_millis(at: Timestamp) -> Timestamp {
     Timestamp::from_millisecond(at.as_millisecond()).unwrap_or(at)
 }
 
-/// A difference between the two clocks that is a jump.
-const JUMP: Duration = Duration::from_secs(60);
-
 /// Watches the wall clock against the monotonic one.
 #[derive(Debug, Clone)]
 pub(crate) struct Drift {
@@ -78,7 +76,7 @@ impl Drift {
         let passed = duration::Duration::from_std(monotonic.saturating_sub(last_monotonic));
         let expected = passed.after(last);
         let by = duration::Duration::between(expected.min(now), expected.max(now));
-        (by.to_std() > JUMP).then_some(match now < expected {
+        (by > UNNOTICED_JUMP).then_some(match now < expected {
             true => ClockJump::Back { by },
             false => ClockJump::Ahead { by },
         })

@@ -60,5 +60,9 @@ pub const REGRESSIONS: &[(u64, &str)] = &[
         3052,
         "a loop stored what it had been about when its node stopped, after the report of that had been counted",
     ),
+    (
+        1_795_746_361,
+        "the clock jumped by less than a minute as a node began, and what was due was overdue before a sweep had time",
+    ),
     (4, "a session was unpinned long after its time, and was overdue by all of it at once"),
 ];

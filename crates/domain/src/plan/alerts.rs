@@ -27,6 +27,8 @@ pub const LOW_DISK_BYTES: u64 = 1 << 30;
 pub const STORE_ALARM_BYTES: u64 = 10 << 30;
 /// A session is not overdue before the reaper had time for so many sweeps.
 const SWEEPS: u64 = 2;
+/// The wall clock is not distrusted for jumping by so much: as much of what it says has passed may not have.
+pub const UNNOTICED_JUMP: Duration = Duration::from_secs(60);
 
 /// What the conditions look at.
 #[derive(Debug, Clone, Copy)]
@@ -82,7 +84,8 @@ pub fn has_swept(
     }
     // A begin that is still to come was by a clock that has been set back; deletion was held then.
     let since = [Some(began), held_until].into_iter().flatten().filter(|at| *at <= now).max();
-    since.is_none_or(|since| sweep_every.saturating_mul(SWEEPS).after(since) <= now)
+    let time = sweep_every.saturating_mul(SWEEPS).saturating_add(UNNOTICED_JUMP);
+    since.is_none_or(|since| time.after(since) <= now)
 }
 
 /// Something that needs a look now.
