@@ -7,8 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use sexton_domain::duration;
-use sexton_domain::plan::alerts::UNNOTICED_JUMP;
-use sexton_domain::plan::reconcile::ClockJump;
+use sexton_domain::plan::reconcile::{ClockJump, UNNOTICED_JUMP};
 
 /// Wall time for records, monotonic time for deadlines and measuring.
 #[async_trait]

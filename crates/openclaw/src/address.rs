@@ -32,6 +32,7 @@ impl Address {
             shape => Self::Other(shape.kind()),
         }
     }
+
     /// The receipt of the work at it, among those that are running. A job has one of them at most.
     pub fn receipt<'a>(&self, running: &'a [Receipt]) -> Option<&'a Receipt> {
         let (Self::Run { job, .. } | Self::Job(job)) = self else { return None };

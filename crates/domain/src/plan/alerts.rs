@@ -14,7 +14,7 @@ use crate::name::HookName;
 use crate::node::Epoch;
 use crate::plan::Moment;
 use crate::plan::admission::CatchUp;
-use crate::plan::reconcile::{BOOT_LOOP, STABLE_AFTER};
+use crate::plan::reconcile::{BOOT_LOOP, STABLE_AFTER, UNNOTICED_JUMP};
 use crate::plan::slots::MAX_REPLACED;
 use crate::sweep::Fault;
 
@@ -27,8 +27,6 @@ pub const LOW_DISK_BYTES: u64 = 1 << 30;
 pub const STORE_ALARM_BYTES: u64 = 10 << 30;
 /// A session is not overdue before the reaper had time for so many sweeps.
 const SWEEPS: u64 = 2;
-/// The wall clock is not distrusted for jumping by so much: as much of what it says has passed may not have.
-pub const UNNOTICED_JUMP: Duration = Duration::from_secs(60);
 
 /// What the conditions look at.
 #[derive(Debug, Clone, Copy)]

@@ -162,6 +162,9 @@ pub fn clock_at_boot(last_heartbeat: Option<Timestamp>, now: Timestamp) -> Optio
     }
 }
 
+/// The wall clock is not distrusted for jumping by so much: as much of what it says has passed may not have.
+pub const UNNOTICED_JUMP: Duration = Duration::from_secs(60);
+
 /// A wall clock that is not believed at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClockJump {
