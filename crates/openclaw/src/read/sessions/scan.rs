@@ -140,6 +140,10 @@ pub enum Looks {
 
 /// What the text that begins with the quote at `at` looks like.
 pub fn looks(bytes: &[u8], at: usize) -> Looks {
+    // What follows a quote that ends a text begins no key of theirs.
+    if bytes.get(at + 1).is_some_and(|byte| b":,}]".contains(byte)) {
+        return Looks::No;
+    }
     let Some(end) = string_end(bytes, at) else { return Looks::No };
     let Some(colon) = skip_white(bytes, end).filter(|colon| bytes[*colon] == b':') else {
         return Looks::No;
@@ -251,6 +255,7 @@ mod tests {
             (r#""agent:a","#, Looks::No),
             (r#""agent:a":7"#, Looks::No),
             ("\"a\nb\":{", Looks::No),
+            (r#"":1}}agent:a":{"sessionId":"#, Looks::No),
             ("\"", Looks::No),
         ];
         for (text, expected) in cases {
