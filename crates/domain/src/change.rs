@@ -8,11 +8,12 @@ use crate::archive::{Archive, Segment};
 use crate::entry::Entry;
 use crate::event::NewEvent;
 use crate::hook::{Delivery, Hook};
-use crate::id::{DeliveryId, EventId, JobId, RunId, SessionId, TokenId, UsageId};
+use crate::id::{DeliveryId, EventId, JobId, ReceiptPartId, RunId, SessionId, TokenId, UsageId};
 use crate::job::Job;
 use crate::key::SessionKey;
 use crate::name::HookName;
 use crate::node::{Epoch, Node};
+use crate::receipt::ReceiptPart;
 use crate::run::Run;
 use crate::session::Session;
 use crate::sweep::Reaper;
@@ -129,6 +130,8 @@ pub enum Record {
     Idempotency(Idempotency),
     /// A token. At most one per hash.
     Token(Token),
+    /// What one commit of an import did.
+    ReceiptPart(ReceiptPart),
 }
 
 /// The identity of a stored record.
@@ -162,6 +165,8 @@ pub enum RecordId {
     Idempotency(IdempotencyKey),
     /// See [`Record::Token`].
     Token(TokenId),
+    /// See [`Record::ReceiptPart`].
+    ReceiptPart(ReceiptPartId),
 }
 
 impl Record {
@@ -181,6 +186,7 @@ impl Record {
             Self::Reaper(_) => RecordId::Reaper,
             Self::Idempotency(answer) => RecordId::Idempotency(answer.id.clone()),
             Self::Token(token) => RecordId::Token(token.id),
+            Self::ReceiptPart(part) => RecordId::ReceiptPart(part.id),
         }
     }
 
@@ -198,6 +204,7 @@ impl Record {
             Self::Alert(alert) => alert.version,
             Self::Reaper(reaper) => reaper.version,
             Self::Token(token) => token.version,
+            Self::ReceiptPart(part) => part.version,
             Self::Usage(_) | Self::Idempotency(_) => Version::NEW,
         }
     }
@@ -213,7 +220,7 @@ macro_rules! put {
     )*};
 }
 
-put! { Node, Job, Run, Session, Hook, Delivery, Usage, Archive, Segment, Alert, Reaper, Idempotency, Token, }
+put! { Node, Job, Run, Session, Hook, Delivery, Usage, Archive, Segment, Alert, Reaper, Idempotency, Token, ReceiptPart, }
 
 impl From<NewEvent> for Change {
     fn from(event: NewEvent) -> Self {

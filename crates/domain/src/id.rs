@@ -79,6 +79,8 @@ ids! {
     UsageId, "a usage", "";
     /// An access token (its id, not its secret).
     TokenId, "a token", "";
+    /// What one commit of an import did.
+    ReceiptPartId, "a part of a receipt", "";
 }
 
 /// Mints the ids of one decision.

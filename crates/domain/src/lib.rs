@@ -25,6 +25,7 @@ pub mod name;
 pub mod node;
 pub mod origin;
 pub mod plan;
+pub mod receipt;
 pub mod report;
 pub mod reset;
 pub mod retention;

@@ -19,12 +19,13 @@ use sexton_domain::change::{Change, Record, RecordId, Version};
 use sexton_domain::entry::Entry;
 use sexton_domain::event::Event;
 use sexton_domain::hook::{Delivery, Hook};
-use sexton_domain::id::{DeliveryId, EventId, JobId, RunId, SessionId};
+use sexton_domain::id::{DeliveryId, EventId, JobId, ReceiptPartId, RunId, SessionId};
 use sexton_domain::job::Job;
 use sexton_domain::key::{SessionKey, SessionKind};
 use sexton_domain::meta::Meta;
 use sexton_domain::name::{HookName, JobKey};
 use sexton_domain::node::{Epoch, Node};
+use sexton_domain::receipt::ReceiptPart;
 use sexton_domain::run::Run;
 use sexton_domain::session::Session;
 use sexton_domain::usage::DailyUsage;
@@ -286,6 +287,7 @@ impl<D: Driver> Driver for Slow<D> {
         archives_in(segment: String, after: Option<u64>, limit: u32) -> Vec<Archive>;
         archives(page: PageRequest<SessionId>) -> Page<Archive, SessionId>;
         alerts(limit: u32) -> Vec<Alert>;
+        receipt_parts(after: Option<ReceiptPartId>, limit: u32) -> Vec<ReceiptPart>;
         tally() -> Tally;
     }
 

@@ -14,12 +14,13 @@ use sexton_domain::change::{Change, Record, RecordId, Version};
 use sexton_domain::entry::Entry;
 use sexton_domain::event::Event;
 use sexton_domain::hook::{Delivery, Hook};
-use sexton_domain::id::{DeliveryId, EventId, JobId, RunId, SessionId};
+use sexton_domain::id::{DeliveryId, EventId, JobId, ReceiptPartId, RunId, SessionId};
 use sexton_domain::job::Job;
 use sexton_domain::key::{SessionKey, SessionKind};
 use sexton_domain::meta::Meta;
 use sexton_domain::name::{HookName, JobKey};
 use sexton_domain::node::{Epoch, Node};
+use sexton_domain::receipt::ReceiptPart;
 use sexton_domain::run::Run;
 use sexton_domain::session::Session;
 use sexton_domain::usage::DailyUsage;
@@ -413,6 +414,17 @@ impl Driver for SqliteDriver {
 
     async fn alerts(&self, limit: u32) -> Result<Vec<Alert>, Error> {
         self.read("list alerts", move |view| read::alerts::alerts(view, limit)).await
+    }
+
+    async fn receipt_parts(
+        &self,
+        after: Option<ReceiptPartId>,
+        limit: u32,
+    ) -> Result<Vec<ReceiptPart>, Error> {
+        self.read("list the parts of a receipt", move |view| {
+            read::receipts::parts(view, after, limit)
+        })
+        .await
     }
 
     async fn tally(&self) -> Result<Tally, Error> {

@@ -27,6 +27,7 @@ pub(crate) mod orphans;
 pub(crate) mod page;
 #[cfg(test)]
 mod plans;
+pub(crate) mod receipts;
 pub(crate) mod runs;
 pub(crate) mod sessions;
 pub(crate) mod unreadable;

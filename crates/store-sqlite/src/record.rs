@@ -8,6 +8,7 @@ use sexton_domain::change::{Record, RecordId, Version};
 use sexton_domain::hook::{Delivery, Hook};
 use sexton_domain::job::Job;
 use sexton_domain::node::Node;
+use sexton_domain::receipt::ReceiptPart;
 use sexton_domain::run::Run;
 use sexton_domain::session::Session;
 use sexton_domain::sweep::Reaper;
@@ -29,6 +30,7 @@ mod hook;
 mod job;
 mod node;
 mod reaper;
+mod receipt_part;
 mod run;
 mod segment;
 mod session;
@@ -51,6 +53,7 @@ pub(crate) fn put(db: &Connection, record: &mut Record) -> Result<(), Fail> {
         Record::Alert(alert) => table::put(db, alert, id),
         Record::Reaper(reaper) => table::put(db, reaper, id),
         Record::Token(token) => table::put(db, token, id),
+        Record::ReceiptPart(part) => table::put(db, part, id),
         Record::Usage(usage) => usage::put(db, usage),
         Record::Idempotency(answer) => idempotency::put(db, answer),
     }
@@ -77,6 +80,7 @@ pub(crate) fn delete(db: &Connection, id: RecordId, version: Version) -> Result<
         RecordId::Alert(alert) => versioned(Alert::TABLE, codec::text(alert.to_string()))?,
         RecordId::Reaper => versioned(Reaper::TABLE, reaper::ONE)?,
         RecordId::Token(token) => versioned(Token::TABLE, codec::id(token.uuid()))?,
+        RecordId::ReceiptPart(part) => versioned(ReceiptPart::TABLE, codec::id(part.uuid()))?,
         RecordId::Event(event) => event::delete(db, *event)?,
         RecordId::Usage(usage) => usage::delete(db, *usage)?,
         RecordId::Idempotency(key) => idempotency::delete(db, key)?,
@@ -99,6 +103,7 @@ pub(crate) fn version(db: &Connection, id: &RecordId) -> rusqlite::Result<Option
         RecordId::Alert(alert) => versioned(Alert::TABLE, codec::text(alert.to_string())),
         RecordId::Reaper => versioned(Reaper::TABLE, reaper::ONE),
         RecordId::Token(token) => versioned(Token::TABLE, codec::id(token.uuid())),
+        RecordId::ReceiptPart(part) => versioned(ReceiptPart::TABLE, codec::id(part.uuid())),
         RecordId::Event(event) => event::exists(db, *event).map(stored_once),
         RecordId::Usage(usage) => usage::exists(db, *usage).map(stored_once),
         RecordId::Idempotency(key) => idempotency::exists(db, key).map(stored_once),
@@ -131,6 +136,9 @@ pub(crate) fn get(db: &Connection, id: &RecordId) -> Result<Option<Record>, Fail
         }
         RecordId::Reaper => table::get(db, reaper::ONE)?.map(Record::Reaper),
         RecordId::Token(token) => table::get(db, codec::id(token.uuid()))?.map(Record::Token),
+        RecordId::ReceiptPart(part) => {
+            table::get(db, codec::id(part.uuid()))?.map(Record::ReceiptPart)
+        }
         RecordId::Usage(usage) => usage::get(db, *usage)?.map(Record::Usage),
         RecordId::Idempotency(key) => idempotency::get(db, key)?.map(Record::Idempotency),
         RecordId::Event(_) => None,

@@ -14,7 +14,8 @@ use crate::place;
 const APPLICATION: i32 = 0x5358_544e;
 
 /// Every schema there ever was, from version 1 on. Released ones are never edited.
-pub(crate) const MIGRATIONS: &[&str] = &[include_str!("v1.sql"), include_str!("v2.sql")];
+pub(crate) const MIGRATIONS: &[&str] =
+    &[include_str!("v1.sql"), include_str!("v2.sql"), include_str!("v3.sql")];
 
 /// What a store is made or migrated with.
 #[derive(Debug, Clone, Copy)]

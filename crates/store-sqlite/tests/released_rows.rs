@@ -26,7 +26,8 @@ use sexton_store_sqlite::{Mode, Options, SqliteDriver};
 use uuid::Uuid;
 
 /// The schemas that were released, and the one that is about to be.
-const VERSIONS: [&str; 2] = [include_str!("../src/v1.sql"), include_str!("../src/v2.sql")];
+const VERSIONS: [&str; 3] =
+    [include_str!("../src/v1.sql"), include_str!("../src/v2.sql"), include_str!("../src/v3.sql")];
 
 fn fixture(version: usize) -> PathBuf {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
@@ -143,6 +144,10 @@ fn record_ids(db: &Connection) -> Vec<RecordId> {
     found.extend(ids(db, "token", "id").into_iter().map(|id| RecordId::Token(id.into())));
     found.push(RecordId::Hook("hook".parse().unwrap()));
     found.extend(of_version_2(db));
+    if tables(db).iter().any(|table| table == "receipt_part") {
+        let parts = ids(db, "receipt_part", "id").into_iter();
+        found.extend(parts.map(|id| RecordId::ReceiptPart(id.into())));
+    }
     let token = ids(db, "idempotency", "token").pop().map(TokenId::from);
     let [route, key] = ["POST /v1/jobs", "key"].map(str::to_owned);
     found.push(RecordId::Idempotency(IdempotencyKey { token, route, key }));
@@ -196,14 +201,20 @@ async fn rows_of_version_1_still_load() {
 
 #[tokio::test]
 async fn rows_of_version_2_still_load() {
-    if std::env::var_os("SEXTON_WRITE_FIXTURE").is_some() {
-        write_fixture().await;
-    }
     let store = load(2).await;
     assert_eq!(due_session(&store).await, None, "it is pinned");
     let tally = store.tally().await.unwrap();
     assert_eq!((tally.archives, tally.troubled, tally.alerts), ((1, 1234), 1, 1));
     assert_eq!(tally.deliveries.values().sum::<u64>(), 3);
+}
+
+#[tokio::test]
+async fn rows_of_version_3_still_load() {
+    if std::env::var_os("SEXTON_WRITE_FIXTURE").is_some() {
+        write_fixture().await;
+    }
+    let store = load(3).await;
+    assert_eq!(store.receipt_parts(None, 9).await.unwrap().len(), 1);
 }
 
 async fn due_session(store: &SqliteDriver) -> Option<Timestamp> {

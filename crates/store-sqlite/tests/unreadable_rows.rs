@@ -14,9 +14,20 @@ use sexton_store_sqlite::{Mode, Options, SqliteDriver};
 use tempfile::TempDir;
 use uuid::Uuid;
 
-const TABLES: [&str; 12] = [
-    "node", "job", "run", "session", "hook", "delivery", "usage", "archive", "token", "segment",
-    "alert", "reaper",
+const TABLES: [&str; 13] = [
+    "node",
+    "job",
+    "run",
+    "session",
+    "hook",
+    "delivery",
+    "usage",
+    "archive",
+    "token",
+    "segment",
+    "alert",
+    "reaper",
+    "receipt_part",
 ];
 
 struct Damaged {

@@ -72,7 +72,8 @@ macro_rules! conformance {
             archives: segments_are_listed_completely_by_name,
                 archives_of_a_segment_come_in_the_order_of_their_offsets,
                 archives_are_listed_newest_session_first,
-                alerts_come_active_first_and_each_newest_first;
+                alerts_come_active_first_and_each_newest_first,
+                parts_of_a_receipt_come_in_the_order_of_their_ids;
             batches: a_batch_that_fails_in_the_middle_leaves_no_trace,
                 a_conflict_undoes_its_own_batch_and_no_other_of_the_group,
                 claims_are_answered_in_their_order,

@@ -12,12 +12,13 @@ use sexton_domain::change::{Change, Guard, Record, RecordId, Version};
 use sexton_domain::entry::Entry;
 use sexton_domain::event::Event;
 use sexton_domain::hook::{Delivery, Hook};
-use sexton_domain::id::{DeliveryId, EventId, JobId, RunId, SessionId};
+use sexton_domain::id::{DeliveryId, EventId, JobId, ReceiptPartId, RunId, SessionId};
 use sexton_domain::job::Job;
 use sexton_domain::key::{SessionKey, SessionKind};
 use sexton_domain::meta::Meta;
 use sexton_domain::name::{HookName, JobKey};
 use sexton_domain::node::{Epoch, Node};
+use sexton_domain::receipt::ReceiptPart;
 use sexton_domain::run::Run;
 use sexton_domain::session::Session;
 use sexton_domain::usage::DailyUsage;
@@ -264,6 +265,13 @@ pub trait Driver: Send + Sync + 'static {
 
     /// Alerts that are active, then those that were cleared, each newest first.
     async fn alerts(&self, limit: u32) -> Result<Vec<Alert>, Error>;
+
+    /// What the commits of an import did whose receipt is no file yet, in the order of their ids.
+    async fn receipt_parts(
+        &self,
+        after: Option<ReceiptPartId>,
+        limit: u32,
+    ) -> Result<Vec<ReceiptPart>, Error>;
 
     /// How many records there are. Costs the same however many that is.
     async fn tally(&self) -> Result<Tally, Error>;

@@ -92,6 +92,8 @@ pub enum Kept {
     Always,
     /// It goes with the config that names it.
     WithConfig,
+    /// It goes when the receipt that it is a part of is a file.
+    WithReceipt,
     /// Sessions, with their transcripts: judged one by one, see [`crate::plan::sweep`].
     Judged,
     /// By these lines.
@@ -113,6 +115,7 @@ pub fn kept(record: &RecordId) -> Kept {
         RecordId::Segment(_) => Kept::By(&[Line::Segments]),
         RecordId::Alert(_) => Kept::By(&[Line::Alerts]),
         RecordId::Idempotency(_) => Kept::By(&[Line::Idempotency]),
+        RecordId::ReceiptPart(_) => Kept::WithReceipt,
         RecordId::Token(_) | RecordId::Reaper => Kept::Always,
     }
 }
@@ -149,6 +152,7 @@ mod tests {
             RecordId::Reaper,
             RecordId::Idempotency(answer),
             RecordId::Token(ids.mint()),
+            RecordId::ReceiptPart(ids.mint()),
         ];
         let place = |id: &RecordId| match id {
             RecordId::Node(_) => 0,
@@ -165,8 +169,9 @@ mod tests {
             RecordId::Reaper => 11,
             RecordId::Idempotency(_) => 12,
             RecordId::Token(_) => 13,
+            RecordId::ReceiptPart(_) => 14,
         };
-        assert!(all.iter().map(place).eq(0..14));
+        assert!(all.iter().map(place).eq(0..15));
         all
     }
 

@@ -14,17 +14,18 @@ use crate::{JOB, RESET};
 fn stored(mut found: Gathered) -> Gathered {
     let records = found.runs.iter().flat_map(|ran| &ran.records);
     let rows = found.generations.iter().flat_map(|generation| &generation.rows);
-    for source in records.chain(rows) {
-        found.sources[*source].count(Became::Imported);
+    let jobs = found.jobs.iter().map(|new| &new.source);
+    for source in records.chain(rows).chain(jobs) {
+        found.sources[*source].done.count(Became::Imported);
     }
     for text in found.generations.iter().filter_map(|generation| generation.text.as_ref()) {
         let source = &mut found.sources[text.source];
         let cut = found.texts.read(text, &mut |number, line| match line {
-            Ok(_) => source.count(Became::Imported),
-            Err(reason) => source.quarantine(text.place(number), reason),
+            Ok(_) => source.done.count(Became::Imported),
+            Err(reason) => source.done.quarantine(text.place(number), reason),
         });
         if let Some(cut) = cut.unwrap() {
-            source.quarantine(cut.place, cut.reason);
+            source.done.quarantine(cut.place, cut.reason);
         }
     }
     let odd: Vec<&Source> = found.sources.iter().filter(|source| !source.adds_up()).collect();
@@ -50,13 +51,13 @@ fn every_source_of_a_folder_adds_up_damaged_ones_too() {
     let found = stored(folder.gather());
     for path in [&index, &transcript, &cut] {
         let source = source(&found, path);
-        assert!(!source.quarantined.is_empty(), "{source:?}");
+        assert!(!source.done.quarantined.is_empty(), "{source:?}");
     }
 
     let folder = Copy::of("2026.9.6-plain");
     folder.sql(AGENT, "UPDATE transcript_events SET event_json = 'odd' WHERE seq = 2");
     let found = stored(folder.gather());
-    assert_eq!(source(&found, &format!("{AGENT}#transcript_events")).quarantined.len(), 1);
+    assert_eq!(source(&found, &format!("{AGENT}#transcript_events")).done.quarantined.len(), 1);
 }
 
 #[test]
@@ -78,17 +79,20 @@ fn records_that_are_left_out_for_a_living_gateway_are_accounted_as_under_way() {
         let found = stored(folder.gather());
         assert_eq!(found.under_way.as_ref().unwrap().runs.len(), 1, "{status}");
         let events = source(&found, &format!("{AGENT}#transcript_events"));
-        assert!(events.under_way > 1 && events.under_way == events.read, "{status}: {events:?}");
+        assert!(
+            events.done.under_way > 1 && events.done.under_way == events.read,
+            "{status}: {events:?}"
+        );
         for table in ["cron_run_receipts", "task_runs"] {
             assert_eq!(
-                source(&found, &format!("{STATE}#{table}")).under_way,
+                source(&found, &format!("{STATE}#{table}")).done.under_way,
                 1,
                 "{status} {table}"
             );
         }
         for table in ["session_windows", "session_nodes"] {
             assert_eq!(
-                source(&found, &format!("{AGENT}#{table}")).under_way,
+                source(&found, &format!("{AGENT}#{table}")).done.under_way,
                 1,
                 "{status} {table}"
             );
@@ -99,12 +103,12 @@ fn records_that_are_left_out_for_a_living_gateway_are_accounted_as_under_way() {
     let session = "8de449e6-0f48-420f-9a3c-4791cc7e1608";
     folder.hold(session);
     let found = stored(folder.gather());
-    assert_eq!(source(&found, &format!("{SESSIONS}/sessions.json")).under_way, 1);
+    assert_eq!(source(&found, &format!("{SESSIONS}/sessions.json")).done.under_way, 1);
     let transcript = source(&found, &format!("{SESSIONS}/{session}.jsonl"));
-    assert!(transcript.read > 1 && transcript.under_way == transcript.read, "{transcript:?}");
+    assert!(transcript.read > 1 && transcript.done.under_way == transcript.read, "{transcript:?}");
     fs::remove_file(folder.path(&transcript.path)).unwrap();
     let found = stored(folder.gather());
-    assert_eq!(source(&found, &format!("{SESSIONS}/sessions.json")).under_way, 1);
+    assert_eq!(source(&found, &format!("{SESSIONS}/sessions.json")).done.under_way, 1);
 }
 
 #[test]
@@ -123,7 +127,7 @@ fn a_record_that_is_running_of_a_run_that_has_ended_tells_of_that_one() {
     let found = stored(folder.gather());
     assert_eq!(found.runs.len(), runs);
     assert!(found.under_way.as_ref().unwrap().runs.is_empty());
-    assert_eq!(source(&found, &format!("{STATE}#cron_run_receipts")).under_way, 0);
+    assert_eq!(source(&found, &format!("{STATE}#cron_run_receipts")).done.under_way, 0);
 }
 
 #[test]
@@ -138,10 +142,10 @@ fn a_row_whose_transcript_cannot_be_read_is_quarantined_with_it() {
         }
     }));
     let transcript = source(&found, &gone.unwrap());
-    assert_eq!(transcript.quarantined[0].place, Place::Whole);
+    assert_eq!(transcript.done.quarantined[0].place, Place::Whole);
     let index = source(&found, &format!("{SESSIONS}/sessions.json"));
     let key = "agent:main:cron:0f9f3b6a-599f-4e9e-90ad-3a9309cbd4c9".to_owned();
-    assert_eq!(index.quarantined[0].place, Place::Key(key));
+    assert_eq!(index.done.quarantined[0].place, Place::Key(key));
 }
 
 #[test]
@@ -176,7 +180,10 @@ fn records_of_a_transcript_that_is_renamed_or_cut_before_it_is_stored_are_quaran
         fs::write(folder.path(&packed), &frame).unwrap();
         let of = |name: &str| {
             let source = source(&found, name);
-            (source.imported, source.quarantined.iter().map(|it| it.reason.clone()).collect())
+            (
+                source.done.imported,
+                source.done.quarantined.iter().map(|it| it.reason.clone()).collect(),
+            )
         };
         [&name, &packed].map(|name| of(name))
     };

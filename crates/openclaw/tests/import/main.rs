@@ -54,10 +54,14 @@ fn jobs_come_from_the_table_and_from_files_only_where_it_has_none() {
     let table = format!("{STATE}#cron_jobs");
     assert!(jobs(&found).contains(&(JOB, &table, "Check status")), "{:?}", jobs(&found));
     assert!(jobs(&found).iter().all(|(_, source, _)| *source == table), "{:?}", jobs(&found));
-    assert_eq!(source(&found, &table).already_present, 0);
+    assert_eq!(source(&found, &table).done.already_present, 0);
     let old = source(&found, "cron/jobs.json");
-    assert_eq!((old.read, old.already_present, old.quarantined.len()), (2, 1, 1), "{old:?}");
-    assert!(old.quarantined[0].reason.contains("the job gone"), "{old:?}");
+    assert_eq!(
+        (old.read, old.done.already_present, old.done.quarantined.len()),
+        (2, 1, 1),
+        "{old:?}"
+    );
+    assert!(old.done.quarantined[0].reason.contains("the job gone"), "{old:?}");
     let stored = folder.gather_with(&|options| {
         let made = jiff::Timestamp::from_millisecond(1_795_197_789_180).unwrap();
         let job = found.jobs[0].job.clone();
@@ -76,7 +80,7 @@ fn jobs_come_from_the_table_and_from_files_only_where_it_has_none() {
     same["jobs"].as_array_mut().unwrap().truncate(1);
     folder.write("cron/jobs.json", &same.to_string());
     let found = folder.gather();
-    assert!(found.sources.iter().all(|source| source.quarantined.is_empty()));
+    assert!(found.sources.iter().all(|source| source.done.quarantined.is_empty()));
     for path in ["cron/jobs.json: ", "cron/jobs.json.migrated: "] {
         assert!(found.left_out.iter().any(|left| left.starts_with(path)), "{:?}", found.left_out);
     }
@@ -191,8 +195,8 @@ fn a_source_that_cannot_be_opened_is_quarantined_whole() {
     let found = folder.gather();
     for path in [STATE, AGENT, &index] {
         let source = source(&found, path);
-        assert_eq!(source.quarantined.len(), 1, "{source:?}");
-        assert_eq!((&source.quarantined[0].place, source.adds_up()), (&Place::Whole, true));
+        assert_eq!(source.done.quarantined.len(), 1, "{source:?}");
+        assert_eq!((&source.done.quarantined[0].place, source.adds_up()), (&Place::Whole, true));
     }
 }
 
@@ -202,8 +206,8 @@ fn events_that_cannot_be_read_are_quarantined_with_their_place() {
     folder.sql(AGENT, "ALTER TABLE transcript_events RENAME COLUMN seq TO number");
     let found = folder.gather();
     let events = source(&found, &format!("{AGENT}#transcript_events"));
-    assert_eq!(events.quarantined.len(), 1, "{events:?}");
-    assert_eq!(events.quarantined[0].place, Place::Row("transcript_events".to_owned()));
+    assert_eq!(events.done.quarantined.len(), 1, "{events:?}");
+    assert_eq!(events.done.quarantined[0].place, Place::Row("transcript_events".to_owned()));
 }
 
 #[test]
@@ -221,9 +225,9 @@ fn events_that_were_moved_to_a_cold_archive_are_quarantined_by_its_name() {
     );
     let found = folder.gather();
     let cold = source(&found, &format!("{AGENT}#session_transcript_cold_archives"));
-    assert_eq!(cold.quarantined.len(), 1, "{cold:?}");
-    assert_eq!(cold.quarantined[0].place, Place::Row(SESSION.to_owned()));
-    assert!(cold.quarantined[0].reason.contains("cold.zst"), "{cold:?}");
+    assert_eq!(cold.done.quarantined.len(), 1, "{cold:?}");
+    assert_eq!(cold.done.quarantined[0].place, Place::Row(SESSION.to_owned()));
+    assert!(cold.done.quarantined[0].reason.contains("cold.zst"), "{cold:?}");
 }
 
 #[test]
@@ -237,7 +241,7 @@ fn a_link_within_the_folder_is_followed_and_one_that_leads_out_is_named() {
     symlink(out.path(), folder.path(SESSIONS).join("out.jsonl")).unwrap();
     let found = folder.gather();
     assert!(!source(&found, &format!("{SESSIONS}/{name}")).sha256.is_empty());
-    let left = &source(&found, &format!("{SESSIONS}/out.jsonl")).quarantined;
+    let left = &source(&found, &format!("{SESSIONS}/out.jsonl")).done.quarantined;
     assert!(left[0].reason.contains("leads out"), "{left:?}");
 }
 
@@ -250,9 +254,10 @@ fn what_a_link_leads_out_to_is_quarantined_whole_and_named_once() {
         fs::rename(folder.path(link), &to).unwrap();
         symlink(&to, folder.path(link)).unwrap();
         let found = folder.gather();
-        let lost: Vec<_> = found.sources.iter().filter(|it| !it.quarantined.is_empty()).collect();
+        let lost: Vec<_> =
+            found.sources.iter().filter(|it| !it.done.quarantined.is_empty()).collect();
         assert_eq!(lost[0].path, link);
-        assert_eq!((&lost[0].quarantined[0].place, lost[0].adds_up()), (&Place::Whole, true));
+        assert_eq!((&lost[0].done.quarantined[0].place, lost[0].adds_up()), (&Place::Whole, true));
     }
 }
 
@@ -267,7 +272,7 @@ fn a_row_whose_transcript_is_behind_a_link_that_leads_out_waits_for_it() {
     let found = folder.gather();
     assert_eq!(found.generations.len(), whole - 1);
     let index = source(&found, &format!("{SESSIONS}/sessions.json"));
-    assert!(index.quarantined[0].reason.contains("transcript"), "{index:?}");
+    assert!(index.done.quarantined[0].reason.contains("transcript"), "{index:?}");
 }
 
 #[test]
@@ -283,14 +288,14 @@ fn states_of_jobs_are_accounted_once_and_copies_of_the_jobs_are_named() {
     let found = folder.gather();
     assert_eq!(found.sources.iter().filter(|source| source.path == path).count(), 1);
     let of = source(&found, path);
-    let places: Vec<String> = of.quarantined.iter().map(|it| it.place.to_string()).collect();
-    assert_eq!((of.already_present, places), (1, vec!["key odd".into(), "key gone".into()]));
+    let places: Vec<String> = of.done.quarantined.iter().map(|it| it.place.to_string()).collect();
+    assert_eq!((of.done.already_present, places), (1, vec!["key odd".into(), "key gone".into()]));
     assert!(of.adds_up() && found.left_out.contains(&copy), "{:?}", found.left_out);
 
     folder.write("cron/jobs.json", &stale());
     folder.write(path, "{");
     let found = folder.gather();
-    assert_eq!(source(&found, path).quarantined[0].place, Place::Whole);
+    assert_eq!(source(&found, path).done.quarantined[0].place, Place::Whole);
 }
 
 #[test]
@@ -312,8 +317,9 @@ fn jobs_that_were_quarantined_there_arrive_disabled_or_are_named() {
     assert!(new.imported.notes.iter().any(|note| note.text.contains("odd delivery")));
     assert!(found.jobs.iter().any(|new| new.job.spec.enabled));
     let of = source(&found, "cron/jobs-quarantine.json");
-    assert_eq!((of.read, of.imported, of.quarantined.len()), (2, 1, 1), "{of:?}");
-    assert!(of.quarantined[0].reason.contains("missing id"), "{of:?}");
+    assert_eq!(&found.sources[new.source], of);
+    assert_eq!((of.read, of.accounted(), of.done.quarantined.len()), (2, 1, 1), "{of:?}");
+    assert!(of.done.quarantined[0].reason.contains("missing id"), "{of:?}");
 }
 
 #[test]

@@ -324,7 +324,7 @@ fn a_transcript_without_a_row_is_under_way_if_it_began_after_the_reading() {
         let named = left_out.is_some_and(|left_out| left_out.sessions.contains("new"));
         assert_eq!(named, is_left_out, "{at} {is_held}");
         let transcript = source(&found, &format!("{SESSIONS}/new.jsonl"));
-        assert_eq!((transcript.read, transcript.under_way), (1, u64::from(is_left_out)));
+        assert_eq!((transcript.read, transcript.done.under_way), (1, u64::from(is_left_out)));
     }
 }
 

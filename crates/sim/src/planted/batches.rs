@@ -363,6 +363,7 @@ fn set_version(record: &mut Record, version: Version) {
         Record::Alert(alert) => alert.version = version,
         Record::Reaper(reaper) => reaper.version = version,
         Record::Token(token) => token.version = version,
+        Record::ReceiptPart(part) => part.version = version,
         Record::Usage(_) | Record::Idempotency(_) => {}
     }
 }

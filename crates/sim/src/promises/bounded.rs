@@ -150,8 +150,8 @@ fn why_not(
         (_, Record::Alert(alert)) => aged(alert.cleared_at, month, "been cleared"),
         (_, Record::Idempotency(answer)) => aged(Some(answer.at), Keep::For(DAY), "been given"),
         (_, Record::Hook(_)) => None,
-        (_, Record::Token(_) | Record::Reaper(_)) => {
-            Some("although it is kept for ever".to_owned())
+        (_, Record::Token(_) | Record::Reaper(_) | Record::ReceiptPart(_)) => {
+            Some("although the reaper does not take such".to_owned())
         }
     }
 }

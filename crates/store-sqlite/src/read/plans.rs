@@ -13,7 +13,8 @@ use uuid::Uuid;
 
 use super::page::{Ids, Scan};
 use super::{
-    alerts, archives, deliveries, expired, jobs, log, meta, nodes, runs, sessions, unreadable,
+    alerts, archives, deliveries, expired, jobs, log, meta, nodes, receipts, runs, sessions,
+    unreadable,
 };
 use crate::schema::MIGRATIONS;
 use crate::table::Row;
@@ -99,6 +100,7 @@ fn every_read_that_is_not_a_list_goes_along_an_index() {
         alerts::CLEARED,
         archives::SEGMENTS,
         archives::IN_SEGMENT,
+        receipts::PARTS,
         deliveries::HOOKS,
         deliveries::DUE,
         deliveries::NEXT,

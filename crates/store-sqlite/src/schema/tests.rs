@@ -132,9 +132,9 @@ fn a_store_of_another_version_is_not_opened_for_reading_only() {
         db.pragma_update(None, "user_version", version).unwrap();
     };
     set(1);
-    assert!(matches!(read_only(), Err(OpenError::Older { found: 1, supported: 2 })));
-    set(3);
-    assert!(matches!(read_only(), Err(OpenError::Newer { found: 3, supported: 2, .. })));
+    assert!(matches!(read_only(), Err(OpenError::Older { found: 1, supported: 3 })));
+    set(4);
+    assert!(matches!(read_only(), Err(OpenError::Newer { found: 4, supported: 3, .. })));
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! Archives, the segments they lie in, and alerts: what is listed as a whole.
 
+use serde_json::json;
 use sexton_domain::alert::{Alert, AlertCode};
 use sexton_domain::archive::Archive;
 use sexton_domain::change::Change;
+use sexton_domain::receipt::ReceiptPart;
 
 use super::World;
 use super::make::at;
@@ -53,6 +55,26 @@ pub async fn archives_are_listed_newest_session_first(world: World) {
         }
     }
     assert_eq!(found, stored.iter().rev().map(|archive| archive.session).collect::<Vec<_>>());
+}
+
+/// A receipt is what its parts say in the order in which they were stored.
+pub async fn parts_of_a_receipt_come_in_the_order_of_their_ids(world: World) {
+    let stored: Vec<_> = (0..5).map(|nth| world.make.receipt_part(json!({ "nth": nth }))).collect();
+    world.store(stored.iter().rev().cloned().map(Change::from).collect()).await;
+    let mut found = Vec::new();
+    loop {
+        let after = found.last().map(|part: &ReceiptPart| part.id);
+        let page = world.driver().receipt_parts(after, 2).await.unwrap();
+        if page.is_empty() {
+            break;
+        }
+        assert!(page.len() <= 2);
+        found.extend(page);
+    }
+    let accounts = |parts: &[ReceiptPart]| -> Vec<_> {
+        parts.iter().map(|part| part.account.clone()).collect()
+    };
+    assert_eq!(accounts(&found), accounts(&stored));
 }
 
 /// What needs a look now comes first.

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use jiff::Timestamp;
-use serde_json::json;
+use serde_json::{Value, json};
 use sexton_domain::access::{Idempotency, IdempotencyKey, Scope, Token};
 use sexton_domain::agent::{Agent, Command, DEFAULT_GRACE, DEFAULT_TIMEOUT, Executor};
 use sexton_domain::alert::{Alert, AlertCode, AlertKey};
@@ -18,6 +18,7 @@ use sexton_domain::job::{Counters, Job, Source, Spec};
 use sexton_domain::key::SessionKind;
 use sexton_domain::name::AgentName;
 use sexton_domain::node::{Epoch, Node, NodeEnd, Owner, ProcessId};
+use sexton_domain::receipt::ReceiptPart;
 use sexton_domain::retention::Policies;
 use sexton_domain::retry::Backoff;
 use sexton_domain::run::{Cause, Input, Outcome, Reason, Run, State};
@@ -282,6 +283,10 @@ impl Make {
             deleted_at: None,
             version: Version::NEW,
         }
+    }
+
+    pub(super) fn receipt_part(&self, account: Value) -> ReceiptPart {
+        ReceiptPart { id: self.id(), account, version: Version::NEW }
     }
 
     pub(super) fn segment(&self, name: &str) -> Segment {

@@ -1,5 +1,6 @@
 //! Records: they come back as they were put, and are replaced and deleted only by who knows them.
 
+use serde_json::json;
 use sexton_domain::alert::AlertCode;
 use sexton_domain::change::{Change, Record, RecordId, Version};
 use sexton_domain::event::NewEvent;
@@ -75,6 +76,7 @@ pub(super) fn one_of_each(make: &Make, fact: &NewEvent) -> Vec<Record> {
         Record::Reaper(make.reaper()),
         Record::Idempotency(make.answer("key")),
         Record::Token(make.token("hash")),
+        Record::ReceiptPart(make.receipt_part(json!({ "imported": [1, "two", null] }))),
     ]
 }
 
@@ -132,6 +134,7 @@ fn at_version(record: &Record, version: u64) -> Record {
         Record::Alert(alert) => &mut alert.version,
         Record::Reaper(reaper) => &mut reaper.version,
         Record::Token(token) => &mut token.version,
+        Record::ReceiptPart(part) => &mut part.version,
         Record::Usage(_) | Record::Idempotency(_) => panic!("it has no version"),
     };
     *place = Version(version);

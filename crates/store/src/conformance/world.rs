@@ -149,6 +149,7 @@ pub(super) fn accepted(mut record: Record) -> Record {
         Record::Alert(alert) => bump(&mut alert.version),
         Record::Reaper(reaper) => bump(&mut reaper.version),
         Record::Token(token) => bump(&mut token.version),
+        Record::ReceiptPart(part) => bump(&mut part.version),
         Record::Usage(_) | Record::Idempotency(_) => {}
     }
     record

@@ -74,7 +74,7 @@ impl Gather<'_, '_> {
             let reason = format!(
                 "its {events} events were moved to the cold archive {name}, which is not read"
             );
-            self.found.sources[at].quarantine(Place::Row(session_id.into()), reason);
+            self.found.sources[at].done.quarantine(Place::Row(session_id.into()), reason);
         }
     }
 
@@ -86,6 +86,7 @@ impl Gather<'_, '_> {
         for window in windows {
             if let Err(reason) = self.key(&window.key) {
                 self.found.sources[at]
+                    .done
                     .quarantine(Place::Row(window.session_id.to_string()), reason);
                 continue;
             }
@@ -97,7 +98,9 @@ impl Gather<'_, '_> {
         let at = self.table(source, "session_nodes", read);
         for mut node in nodes {
             if let Err(reason) = self.key(&node.row.key) {
-                self.found.sources[at].quarantine(Place::Row(node.row.key.to_string()), reason);
+                self.found.sources[at]
+                    .done
+                    .quarantine(Place::Row(node.row.key.to_string()), reason);
                 continue;
             }
             let known = known.entry(node.session_id.clone()).or_default();
@@ -122,8 +125,8 @@ impl Gather<'_, '_> {
         // A window that is not the current one of its key is not what anybody is at work on.
         let current = node_row.and_then(|row| row.status.or(status));
         if self.is_under_way(&session, current, node_row, &home) {
-            self.found.sources[events.source].leave(written);
-            return rows.into_iter().for_each(|row| self.found.sources[row].leave(1));
+            self.found.sources[events.source].done.leave(written);
+            return rows.into_iter().for_each(|row| self.found.sources[row].done.leave(1));
         }
         let end = end(node.as_ref(), status, &home);
         let told = Told {
@@ -168,7 +171,7 @@ impl Gather<'_, '_> {
         });
         let glance = match looked {
             Ok(summary) => Glance::of(&summary),
-            Err(reason) => return self.found.sources[blob.row].quarantine(row, reason),
+            Err(reason) => return self.found.sources[blob.row].done.quarantine(row, reason),
         };
         let id = glance.id.clone().unwrap_or_else(|| archive.name.to_string());
         self.found.sources[blob.text].read += glance.records;

@@ -77,7 +77,7 @@ impl Gather<'_, '_> {
         }
         for before in again {
             let place = Place::Byte(before.range.start);
-            source.quarantine(place, format!("key {} stands there again", before.key));
+            source.done.quarantine(place, format!("key {} stands there again", before.key));
         }
         let name = source.path.clone();
         let at = self.source(source);
@@ -94,7 +94,7 @@ impl Gather<'_, '_> {
                 }
                 Err(reason) => {
                     let place = Place::Key(row.key.to_string());
-                    self.found.sources[at].quarantine(place, reason);
+                    self.found.sources[at].done.quarantine(place, reason);
                 }
             }
         }
@@ -197,7 +197,7 @@ impl Gather<'_, '_> {
         let Some(Indexed { keys, source, .. }) = indexed else { return };
         for key in keys {
             let place = Place::Key(key.to_string());
-            self.found.sources[*source].quarantine(place, "its transcript cannot be read");
+            self.found.sources[*source].done.quarantine(place, "its transcript cannot be read");
         }
     }
 
@@ -224,9 +224,9 @@ impl Gather<'_, '_> {
             && (self.is_under_way(&found.session, status, current_row, &home)
                 || current.is_none() && self.is_newer_than_rows(&found.session, glance.began_at))
         {
-            self.found.sources[source].leave(glance.records);
+            self.found.sources[source].done.leave(glance.records);
             if let Some(Indexed { keys, source, .. }) = current {
-                self.found.sources[*source].leave(keys.len() as u64);
+                self.found.sources[*source].done.leave(keys.len() as u64);
             }
             return;
         }
@@ -267,7 +267,7 @@ impl Gather<'_, '_> {
         let id = row.session_id.as_deref().unwrap_or(&row.key).to_owned();
         let home = self.home(Some(&row.key), agent, &id, row.run_began_at());
         if self.is_under_way(&id, row.status, Some(&row), &home) {
-            return self.found.sources[source].leave(keys.len() as u64);
+            return self.found.sources[source].done.leave(keys.len() as u64);
         }
         let end = End::Current(home.status(row.status));
         let told = Told {

@@ -144,7 +144,7 @@ impl Gather<'_, '_> {
     fn past(&mut self, past: Result<Past, String>, place: Place, source: usize, stands: Stands) {
         let past = match past {
             Ok(past) => past,
-            Err(reason) => return self.found.sources[source].quarantine(place, reason),
+            Err(reason) => return self.found.sources[source].done.quarantine(place, reason),
         };
         if stands != Stands::Ended
             && let Some(gateway) = &mut self.gateway

@@ -29,6 +29,8 @@ pub struct NewJob {
     pub record: JobRecord,
     /// What became of it.
     pub imported: Imported,
+    /// The source of its record.
+    pub source: usize,
 }
 
 impl Gather<'_, '_> {
@@ -61,9 +63,9 @@ impl Gather<'_, '_> {
         let Some(at) = at else { return };
         for id in known.into_keys() {
             if of.contains(&id) {
-                self.found.sources[at].count(Became::Present);
+                self.found.sources[at].done.count(Became::Present);
             } else {
-                self.found.sources[at].quarantine(Place::Key(id), "no job has this id");
+                self.found.sources[at].done.quarantine(Place::Key(id), "no job has this id");
             }
         }
     }
@@ -84,7 +86,7 @@ impl Gather<'_, '_> {
             let known = self.job_table.as_ref().is_some_and(|table| table.contains(&record.id))
                 || self.options.jobs.contains_key(&id_of(&record));
             if known {
-                source.count(Became::Present);
+                source.done.count(Became::Present);
             } else {
                 let name = record.name.unwrap_or_default();
                 let reason = format!(
@@ -92,10 +94,10 @@ impl Gather<'_, '_> {
                      state database, or add it by hand",
                     record.id
                 );
-                source.quarantine(record.place, reason);
+                source.done.quarantine(record.place, reason);
             }
         }
-        if source.quarantined.is_empty() {
+        if source.done.quarantined.is_empty() {
             self.leave_jobs_out(Some(path));
         } else {
             self.source(source);
@@ -136,6 +138,7 @@ impl Gather<'_, '_> {
             match entry.job {
                 Ok(record) => self.put_aside(JobRecord { enabled: false, ..record }, why, at),
                 Err(reason) => self.found.sources[at]
+                    .done
                     .quarantine(Place::Index(index), format!("{reason}; {why}")),
             }
         }
@@ -183,7 +186,7 @@ impl Gather<'_, '_> {
             Some(stored.key)
         });
         if let Some(key) = here {
-            self.found.sources[source].count(Became::Present);
+            self.found.sources[source].done.count(Became::Present);
             self.jobs.entry(record.id).or_insert((id, key));
             return;
         }
@@ -191,11 +194,10 @@ impl Gather<'_, '_> {
         let now = self.options.now;
         let made = made.and_then(|imported| new_job(id, &imported, now).map(|job| (job, imported)));
         match made {
-            Err(reason) => self.found.sources[source].quarantine(record.place, reason),
+            Err(reason) => self.found.sources[source].done.quarantine(record.place, reason),
             Ok((job, imported)) => {
-                self.found.sources[source].count(Became::Imported);
                 self.jobs.insert(record.id.clone(), (id, job.key.clone()));
-                self.found.jobs.push(NewJob { job, record, imported });
+                self.found.jobs.push(NewJob { job, record, imported, source });
             }
         }
     }

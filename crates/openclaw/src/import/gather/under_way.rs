@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sexton_domain::id::RunId;
 use sexton_domain::run::Outcome;
 
@@ -19,7 +19,7 @@ use crate::read::names::{self, FileKind};
 use crate::read::state_db::StateDb;
 
 /// What a living gateway is at work on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnderWay {
     /// Why there is believed to be one.
     pub gateway: String,
@@ -135,13 +135,13 @@ impl Gather<'_, '_> {
         let going_on: HashSet<RunId> =
             waiting.iter().filter(goes_on).map(|record| record.past.run_id()).collect();
         for (past, sources) in going_on.iter().filter_map(|run| self.pasts.remove(run)) {
-            sources.into_iter().for_each(|source| self.found.sources[source].leave(1));
+            sources.into_iter().for_each(|source| self.found.sources[source].done.leave(1));
             gateway.at_work.extend(past.session);
         }
         let (under_way, ended): (Vec<_>, Vec<_>) =
             waiting.into_iter().partition(|record| going_on.contains(&record.past.run_id()));
         for Waiting { past, source, .. } in under_way {
-            self.found.sources[source].leave(1);
+            self.found.sources[source].done.leave(1);
             gateway.at_work.extend(past.session);
             gateway.left_out.runs.insert(past.id);
         }

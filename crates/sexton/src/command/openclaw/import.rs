@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use serde::Serialize;
 use sexton_domain::errors::on_one_line;
 use sexton_domain::name::AgentName;
 use sexton_openclaw::import::account::Source;
-use sexton_openclaw::import::gather::{Gathered, Options, UnderWay, gather};
+use sexton_openclaw::import::gather::{Gathered, Options, gather};
 use sexton_store::Store;
 use sexton_store_sqlite::Access;
 
@@ -16,7 +15,7 @@ use super::port;
 use super::progress::reading;
 use crate::args::Globals;
 use crate::args::openclaw::Import;
-use crate::atomic::{self, Care, Durability, Existing};
+use crate::atomic;
 use crate::clock::now;
 use crate::config::{Config, Surroundings};
 use crate::failure::{Exit, Failure};
@@ -28,36 +27,11 @@ mod agents;
 mod jobs;
 mod keeper;
 mod known;
+mod receipt;
 
-use keeper::{Keeper, Kept};
+use keeper::Keeper;
 use known::Known;
-
-/// What an import came to.
-#[derive(Debug, Serialize)]
-struct Receipt {
-    /// The folder.
-    folder: PathBuf,
-    /// When it began.
-    at: Timestamp,
-    /// Nothing was stored.
-    dry_run: bool,
-    /// What was stored.
-    kept: Kept,
-    /// The agents, with what the config lacks of them.
-    agents: Vec<agents::Shown>,
-    /// The jobs that are new here.
-    jobs: Vec<jobs::Shown>,
-    /// What became of the records of each source.
-    sources: Vec<Source>,
-    /// Files that are not imported: copies, locks, what belongs to a transcript; with
-    /// the reason where the name does not tell it.
-    left_out: Vec<String>,
-    /// What is to be said about the reading.
-    remarks: Vec<String>,
-    /// What is left out because a living gateway is at work on it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    under_way: Option<UnderWay>,
-}
+use receipt::{Kept, Receipt};
 
 /// Runs `openclaw import`.
 pub fn main(args: &Import, globals: &Globals, output: Output) -> Result<Exit, Failure> {
@@ -75,6 +49,9 @@ pub fn main(args: &Import, globals: &Globals, output: Output) -> Result<Exit, Fa
     let store = open(&dir, &config, args.dry_run)?;
     let at = now();
     let path = (!args.dry_run).then(|| receipt_path(args, &dir, at)).transpose()?;
+    let writes = store.as_ref().filter(|_| !args.dry_run);
+    let earlier =
+        writes.map(|store| receipt::catch_up(store, &runtime, &dir)).transpose()?.flatten();
     let known = store.as_ref().map(|store| Known::of(store, &runtime)).transpose()?;
     let found = read(args, known.unwrap_or_default(), at)?;
     let Gathered {
@@ -88,16 +65,28 @@ pub fn main(args: &Import, globals: &Globals, output: Output) -> Result<Exit, Fa
         under_way,
         texts,
     } = found;
+    remarks.extend(earlier);
     remarks.extend(jobs::undeclared(&jobs, &config));
     if under_way.is_none() {
         let served = port::served(&args.path);
         remarks.extend(served.map(|served| format!("{served}, and no process shows: if it runs, what is under way counts as cut off; import again when it has stopped")));
     }
-    let agents = agents.into_iter().map(|agent| agents::Shown::of(agent, &config)).collect();
-    let side_by_side = jobs.iter().map(|new| jobs::Shown::of(new, at)).collect();
-    let mut keeper = Keeper::new(store.as_ref().filter(|_| !args.dry_run), store.as_ref(), sources);
+    let begun = Receipt {
+        folder: args.path.clone(),
+        at,
+        dry_run: args.dry_run,
+        cut_off: false,
+        kept: Kept::default(),
+        agents: agents.into_iter().map(|agent| agents::Shown::of(agent, &config)).collect(),
+        jobs: jobs.iter().map(|new| jobs::Shown::of(new, at)).collect(),
+        sources,
+        left_out,
+        remarks,
+        under_way,
+    };
+    let mut keeper = Keeper::new(writes, store.as_ref(), begun);
     for new in jobs {
-        keeper.job(new.job)?;
+        keeper.job(new)?;
     }
     for ran in runs {
         keeper.run(ran)?;
@@ -105,15 +94,11 @@ pub fn main(args: &Import, globals: &Globals, output: Output) -> Result<Exit, Fa
     for generation in generations {
         keeper.session(generation, &texts)?;
     }
-    let (sources, kept) = keeper.finish()?;
+    let mut receipt = keeper.finish()?;
     drop(inside);
-    remarks.extend(sources.iter().filter_map(odd));
-    let folder = args.path.clone();
-    let jobs = side_by_side;
-    let dry_run = args.dry_run;
-    let receipt =
-        Receipt { folder, at, dry_run, kept, agents, jobs, sources, left_out, remarks, under_way };
-    let written = path.as_ref().map(|path| write(&receipt, path)).transpose();
+    let odd: Vec<_> = receipt.sources.iter().filter_map(odd).collect();
+    receipt.remarks.extend(odd);
+    let written = path.as_ref().map(|path| receipt::write(&receipt, path)).transpose();
     if output.json {
         output.document(&receipt)?;
     } else {
@@ -122,12 +107,13 @@ pub fn main(args: &Import, globals: &Globals, output: Output) -> Result<Exit, Fa
         agents::show(&receipt.agents, &config_file, output)?;
     }
     written?;
+    writes.map_or(Ok(()), |store| receipt::close(store, &runtime))?;
     Ok(exit(&receipt.sources))
 }
 
 /// Whether everything was taken, and is accounted for.
 fn exit(sources: &[Source]) -> Exit {
-    let whole = |source: &Source| source.quarantined.is_empty() && source.adds_up();
+    let whole = |source: &Source| source.done.quarantined.is_empty() && source.adds_up();
     if sources.iter().all(whole) { Exit::Ok } else { Exit::No }
 }
 
@@ -178,11 +164,7 @@ fn read(args: &Import, known: Known, at: Timestamp) -> Result<Gathered, Failure>
 
 /// Where the receipt goes: beside the store, or where it was asked for. Nothing is stored if it cannot.
 fn receipt_path(args: &Import, dir: &DataDir, at: Timestamp) -> Result<PathBuf, Failure> {
-    let Some(path) = &args.receipt else {
-        let folder = dir.path().join("imports");
-        atomic::make_private_dir(&folder)?;
-        return Ok(folder.join(format!("{}.json", at.strftime("%Y-%m-%dT%H-%M-%S%.3fZ"))));
-    };
+    let Some(path) = &args.receipt else { return receipt::file(dir, at) };
     let folder = std::path::absolute(path)?;
     if path.is_dir() || !folder.parent().is_some_and(Path::is_dir) {
         let message = format!("failed to write the receipt to {}", path.display());
@@ -190,15 +172,6 @@ fn receipt_path(args: &Import, dir: &DataDir, at: Timestamp) -> Result<PathBuf, 
             .hint("name a file in a folder that is there; nothing was imported"));
     }
     Ok(path.clone())
-}
-
-/// Writes the receipt.
-fn write(receipt: &Receipt, path: &Path) -> Result<(), Failure> {
-    let text =
-        serde_json::to_string_pretty(receipt).map_err(|error| Failure::chain(Exit::Bug, &error))?;
-    let care = Care { existing: Existing::Replace, durability: Durability::Full };
-    atomic::write(path, format!("{text}\n").as_bytes(), care)?;
-    Ok(())
 }
 
 fn show(receipt: &Receipt, written: Option<&Path>, output: Output) -> Result<(), Failure> {
@@ -215,7 +188,7 @@ fn show(receipt: &Receipt, written: Option<&Path>, output: Output) -> Result<(),
         ["source", "size", "read", "imported", "already present", "quarantined", "under way"];
     output.table(&header, rows, "nothing to import")?;
     for source in &receipt.sources {
-        for dropped in &source.quarantined {
+        for dropped in &source.done.quarantined {
             output.line(format_args!(
                 "  {} {}: {}",
                 source.path,
@@ -267,10 +240,10 @@ fn groups(sources: &[Source]) -> BTreeMap<String, Group> {
         group.files += 1;
         group.bytes += source.bytes;
         group.read += source.read;
-        group.imported += source.imported;
-        group.present += source.already_present;
-        group.quarantined += source.quarantined.len() as u64;
-        group.under_way += source.under_way;
+        group.imported += source.done.imported;
+        group.present += source.done.already_present;
+        group.quarantined += source.done.quarantined.len() as u64;
+        group.under_way += source.done.under_way;
     }
     groups
 }
@@ -288,6 +261,8 @@ impl Group {
 
 #[cfg(test)]
 mod tests {
+    use sexton_openclaw::import::account::Done;
+
     use super::*;
 
     #[test]
@@ -295,7 +270,7 @@ mod tests {
         let source = |imported| Source {
             path: "cron/jobs.json".to_owned(),
             read: 2,
-            imported,
+            done: Done { imported, ..Done::default() },
             ..Source::default()
         };
         assert_eq!((odd(&source(2)), exit(&[source(2)])), (None, Exit::Ok));

@@ -16,6 +16,7 @@ fn killed_at_every_step(begun: &Place, folder: &Path, mut look: impl FnMut(&Plac
         place
     };
     let whole = again();
+    let (before, known) = (counts(begun), receipts(begun));
     let read = total(&import(&whole, folder), "read");
     let expected = timeless(&whole);
     let disk = KillingDisk::new(begun);
@@ -29,13 +30,64 @@ fn killed_at_every_step(begun: &Place, folder: &Path, mut look: impl FnMut(&Plac
             break;
         }
         look(&place);
+        let stored = counts(&place);
         let resumed = import(&place, folder);
+        let mut receipts = receipts(&place);
+        receipts.retain(|receipt| !known.contains(receipt));
+        what_was_stored_has_its_receipt(&receipts, &resumed, [before, stored]);
         left.push(resumed["kept"]["entries"].as_u64().unwrap());
         assert_eq!(total(&resumed, "read"), read, "killed at sync {sync}");
         assert_eq!(timeless(&place), expected, "killed at sync {sync}");
-        assert_eq!(total(&import(&place, folder), "imported"), 0, "killed at sync {sync}");
+        let third = import(&place, folder);
+        assert_eq!(total(&third, "imported"), 0, "killed at sync {sync}");
+        assert!(!third["remarks"].to_string().contains("that began at"), "{third}");
     }
     left
+}
+
+/// How many jobs, sessions, runs and entries of transcripts are stored.
+fn counts(place: &Place) -> [u64; 4] {
+    if place.run(&["job", "list"]).code != 0 {
+        // The store is not made yet.
+        return [0; 4];
+    }
+    let state = state(place);
+    let [jobs, sessions, runs] =
+        ["jobs", "sessions", "runs"].map(|what| state[what].as_array().unwrap().len() as u64);
+    let entries = state["sessions"].as_array().unwrap().iter();
+    let entries = entries.map(|session| session["entry_count"].as_u64().unwrap()).sum();
+    [jobs, sessions, runs, entries]
+}
+
+/// The receipts that lie beside a store.
+fn receipts(place: &Place) -> Vec<Value> {
+    let files = fs::read_dir(place.data().join("imports")).into_iter().flatten();
+    files
+        .map(|file| serde_json::from_slice(&fs::read(file.unwrap().path()).unwrap()).unwrap())
+        .collect()
+}
+
+/// The import that was killed has a receipt of just what it has stored: each commit holds both, and the next import
+/// writes what is not written.
+fn what_was_stored_has_its_receipt(
+    all: &[Value],
+    resumed: &Value,
+    [before, stored]: [[u64; 4]; 2],
+) {
+    let killed: Vec<_> = all.iter().filter(|receipt| receipt["at"] != resumed["at"]).collect();
+    let [receipt] = killed[..] else {
+        assert_eq!((killed.len(), before), (0, stored));
+        return;
+    };
+    let kept = ["jobs", "sessions", "runs", "entries"].map(|what| &receipt["kept"][what]);
+    for (kept, (before, stored)) in kept.into_iter().zip(before.into_iter().zip(stored)) {
+        assert_eq!(*kept, stored - before, "{receipt}");
+    }
+    let sources = receipt["sources"].as_array().unwrap();
+    let whole = sources.iter().all(|source| accounted(source) == source["read"]);
+    assert_eq!(receipt["cut_off"] == true, !whole, "{receipt}");
+    let remarks = resumed["remarks"].to_string();
+    assert!(whole || remarks.contains("was cut off; what it stored is in"), "{remarks}");
 }
 
 #[test]

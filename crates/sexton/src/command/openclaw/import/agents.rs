@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sexton_domain::agent::DEFAULT_TIMEOUT;
 use sexton_domain::duration::Duration;
 use sexton_domain::errors::on_one_line;
@@ -15,7 +15,7 @@ use crate::failure::Failure;
 use crate::output::Output;
 
 /// An agent of the folder.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Shown {
     /// Its name here.
     name: AgentName,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sexton_domain::name::{AgentName, JobKey};
 use sexton_openclaw::import::gather::NewJob;
 use sexton_openclaw::schedule::side_by_side;
@@ -16,7 +16,7 @@ use crate::output::{Output, count};
 const SLOTS: usize = 3;
 
 /// A job that is new here.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Shown {
     /// Its key here.
     key: JobKey,
@@ -31,14 +31,14 @@ pub struct Shown {
 }
 
 /// An instant at which it is due.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Slot {
     /// There.
     theirs: Option<Timestamp>,
     /// Here.
     ours: Option<Timestamp>,
     /// Why in one of both only.
-    difference: Option<&'static str>,
+    difference: Option<String>,
 }
 
 impl Shown {
@@ -47,7 +47,7 @@ impl Shown {
         let zone = super::super::zone();
         let rows = side_by_side(&new.record, &new.imported.translated, &zone, now, SLOTS);
         let slot = |(theirs, ours, why): (_, _, Option<sexton_openclaw::schedule::Difference>)| {
-            Slot { theirs, ours, difference: why.map(|why| why.sentence()) }
+            Slot { theirs, ours, difference: why.map(|why| why.sentence().to_owned()) }
         };
         let note =
             |note: &sexton_openclaw::schedule::Note| format!("{}: {}", note.field, note.text);
@@ -70,7 +70,7 @@ impl Shown {
         ))?;
         let time = |at: Option<Timestamp>| at.map_or_else(|| "-".to_owned(), |at| at.to_string());
         for slot in &self.slots {
-            let why = slot.difference.map_or_else(String::new, |why| format!("  {why}"));
+            let why = slot.difference.as_ref().map_or_else(String::new, |why| format!("  {why}"));
             output.line(format_args!(
                 "    there {}  here {}{why}",
                 time(slot.theirs),

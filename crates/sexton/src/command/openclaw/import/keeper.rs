@@ -4,22 +4,22 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use serde::Serialize;
 use sexton_domain::archive::Archive;
+use sexton_domain::change::Change;
 use sexton_domain::entry::Entry;
 use sexton_domain::id::SessionId;
-use sexton_domain::job::Job;
 use sexton_domain::plan::imports;
 use sexton_domain::session::Session;
 use sexton_domain::usage::Usage;
-use sexton_openclaw::import::account::{Became, Source};
+use sexton_openclaw::import::account::Became;
 use sexton_openclaw::import::entries::{agree, entries, sum_id, usage};
-use sexton_openclaw::import::gather::{Generation, Ran};
+use sexton_openclaw::import::gather::{Generation, NewJob, Ran};
 use sexton_openclaw::import::text::{Text, Texts};
 
 use sexton_store::{Batch, CommitError, Error, Store, Ticket};
 use tokio::runtime::Handle;
 
+use super::receipt::{Book, Kept, Receipt};
 use crate::failure::{Exit, Failure};
 
 /// So many changes and entries are stored at once.
@@ -29,21 +29,6 @@ const ON_THEIR_WAY: usize = 4;
 /// Why lines are not added where the one before them is not what is stored.
 const REWRITTEN: &str = "the transcript was rewritten since it was imported";
 
-/// What was stored.
-#[derive(Debug, Clone, Copy, Default, Serialize)]
-pub struct Kept {
-    /// Jobs.
-    pub jobs: u64,
-    /// Sessions.
-    pub sessions: u64,
-    /// Runs.
-    pub runs: u64,
-    /// Entries of transcripts.
-    pub entries: u64,
-    /// Usage reports.
-    pub reports: u64,
-}
-
 /// Stores what it is given.
 pub struct Keeper<'a> {
     /// What is written to; none for a dry run.
@@ -51,8 +36,7 @@ pub struct Keeper<'a> {
     /// What is looked into; none where there is no store yet.
     reads: Option<&'a Store>,
     runtime: Handle,
-    sources: Vec<Source>,
-    kept: Kept,
+    book: Book,
     /// How many entries the sessions of this import have, and had before it.
     have: HashMap<SessionId, (u64, u64)>,
     batch: Batch,
@@ -107,13 +91,12 @@ impl Stored {
 
 impl<'a> Keeper<'a> {
     /// Before the first record.
-    pub fn new(writes: Option<&'a Store>, reads: Option<&'a Store>, sources: Vec<Source>) -> Self {
+    pub fn new(writes: Option<&'a Store>, reads: Option<&'a Store>, receipt: Receipt) -> Self {
         Self {
             writes,
             reads,
             runtime: Handle::current(),
-            sources,
-            kept: Kept::default(),
+            book: Book::new(receipt),
             have: HashMap::new(),
             batch: Batch::of(BATCH),
             tickets: VecDeque::new(),
@@ -122,8 +105,9 @@ impl<'a> Keeper<'a> {
     }
 
     /// Stores a job that is new.
-    pub fn job(&mut self, job: Job) -> Result<(), Failure> {
-        self.kept.jobs += 1;
+    pub fn job(&mut self, NewJob { job, source, .. }: NewJob) -> Result<(), Failure> {
+        self.book.of(source).count(Became::Imported);
+        self.kept().jobs += 1;
         let bytes = job.spec.prompt.len();
         self.batch.push(job, bytes);
         self.flush_if_full()
@@ -139,13 +123,13 @@ impl<'a> Keeper<'a> {
         };
         let mut became = if stored.is_some() { Became::Present } else { Became::Imported };
         for record in records {
-            self.sources[record].count(became);
+            self.book.of(record).count(became);
             became = Became::Present;
         }
         let news = match stored {
             Some(before) => imports::relearned(&before, &run),
             None => {
-                self.kept.runs += 1;
+                self.kept().runs += 1;
                 if let Some(sum) = sum {
                     self.report(sum);
                 }
@@ -167,18 +151,18 @@ impl<'a> Keeper<'a> {
             _ => Became::Present,
         };
         for row in rows {
-            self.sources[row].count(became);
+            self.book.of(row).count(became);
         }
         if let Stored::Nothing = stored {
-            self.kept.sessions += 1;
+            self.kept().sessions += 1;
             self.batch.push(session.clone(), 0);
         }
-        let entries = self.kept.entries;
+        let entries = self.kept().entries;
         let last = match text {
             Some(text) => self.transcript(&session, &text, &stored, texts)?,
             None => 0,
         };
-        let grew = self.kept.entries > entries;
+        let grew = self.kept().entries > entries;
         if stored.closed().is_none() {
             let have = (last.max(stored.entries()), stored.entries_before());
             self.have.insert(session.id, have);
@@ -229,7 +213,7 @@ impl<'a> Keeper<'a> {
         let (mut last, mut at) = (0, session.opened_at);
         let read = texts.read(text, &mut |number, line| match line {
             _ if self.failed.is_some() => {}
-            Err(reason) => self.sources[text.source].quarantine(text.place(number), reason),
+            Err(reason) => self.book.of(text.source).quarantine(text.place(number), reason),
             Ok(line) => {
                 let entries = entries(line, last, at);
                 at = line.at.unwrap_or(at);
@@ -237,7 +221,7 @@ impl<'a> Keeper<'a> {
                 if before.as_ref().is_some_and(|before| !agree(&entries, line, before)) {
                     rewritten = Some(REWRITTEN);
                 }
-                let source = &mut self.sources[text.source];
+                let source = self.book.of(text.source);
                 match rewritten.or(stored.closed()) {
                     _ if last <= have && rewritten.is_none() => source.count(Became::Present),
                     Some(reason) => source.quarantine(text.place(number), reason),
@@ -256,10 +240,10 @@ impl<'a> Keeper<'a> {
         }
         match read {
             Ok(None) => {}
-            Ok(Some(cut)) => self.sources[text.source].quarantine(cut.place, cut.reason),
+            Ok(Some(cut)) => self.book.of(text.source).quarantine(cut.place, cut.reason),
             Err(error) => {
                 let place = sexton_openclaw::model::Place::Whole;
-                self.sources[text.source].quarantine(place, error.to_string());
+                self.book.of(text.source).quarantine(place, error.to_string());
             }
         }
         self.batch.close(session.id);
@@ -275,7 +259,7 @@ impl<'a> Keeper<'a> {
 
     /// Stores a line.
     fn line(&mut self, session: SessionId, entries: Vec<Entry>, report: Option<Usage>) {
-        self.kept.entries += entries.len() as u64;
+        self.kept().entries += entries.len() as u64;
         self.batch.fill(entries);
         if let Some(report) = report {
             self.report(report);
@@ -287,7 +271,7 @@ impl<'a> Keeper<'a> {
     }
 
     fn report(&mut self, report: Usage) {
-        self.kept.reports += 1;
+        self.kept().reports += 1;
         self.batch.push(report, 0);
     }
 
@@ -295,9 +279,19 @@ impl<'a> Keeper<'a> {
         if self.batch.is_full() { self.flush() } else { Ok(()) }
     }
 
+    fn kept(&mut self) -> &mut Kept {
+        &mut self.book.receipt.kept
+    }
+
     /// Gives the batch to the store.
     fn flush(&mut self) -> Result<(), Failure> {
-        let (Some(changes), Some(store)) = (self.batch.take(), self.writes) else { return Ok(()) };
+        self.batch.take().map_or(Ok(()), |changes| self.store(changes))
+    }
+
+    /// Gives changes to the store, with what they are in the receipt.
+    fn store(&mut self, mut changes: Vec<Change>) -> Result<(), Failure> {
+        let Some(store) = self.writes else { return Ok(()) };
+        changes.push(self.book.part()?);
         self.tickets.push_back(store.commit(changes));
         while self.tickets.len() >= ON_THEIR_WAY {
             self.answer()?;
@@ -312,13 +306,16 @@ impl<'a> Keeper<'a> {
         }
     }
 
-    /// Stores what is left, and gives the account.
-    pub fn finish(mut self) -> Result<(Vec<Source>, Kept), Failure> {
+    /// Stores what is left, and gives the receipt.
+    pub fn finish(mut self) -> Result<Receipt, Failure> {
         self.flush()?;
+        if self.book.is_behind() {
+            self.store(Vec::new())?;
+        }
         while !self.tickets.is_empty() {
             self.answer()?;
         }
-        Ok((self.sources, self.kept))
+        Ok(self.book.finish())
     }
 }
 
@@ -326,7 +323,8 @@ fn unread(error: Error) -> Failure {
     Failure::chain(Exit::Unavailable, &error)
 }
 
-fn not_stored(error: &CommitError) -> Failure {
+/// What is said where the store did not take something.
+pub fn not_stored(error: &CommitError) -> Failure {
     Failure::chain(Exit::Unavailable, error)
         .hint("what was stored stays; import again to go on from there")
 }
