@@ -101,7 +101,9 @@ impl Engine {
         let settings = watch::Sender::new(Arc::new(settings));
         let runners = Runners::new(env.clone(), store.clone(), owner, settings.subscribe());
         let told = settings.subscribe();
-        let hooks = Hooks::new(env.clone(), store.clone(), owner.epoch, told, phase.subscribe());
+        let on_phase = phase.subscribe();
+        let hooks =
+            Hooks::new(env.clone(), store.clone(), owner.epoch, told, on_phase, suspicion.clone());
         let (wish, progress) = (watch::Sender::new(None), watch::Sender::new(None));
         let drain = Drain {
             env: env.clone(),
@@ -377,7 +379,7 @@ impl Parts {
         self.spawn(dispatcher, Some(self.store.subscribe(Topic::Queue)));
         self.spawn(Watch(self.runners.clone()), Some(self.store.subscribe(Topic::Cancels)));
         self.spawn(reconciler, None);
-        self.hooks.go_to_work(self.suspicion.clone());
+        self.hooks.go_to_work();
         let began = self.env.clock.monotonic();
         let alerts = Alerts {
             env: self.env.clone(),

@@ -53,6 +53,9 @@ struct Inner {
     desks: Mutex<BTreeMap<HookName, Arc<Desk>>>,
     /// What came of deliveries since the drain began.
     counts: Mutex<Option<Counts>>,
+    /// Whoever decides on a wait looks at the clocks before: one that was ahead may be right again before the
+    /// keeper's next look.
+    suspicion: tokio::sync::Mutex<Suspicion>,
     /// Until when nothing is too old, because the wall clock is not to be trusted.
     held_until: watch::Sender<Option<Timestamp>>,
     /// How many tries and acknowledgements are on their way.
@@ -80,6 +83,7 @@ impl Hooks {
         epoch: Epoch,
         settings: watch::Receiver<Arc<Settings>>,
         phase: watch::Receiver<Phase>,
+        suspicion: Suspicion,
     ) -> Self {
         Self(Arc::new(Inner {
             env,
@@ -89,6 +93,7 @@ impl Hooks {
             phase,
             desks: Mutex::default(),
             counts: Mutex::default(),
+            suspicion: tokio::sync::Mutex::new(suspicion),
             held_until: watch::Sender::default(),
             busy: watch::Sender::new(0),
             closing: watch::Sender::new(false),
@@ -221,10 +226,10 @@ impl Hooks {
     }
 
     /// Starts the keeper; it starts the rest.
-    pub(crate) fn go_to_work(&self, suspicion: Suspicion) {
+    pub(crate) fn go_to_work(&self) {
         let nudges = vec![self.0.looks.subscribe()];
         let (env, phase) = (self.0.env.clone(), self.0.phase.clone());
-        let task = ticker::drive(Keeper::new(self.clone(), suspicion), env, nudges, phase);
+        let task = ticker::drive(Keeper::new(self.clone()), env, nudges, phase);
         self.0.env.tasks.spawn(TaskKind::Hooks, task);
     }
 

@@ -64,5 +64,10 @@ pub const REGRESSIONS: &[(u64, &str)] = &[
         1_795_746_361,
         "the clock jumped by less than a minute as a node began, and what was due was overdue before a sweep had time",
     ),
+    (
+        1_795_749_940,
+        "the clock was ahead for less than the pause between two looks at it, and a delivery that failed meanwhile \
+         waited until that time came",
+    ),
     (4, "a session was unpinned long after its time, and was overdue by all of it at once"),
 ];

@@ -99,7 +99,7 @@ impl OnItsWay {
     }
 
     async fn try_note(&mut self, hook: &HookSettings, answer: &Answer) -> Result<(), Error> {
-        let Inner { env, store, .. } = &*self.hooks.0;
+        let Inner { env, store, suspicion, .. } = &*self.hooks.0;
         let mut read = None;
         loop {
             let delivery = read.as_ref().unwrap_or(&self.letter.delivery);
@@ -109,6 +109,7 @@ impl OnItsWay {
             };
             let snapshot =
                 Snapshot { delivery, subscription: &hook.subscription, hook: record.as_ref() };
+            suspicion.lock().await.look_on(store, env).await?;
             let (mut moment, at) = (env.moment(), env.clock.monotonic());
             let decided = deliveries::answered(snapshot, answer.clone(), &mut moment);
             // Somebody else moved it: this answer changes nothing more.

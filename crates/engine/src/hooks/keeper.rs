@@ -18,7 +18,6 @@ use super::{Hooks, Inner, PAGE};
 use crate::env::Env;
 use crate::reaper;
 use crate::settings::Settings;
-use crate::suspicion::Suspicion;
 use crate::tasks::TaskKind;
 use crate::ticker::{Loop, MAX_PAUSE, Pass};
 use crate::unreadable::{known, readable};
@@ -110,7 +109,6 @@ async fn remove(store: &Store, env: &Env, name: &HookName) -> Result<(), Error> 
 #[derive(Debug)]
 pub(super) struct Keeper {
     hooks: Hooks,
-    suspicion: Suspicion,
     /// The wall clock may have been ahead when waits were decided on: before this start, or before a jump.
     was_ahead: bool,
 }
@@ -151,15 +149,15 @@ impl Loop for Keeper {
 }
 
 impl Keeper {
-    pub(super) fn new(hooks: Hooks, suspicion: Suspicion) -> Self {
-        Self { hooks, suspicion, was_ahead: true }
+    pub(super) fn new(hooks: Hooks) -> Self {
+        Self { hooks, was_ahead: true }
     }
 
     /// Looks at the clocks. Until the instant that is returned nothing is too old, because the wall clock
     /// is not to be trusted.
     async fn held_until(&mut self) -> Result<Option<Timestamp>, Error> {
-        let Inner { env, store, held_until, .. } = &*self.hooks.0;
-        self.suspicion.look(store, env).await?;
+        let Inner { env, store, held_until, suspicion, .. } = &*self.hooks.0;
+        suspicion.lock().await.look(store, env).await?;
         let until = reaper::memory(store).await?.held_until(env.clock.now());
         // Others may have seen a jump that was over before this look, and what was decided by such a clock may
         // be stored after it.
