@@ -20,7 +20,7 @@ use sexton_store::{Error, Store};
 use tokio::sync::watch;
 
 use crate::env::Env;
-use crate::reaper;
+use crate::reaper::{self, Overdue};
 use crate::settings::Settings;
 use crate::suspicion::Suspicion;
 use crate::tasks::TaskKind;
@@ -48,6 +48,7 @@ pub(crate) struct Alerts {
     /// When it may look again, on the monotonic clock.
     pub(crate) next: Duration,
     pub(crate) suspicion: Suspicion,
+    pub(crate) overdue: Arc<Overdue>,
 }
 
 #[async_trait]
@@ -57,6 +58,16 @@ impl Loop for Alerts {
     }
 
     async fn run_once(&mut self, _: Timestamp) -> Result<Pass, Error> {
+        let pass = self.look().await;
+        if pass.is_err() {
+            self.overdue.excuse(&self.env);
+        }
+        pass
+    }
+}
+
+impl Alerts {
+    async fn look(&mut self) -> Result<Pass, Error> {
         let now = self.env.clock.monotonic();
         self.env.clock.sleep(self.next.saturating_sub(now)).await;
         self.next = self.env.clock.monotonic() + PACE;
@@ -80,9 +91,7 @@ impl Loop for Alerts {
             }
         }
     }
-}
 
-impl Alerts {
     /// What holds now.
     async fn conditions(&mut self, tally: &Tally) -> Result<Conditions, Error> {
         // By a clock that has just jumped everything is overdue.
@@ -94,8 +103,7 @@ impl Alerts {
             _ => self.store.read().troubled_jobs(JOBS).await?,
         };
         let memory = reaper::memory(&self.store).await?;
-        let began = self.node.started_at;
-        let overdue = reaper::overdue(&self.store, &settings, &memory, began, now).await?;
+        let overdue = self.overdue.count(&self.store, &self.env, &settings, &memory).await?;
         let stable = self.env.clock.monotonic() >= self.began + STABLE_AFTER.to_std();
         let stats = self.store.read().stats();
         let snapshot = Snapshot {

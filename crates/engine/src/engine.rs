@@ -24,7 +24,7 @@ use crate::env::Env;
 use crate::handle::{Error, Handle, Online, Phase};
 use crate::heartbeat::Heartbeat;
 use crate::hooks::{self, Hooks};
-use crate::reaper::{self, Bell, Reaper};
+use crate::reaper::{self, Bell, Overdue, Reaper};
 use crate::reconciler::{FAILURE_PAUSE, Reconciler};
 use crate::runners::{Runners, Watch};
 use crate::scheduler::Scheduler;
@@ -105,6 +105,7 @@ impl Engine {
         let hooks =
             Hooks::new(env.clone(), store.clone(), owner.epoch, told, on_phase, suspicion.clone());
         let (wish, progress) = (watch::Sender::new(None), watch::Sender::new(None));
+        let overdue = Arc::new(Overdue::new(&env));
         let drain = Drain {
             env: env.clone(),
             store: store.clone(),
@@ -126,6 +127,7 @@ impl Engine {
                 runners: runners.clone(),
                 hooks: hooks.clone(),
                 bell: Arc::default(),
+                overdue: Arc::clone(&overdue),
                 fence,
                 wish,
                 progress,
@@ -133,20 +135,8 @@ impl Engine {
         );
         early(handle.clone());
         let bell = handle.bell();
-        let node = Parts { env, store, owner, fence, phase, runners, hooks, suspicion };
-        node.spawn(
-            Heartbeat {
-                env: node.env.clone(),
-                store: node.store.clone(),
-                owner,
-                lease,
-                runners: node.runners.clone(),
-                phase: node.phase.clone(),
-                suspicion: node.suspicion.clone(),
-                stored: None,
-            },
-            None,
-        );
+        let node = Parts { env, store, owner, fence, phase, runners, hooks, suspicion, overdue };
+        node.spawn(node.heartbeat(lease), None);
         node.spawn_drain(drain);
         let engine = Self { handle, phase: node.phase.subscribe() };
         let mut reconciler = node.reconciler(lease, settings.subscribe());
@@ -297,6 +287,7 @@ struct Parts {
     runners: Runners,
     hooks: Hooks,
     suspicion: Suspicion,
+    overdue: Arc<Overdue>,
 }
 
 impl Parts {
@@ -309,6 +300,19 @@ impl Parts {
         let phase = self.phase.subscribe();
         let nudges = nudges.into_iter().collect();
         self.env.tasks.spawn(kind, ticker::drive(work, self.env.clone(), nudges, phase));
+    }
+
+    fn heartbeat(&self, lease: sexton_domain::duration::Duration) -> Heartbeat {
+        Heartbeat {
+            env: self.env.clone(),
+            store: self.store.clone(),
+            owner: self.owner,
+            lease,
+            runners: self.runners.clone(),
+            phase: self.phase.clone(),
+            suspicion: self.suspicion.clone(),
+            stored: None,
+        }
     }
 
     fn reconciler(
@@ -390,7 +394,10 @@ impl Parts {
             began,
             next: began,
             suspicion: self.suspicion.clone(),
+            overdue: Arc::clone(&self.overdue),
         };
+        // The reaper begins now.
+        self.overdue.excuse(&self.env);
         self.spawn(alerts, Some(self.store.subscribe(Topic::Troubles)));
         let nudges = [bell.nudges(), self.store.subscribe(Topic::Deletions)];
         let (env, store) = (self.env.clone(), self.store.clone());

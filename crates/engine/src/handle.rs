@@ -24,7 +24,7 @@ use crate::archive::files::Files;
 use crate::drain::{Progress, Wish};
 use crate::env::Env;
 use crate::hooks::Hooks;
-use crate::reaper::{self, Bell};
+use crate::reaper::{self, Bell, Overdue};
 use crate::runners::Runners;
 use crate::settings::Settings;
 
@@ -207,6 +207,7 @@ pub(crate) struct Online {
     pub(crate) runners: Runners,
     pub(crate) hooks: Hooks,
     pub(crate) bell: Arc<Bell>,
+    pub(crate) overdue: Arc<Overdue>,
     pub(crate) fence: Fence,
     pub(crate) wish: watch::Sender<Option<Wish>>,
     pub(crate) progress: watch::Sender<Option<Progress>>,
@@ -314,12 +315,12 @@ impl Handle {
         let ownerless = read.orphan_runs(living.clone(), 100).await?.len()
             + read.orphan_sessions(living, 100).await?.len();
         let reaper = reaper::memory(&self.0.store).await?;
-        let overdue = match (self.settings(), &node) {
-            (Some(settings), Some(Node { started_at, .. })) => {
-                let store = &self.0.store;
-                reaper::overdue(store, &settings, &reaper, *started_at, self.now()).await?
+        let overdue = match &self.0.mode {
+            Mode::Online(Online { overdue, env, settings, .. }) => {
+                let settings = Arc::clone(&settings.borrow());
+                overdue.count(&self.0.store, env, &settings, &reaper).await?
             }
-            (None, _) | (_, None) => 0,
+            Mode::Offline { .. } => 0,
         };
         let mut alerts = read.alerts(ALERTS).await?;
         alerts.retain(Alert::is_active);

@@ -11,7 +11,6 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use sexton_domain::change::{Record, RecordId};
 use sexton_domain::plan::admission::Headroom;
-use sexton_domain::plan::alerts;
 use sexton_domain::plan::reconcile::ClockJump;
 use sexton_domain::plan::sweep;
 use sexton_domain::retention::{Periods, Rule};
@@ -32,6 +31,7 @@ use crate::unreadable::known;
 
 mod bell;
 mod docket;
+mod overdue;
 mod records;
 mod segments;
 mod sessions;
@@ -39,6 +39,7 @@ mod slice;
 
 pub(crate) use bell::Bell;
 pub(crate) use docket::{Bench, Docket};
+pub(crate) use overdue::Overdue;
 
 /// How many rows a slice takes at most.
 const SLICE: u32 = 500;
@@ -46,11 +47,6 @@ const SLICE: u32 = 500;
 const SLICE_TIME: Duration = Duration::from_millis(20);
 /// A slice deletes so many sessions however long that takes: a disk may be slow for a single one.
 const SMALLEST_BATCH: usize = 32;
-/// A session that has been due for this much longer than a sweep takes to come round is overdue.
-const PATIENCE: sexton_domain::duration::Duration =
-    sexton_domain::duration::Duration::from_secs(60);
-/// Overdue sessions are counted up to this.
-const MAX_OVERDUE: u32 = 10_000;
 
 /// The reaper.
 pub(crate) struct Reaper {
@@ -304,20 +300,4 @@ async fn remember(
 /// Holds all deletion for a while: the wall clock jumped.
 pub(crate) async fn distrust(store: &Store, env: &Env, jump: ClockJump) -> Result<(), Error> {
     remember(store, env, |memory, now| Some(sweep::distrusted(memory, jump, now))).await.map(drop)
-}
-
-/// How many sessions should have been looked at by now and were not, although nothing is held and there was
-/// time to, since this node began: must be none. Counted up to ten thousand.
-pub(crate) async fn overdue(
-    store: &Store,
-    settings: &Settings,
-    memory: &Memory,
-    began: Timestamp,
-    now: Timestamp,
-) -> Result<u64, Error> {
-    if !alerts::has_swept(now, began, memory.deletion_held_until, settings.sweep_every) {
-        return Ok(0);
-    }
-    let patience = settings.sweep_every.saturating_mul(2).saturating_add(PATIENCE);
-    store.read().overdue_sessions(patience.before(now), MAX_OVERDUE).await
 }

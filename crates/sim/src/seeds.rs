@@ -69,5 +69,9 @@ pub const REGRESSIONS: &[(u64, &str)] = &[
         "the clock was ahead for less than the pause between two looks at it, and a delivery that failed meanwhile \
          waited until that time came",
     ),
+    (
+        1_795_750_841,
+        "the disk had been full for longer than two sweeps, and what was due was overdue as soon as it had room",
+    ),
     (4, "a session was unpinned long after its time, and was overdue by all of it at once"),
 ];

@@ -69,21 +69,15 @@ impl Space {
     }
 }
 
-/// Whether there was time for two sweeps since the node began and deletion was last held: what is due
-/// before that is not overdue.
-pub fn has_swept(
-    now: Timestamp,
-    began: Timestamp,
-    held_until: Option<Timestamp>,
-    sweep_every: Duration,
-) -> bool {
-    if held_until.is_some_and(|held| now < held) {
-        return false;
-    }
-    // A begin that is still to come was by a clock that has been set back; deletion was held then.
-    let since = [Some(began), held_until].into_iter().flatten().filter(|at| *at <= now).max();
-    let time = sweep_every.saturating_mul(SWEEPS).saturating_add(UNNOTICED_JUMP);
-    since.is_none_or(|since| time.after(since) <= now)
+/// How long it takes at most until what is due is looked at.
+pub fn sweeps(sweep_every: Duration) -> Duration {
+    sweep_every.saturating_mul(SWEEPS)
+}
+
+/// Whether there was time for two sweeps, and for what a wall clock may say too much, while nothing kept
+/// the reaper from its work for so long: what is due before that is not overdue.
+pub fn has_swept(able_for: Duration, sweep_every: Duration) -> bool {
+    able_for >= sweeps(sweep_every).saturating_add(UNNOTICED_JUMP)
 }
 
 /// Something that needs a look now.
