@@ -343,21 +343,23 @@ impl World {
         }
     }
 
-    /// Checks what holds after a gateway has stopped. While the disk is full it may have been unable to write down
-    /// its end and that of its sessions: the next start does.
+    /// Checks what holds after a gateway has stopped. While the disk is full, or too slow for the time that a stop
+    /// has, it may have been unable to write down its end and those of its runs and sessions: the next start does.
     pub(crate) fn at_rest(&self, reason: EndReason) {
-        if !self.room.is_full() {
-            self.judge(promises::records::p4_rest(&self.ledger(), &self.machine));
-        }
+        let calm = self.calm.load(Ordering::Relaxed);
         let ledger = self.ledger();
+        let has_end = ledger.nodes.first().is_some_and(|node| node.end.is_some());
+        if !self.room.is_full() {
+            self.judge(promises::records::p4_no_process(&self.machine));
+            if has_end || calm {
+                self.judge(promises::records::p4_rest(&ledger));
+            }
+        }
         if let Some(node) = ledger.nodes.first().filter(|node| node.end.is_some()) {
             self.judge(promises::stopping::p9_report_adds_up(&ledger, node, &self.time));
         }
-        drop(ledger);
-        let calm = self.calm.load(Ordering::Relaxed);
         if calm
-            && self.ledger().nodes.first().and_then(|node| node.end).map(|end| end.reason)
-                != Some(reason)
+            && ledger.nodes.first().and_then(|node| node.end).map(|end| end.reason) != Some(reason)
         {
             let how = "a gateway that stopped in peace has not recorded its end";
             self.diary.broken(Broken::new(Promise::P9, how));

@@ -322,8 +322,8 @@ fn stored(ledger: &Ledger, run: RunId, kind: EventType) -> Option<Span> {
     ledger.stored_at(event.seq)
 }
 
-/// P4: after a stop nothing is left that runs or is open, nor any process.
-pub(crate) fn p4_rest(ledger: &Ledger, machine: &Machine) -> Kept {
+/// P4: after a stop nothing is left that runs or is open.
+pub(crate) fn p4_rest(ledger: &Ledger) -> Kept {
     let no = |how: String| Err(Broken::new(Promise::P4, how));
     if let Some(run) = ledger.runs.values().find(|run| run.owner().is_some()) {
         return no(format!("{} is running after the node has stopped", run.id));
@@ -331,8 +331,16 @@ pub(crate) fn p4_rest(ledger: &Ledger, machine: &Machine) -> Kept {
     if let Some(session) = ledger.sessions.values().find(|session| session.is_open()) {
         return no(format!("session {} is open after the node has stopped", session.id));
     }
+    Ok(())
+}
+
+/// P4: after a stop there is no process.
+pub(crate) fn p4_no_process(machine: &Machine) -> Kept {
     match machine.living().first() {
-        Some(run) => no(format!("the process of run {run} lives after the node has stopped")),
+        Some(run) => {
+            let how = format!("the process of run {run} lives after the node has stopped");
+            Err(Broken::new(Promise::P4, how))
+        }
         None => Ok(()),
     }
 }
