@@ -10,12 +10,13 @@ use std::path::{Path, PathBuf};
 use super::Progress;
 use super::backup::{Backup, Effect, take_after};
 use super::database::{Database, LOG};
+use super::hold;
 use super::index::{self, Change, Found};
 use super::lines;
 use super::place::inside;
 use super::plan::{Plan, PlanItem};
 use crate::finding::{Stamp, Step};
-use crate::folder::HEAL_FOLDER;
+use crate::folder::{Folder, HEAL_FOLDER};
 use crate::stamp::{Hashing, stamp};
 
 /// What is ready to be done.
@@ -114,6 +115,7 @@ impl<'a, 'o> Stage<'a, 'o> {
         self.databases(&held)?;
         self.stores(&held)?;
         self.lines(&held)?;
+        self.stale_locks();
         self.moves();
         self.put_databases(&held)?;
         let mut places: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
@@ -369,6 +371,21 @@ impl<'a, 'o> Stage<'a, 'o> {
         self.staged.touched.insert(path.to_owned(), true);
         self.staged.effects.push(Effect::Replace { path: path.to_owned(), after });
         Ok(())
+    }
+
+    /// Locks that nobody holds make room for those that the healing holds meanwhile.
+    fn stale_locks(&mut self) {
+        let root = &self.backup.root;
+        let (Ok(folder), Ok(now)) = (Folder::open(root), self.backup.now()) else { return };
+        let replaced = self.staged.effects.iter().map(Effect::path).chain(self.moves.keys());
+        let changed = replaced.filter(|file| hold::has_lock(&folder, file));
+        let locks = changed.filter_map(|file| hold::stale_lock(root, file, now));
+        for lock in locks.collect::<BTreeSet<PathBuf>>() {
+            let aside = self.backup.relative("aside", &lock);
+            let now = stamp(&root.join(&lock)).map_err(|error| error.to_string());
+            self.stamps.entry(lock.clone()).or_insert(now);
+            self.moves.entry(lock).or_insert(aside);
+        }
     }
 
     fn moves(&mut self) {

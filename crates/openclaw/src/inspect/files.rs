@@ -7,14 +7,12 @@ use sexton_domain::duration::Duration;
 use super::rows::STRING_LIMIT;
 use super::survey::{AgentSeen, FileSeen, Survey};
 use crate::finding::{Code, Cure, Item, Stamp, Step, Subject};
-use crate::heal::owner::Liveness;
+use crate::heal::owner::{Liveness, why_stale};
 use crate::model::Lock;
 use crate::read::names::FileKind;
 
 /// OpenClaw reclaims temporaries older than this.
 const TEMP_SECS: u64 = 300;
-/// A lock that names nobody is given this long.
-const NAMELESS_LOCK_SECS: u64 = 30;
 /// Above this OpenClaw cuts its own log down.
 const WAL_BYTES: u64 = 64 * 1024 * 1024;
 /// Free pages below this are not worth giving back.
@@ -69,16 +67,7 @@ fn stale_temp(survey: &Survey, folder: &Path, file: &FileSeen) -> Option<(Code, 
 }
 
 fn stale_lock(survey: &Survey, lock: &Lock, holder: Option<Liveness>) -> Option<(Code, Item)> {
-    let evidence = match lock.owner.zip(holder) {
-        Some((process, holder)) => format!("process {} {}", process.pid, holder.over()?),
-        None => {
-            let age = Duration::between(lock.created_at, survey.now);
-            if age <= Duration::from_secs(NAMELESS_LOCK_SECS) {
-                return None;
-            }
-            format!("it names no process and is {age} old")
-        }
-    };
+    let evidence = why_stale(lock, holder, survey.now)?;
     let path = lock.path.clone();
     let cure = Cure::Steps(vec![Step::SetAside { path: path.clone(), was: unstamped() }]);
     Some(file_item(Code::StaleLock, path, evidence, cure))

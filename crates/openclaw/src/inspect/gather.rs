@@ -14,6 +14,7 @@ use super::survey::{Absent, AgentSeen, ConfigFault, End, Survey, ended_as};
 use crate::address::Address;
 use crate::finding::{Code, Cure, Item, Subject};
 use crate::folder::{self, Folder};
+use crate::heal::cut_off_holders;
 use crate::heal::owner::{self, Claims};
 use crate::model::{JobRecord, Lock, Process, RunEntry, RunStatus, Status, Tally, Task};
 use crate::read::config::Retention;
@@ -327,6 +328,11 @@ impl Gatherer<'_, '_> {
         if self.survey.owner.is_none() {
             self.survey.as_of = self.newest.unwrap_or(self.options.now);
         }
+        let cut_off = cut_off_holders(self.root());
+        let is_left = |lock: &Lock| lock.owner.is_some_and(|owner| cut_off.contains(&owner));
+        self.survey
+            .locks
+            .retain(|(lock, holder)| !is_left(lock) || *holder == Some(owner::Liveness::Alive));
         Gathered {
             survey: self.survey,
             version: self.version,

@@ -115,6 +115,7 @@ fn stamp(at: Timestamp) -> String {
 pub fn failure(error: Error) -> Failure {
     let exit = match &error {
         Error::Owned(_)
+        | Error::Locked { .. }
         | Error::Unfinished { .. }
         | Error::Undone { .. }
         | Error::Changed { .. } => Exit::Refused,
