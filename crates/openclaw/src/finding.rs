@@ -72,8 +72,10 @@ codes! {
     StaleTemp = "stale_temp", "stale temporary files";
     /// A lock of a dead process.
     StaleLock = "stale_lock", "stale locks";
-    /// Two jobs with one name, schedule and payload.
+    /// Two jobs with one name, schedule and payload, or declared by one key.
     JobDuplicated = "job_duplicated", "duplicated jobs";
+    /// A job that was done or removed, and is there again.
+    JobResurrected = "job_resurrected", "jobs that came back";
     /// A job that will never run.
     JobNeverFires = "job_never_fires", "jobs that can never fire";
     /// A one-shot that was cut off and will not run again.

@@ -10,7 +10,7 @@ use sexton_domain::duration::Duration;
 use sexton_domain::key::SessionKey;
 
 use super::Options;
-use super::survey::{Absent, AgentSeen, ConfigFault, End, Survey, ended_as};
+use super::survey::{Absent, AgentSeen, ConfigFault, Done, EarlierJobs, End, Survey, ended_as};
 use crate::address::Address;
 use crate::finding::{Code, Cure, Item, Subject};
 use crate::folder::{self, Folder};
@@ -91,6 +91,8 @@ fn blank(folder: &Folder, now: Timestamp) -> Survey {
         no_state_database: absent(&folder.root, Path::new(folder::STATE_DATABASE)),
         told_agents: BTreeSet::new(),
         unmigrated_jobs: Vec::new(),
+        earlier_jobs: None,
+        done: HashMap::new(),
         ends: HashMap::new(),
         sessions_of_jobs: HashMap::new(),
         tasks: Vec::new(),
@@ -193,6 +195,27 @@ impl Gatherer<'_, '_> {
             self.take_jobs(jobs::join(records, &states.unwrap_or_default()));
         }
         self.survey.all_jobs = tally.dropped.is_empty() && self.folder.job_quarantine.is_none();
+        self.earlier_jobs();
+    }
+
+    /// OpenClaw keeps what the file of jobs held before it wrote it.
+    fn earlier_jobs(&mut self) {
+        let is_earlier = |path: &&PathBuf| path.extension().is_some_and(|ending| ending == "bak");
+        let Some(path) = self.folder.old_jobs.iter().find(is_earlier).cloned() else { return };
+        self.reading(&path);
+        let (jobs, tally) = jobs::jobs(&fs::read(self.root().join(&path)).unwrap_or_default());
+        if tally.dropped.is_empty() {
+            let jobs = jobs.into_iter().map(|job| (job.id, job.created_at)).collect();
+            self.survey.earlier_jobs = Some(EarlierJobs { path, jobs });
+        }
+    }
+
+    /// A run that ended well.
+    fn done(&mut self, job: &str, at: Option<Timestamp>, says: &'static str) {
+        let Some(at) = at else { return };
+        if self.survey.done.get(job).is_none_or(|known| known.at < at) {
+            self.survey.done.insert(job.into(), Done { at, says });
+        }
     }
 
     fn take_jobs(&mut self, jobs: Vec<JobRecord>) {
@@ -250,6 +273,9 @@ impl Gatherer<'_, '_> {
     fn run(&mut self, run: &RunEntry, says: &'static str) {
         let at = end_of(run);
         self.alive_at(at);
+        if run.status == Some(RunStatus::Ok) {
+            self.done(&run.job_id, run.run_at, says);
+        }
         let Some(session) = run.session_id.as_deref() else { return };
         self.survey.sessions_of_jobs.insert(session.into(), run.job_id.as_str().into());
         if let Some(status) = status_of(run) {

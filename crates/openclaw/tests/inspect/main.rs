@@ -4,6 +4,7 @@
 
 mod folder;
 mod fuzz;
+mod jobs;
 mod json_era;
 mod sqlite_era;
 mod stores;

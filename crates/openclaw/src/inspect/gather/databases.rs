@@ -29,7 +29,7 @@ impl Gatherer<'_, '_> {
     pub(super) fn state_database(&mut self) {
         let Some(path) = self.folder.state_database.clone() else { return };
         // The files of the older era are not read any more: what they say of jobs is no evidence.
-        (self.survey.jobs, self.survey.all_jobs) = (None, false);
+        (self.survey.jobs, self.survey.all_jobs, self.survey.earlier_jobs) = (None, false, None);
         let Some(snapshot) = self.snapshot(&path) else { return };
         let database = match StateDb::open(&snapshot) {
             Ok(database) => database,
@@ -49,6 +49,9 @@ impl Gatherer<'_, '_> {
             self.alive_at(receipt.finished_at.or(receipt.started_at));
             let agent = self.survey.agent_of(&receipt.job_id).map(str::to_owned);
             self.survey.told_agents.extend(agent);
+            if receipt.status == Some(ReceiptStatus::Ok) {
+                self.done(&receipt.job_id, receipt.started_at, "receipt");
+            }
             if receipt.status == Some(ReceiptStatus::Running) {
                 self.processes.insert(receipt.owner);
                 self.survey.receipts.push(receipt);
