@@ -284,3 +284,33 @@ pub enum Step {
         was: Stamp,
     },
 }
+
+/// The file of a step.
+macro_rules! file_of {
+    ($step:expr) => {
+        match $step {
+            Self::EditRow { store: path, .. }
+            | Self::RemoveRow { store: path, .. }
+            | Self::StripFields { store: path, .. }
+            | Self::Rename { from: path, .. }
+            | Self::SetAside { path, .. }
+            | Self::DropLines { path, .. }
+            | Self::EndNode { database: path, .. }
+            | Self::ArchiveNode { database: path, .. }
+            | Self::EndTask { database: path, .. }
+            | Self::Compact { database: path, .. } => path,
+        }
+    };
+}
+
+impl Step {
+    /// The file that it changes.
+    pub const fn file(&self) -> &PathBuf {
+        file_of!(self)
+    }
+
+    /// The same, to be set.
+    pub const fn file_mut(&mut self) -> &mut PathBuf {
+        file_of!(self)
+    }
+}

@@ -20,7 +20,7 @@ mod index;
 mod lines;
 mod node;
 pub mod owner;
-mod place;
+pub(crate) mod place;
 pub mod plan;
 mod run;
 mod stage;

@@ -17,7 +17,7 @@ use serde_json::json;
 use super::Error;
 use super::backup::{Backup, Manifest, Note, private, take_after};
 use super::owner::{self, Liveness};
-use super::place::rename;
+use super::place::{real, rename};
 use crate::folder::Folder;
 use crate::model::{Lock, Process};
 use crate::read::lock;
@@ -96,12 +96,16 @@ pub fn is_lock(path: &Path) -> bool {
     path.extension().is_some_and(|ending| ending == "lock")
 }
 
-/// Whether OpenClaw locks a file before it writes to it.
+/// Whether OpenClaw locks a file before it writes to it: also where links lead it there.
 pub fn has_lock(folder: &Folder, file: &Path) -> bool {
     let name = file.file_name().unwrap_or_default().to_string_lossy();
     let is_transcript = matches!(names::kind(&name), FileKind::Transcript { .. });
+    let is = |path: &Path, other: Option<&Path>| {
+        Some(path) == other || real(&folder.root, path).is_ok_and(|real| Some(&*real) == other)
+    };
     folder.agents.iter().any(|agent| {
-        agent.index_at == file || (is_transcript && agent.sessions.as_deref() == file.parent())
+        let beside = || agent.sessions.as_deref().is_some_and(|folder| is(folder, file.parent()));
+        is(&agent.index_at, Some(file)) || (is_transcript && beside())
     })
 }
 

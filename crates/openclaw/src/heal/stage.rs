@@ -13,7 +13,7 @@ use super::database::{Database, LOG};
 use super::hold;
 use super::index::{self, Change, Found};
 use super::lines;
-use super::place::inside;
+use super::place::{inside, real};
 use super::plan::{Plan, PlanItem};
 use crate::finding::{Stamp, Step};
 use crate::folder::{Folder, HEAL_FOLDER};
@@ -170,7 +170,7 @@ impl<'a, 'o> Stage<'a, 'o> {
                     self.moves.insert(path.clone(), self.backup.relative("aside", path));
                     path
                 }
-                other => target(other),
+                other => other.file(),
             };
             self.items_of.entry(path.clone()).or_default().insert(item.n);
         }
@@ -405,7 +405,7 @@ impl<'a, 'o> Stage<'a, 'o> {
     fn put_databases(&mut self, held: &[&PlanItem]) -> Result<(), Failed> {
         for (path, database) in std::mem::take(&mut self.databases) {
             let Ok(mut database) = database else { continue };
-            let of = |step: &&Step| target(step) == path.as_path();
+            let of = |step: &&Step| *step.file() == path;
             let mut steps = held.iter().flat_map(|item| &item.steps).filter(of).peekable();
             if steps.peek().is_none() {
                 database.abandon();
@@ -441,6 +441,7 @@ impl<'a, 'o> Stage<'a, 'o> {
         database: &Path,
         archive: &super::node::Archive,
     ) -> io::Result<()> {
+        let folder = &real(&self.backup.root, folder).unwrap_or_else(|_| folder.to_owned());
         let path = folder.join(&archive.name);
         inside(&self.backup.root, &path).map_err(io::Error::other)?;
         if !self.backup.root.join(folder).exists() {
@@ -457,21 +458,5 @@ impl<'a, 'o> Stage<'a, 'o> {
         self.staged.touched.insert(path.clone(), false);
         self.staged.effects.push(Effect::Create { path, after });
         Ok(())
-    }
-}
-
-/// The file that a step changes.
-fn target(step: &Step) -> &PathBuf {
-    match step {
-        Step::EditRow { store: path, .. }
-        | Step::RemoveRow { store: path, .. }
-        | Step::StripFields { store: path, .. }
-        | Step::Rename { from: path, .. }
-        | Step::SetAside { path, .. }
-        | Step::DropLines { path, .. }
-        | Step::EndNode { database: path, .. }
-        | Step::ArchiveNode { database: path, .. }
-        | Step::EndTask { database: path, .. }
-        | Step::Compact { database: path, .. } => path,
     }
 }

@@ -120,6 +120,26 @@ fn nothing_else_is_locked() {
 }
 
 #[test]
+fn the_lock_of_a_file_that_a_link_leads_to_lies_beside_the_file_itself() {
+    let scene = Scene::new();
+    fs::rename(scene.path(SESSIONS), scene.path("elsewhere")).unwrap();
+    std::os::unix::fs::symlink(scene.path("elsewhere"), scene.path(SESSIONS)).unwrap();
+    let Step::DropLines { was, lines, .. } = scene.drop_lines("left.jsonl", &[2]) else {
+        panic!("no lines")
+    };
+    let path = Path::new("elsewhere/left.jsonl").to_owned();
+    let plan = scene.plan(vec![vec![Step::DropLines { path, was, lines }]]);
+    let mut held = Vec::new();
+    let outcome = apply(&plan, &scene.root, FIRST, &mut |progress| {
+        if let Progress::Making(_) = progress {
+            held = locks(&scene);
+        }
+    });
+    assert_eq!(outcome.unwrap().done, [1]);
+    assert!(held.contains(&"left.jsonl".to_owned()), "{held:?}");
+}
+
+#[test]
 fn a_file_that_a_living_process_has_locked_meanwhile_is_left_out_and_the_process_named() {
     let scene = Scene::new();
     let mut child = None;

@@ -6,6 +6,7 @@ mod folder;
 mod fuzz;
 mod jobs;
 mod json_era;
+mod links;
 mod sqlite_era;
 mod stores;
 #[path = "../fixtures/unpack.rs"]
