@@ -249,12 +249,14 @@ impl Gatherer<'_, '_> {
                     continue;
                 }
             };
+            // One that was migrated is of a time before the stores of now, and tells nothing of those.
+            let is_migrated = path.extension().is_some_and(|ending| ending == "migrated");
             let mut entries = Vec::new();
             let read = runs::runs(BufReader::new(file), &mut |_, entry| entries.push(entry));
             for entry in entries {
                 let key = entry.session_key.as_deref().and_then(|key| SessionKey::parse(key).ok());
                 let agent = key.as_ref().and_then(|key| Some(key.agent()?.to_owned()));
-                self.survey.told_agents.extend(agent);
+                self.survey.told_agents.extend(agent.filter(|_| !is_migrated));
                 self.run(&entry, "run log");
             }
             match read {

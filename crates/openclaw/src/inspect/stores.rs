@@ -1,5 +1,5 @@
-//! What is wrong with stores as such: those that are gone although something else speaks of them, and a
-//! config that cannot be read.
+//! What is wrong with stores as such: those that are gone although something else speaks of them, or empty
+//! beside a copy that is not, and a config that cannot be read.
 
 use std::path::{Path, PathBuf};
 
@@ -15,6 +15,7 @@ pub fn find(survey: &Survey) -> Vec<(Code, Item)> {
     found.extend(jobs(survey));
     for agent in &survey.agents {
         found.extend(index(survey, agent).or_else(|| database(survey, agent)));
+        found.extend(emptied(agent));
     }
     found
 }
@@ -100,4 +101,14 @@ fn database(survey: &Survey, agent: &AgentSeen) -> Option<(Code, Item)> {
         let evidence = format!("it is gone, and the history tells of runs of {}", agent.id);
         missing(absent, evidence)
     })
+}
+
+/// Iff an agent's database never had a session, and a copy beside it has some.
+fn emptied(agent: &AgentSeen) -> Option<(Code, Item)> {
+    let database = agent.database.as_ref()?;
+    let (copy, count) = database.fuller.as_ref()?;
+    let evidence = format!("it has no session and no trace of one; {} has {count}", copy.display());
+    let help = "put the copy in the place of the database if these are the real sessions";
+    let (subject, cure) = (Subject::File(database.path.clone()), Cure::Person(help.to_owned()));
+    Some((Code::StoreEmptied, Item { subject, evidence, bytes: None, cure }))
 }

@@ -287,6 +287,8 @@ pub struct DatabaseSeen {
     pub transcripts: HashMap<Box<str>, TranscriptSeen>,
     /// The archives in it.
     pub archives: Vec<DbArchive>,
+    /// Of one that never had a session: the newest copy beside it that has some, and how many.
+    pub fuller: Option<(PathBuf, usize)>,
     /// The size of the database.
     pub bytes: u64,
     /// The size of its log.
@@ -299,6 +301,15 @@ impl DatabaseSeen {
     /// Whether it has the transcript of a session, in the table or moved out of it.
     pub fn has(&self, session: &str) -> bool {
         self.transcripts.contains_key(session) || self.cold.contains(session)
+    }
+
+    /// Whether nothing in it tells of a session, not even of one that is gone.
+    pub fn is_blank(&self) -> bool {
+        self.nodes.is_empty()
+            && self.windows.is_empty()
+            && self.transcripts.is_empty()
+            && self.cold.is_empty()
+            && self.archives.is_empty()
     }
 }
 

@@ -146,6 +146,7 @@ impl Gatherer<'_, '_> {
             windows: HashMap::new(),
             transcripts: HashMap::new(),
             archives: Vec::new(),
+            fuller: None,
             bytes: snapshot.bytes,
             wal_bytes: snapshot.wal_bytes,
             free_bytes: database.info().free_bytes(),
@@ -171,7 +172,22 @@ impl Gatherer<'_, '_> {
         });
         self.dropped_rows(path, &tally);
         seen.transcripts = self.transcripts_in(path, &database);
+        if seen.is_blank() {
+            seen.fuller = copies(self.root(), path).into_iter().find_map(|copy| {
+                let count = self.sessions_of(&copy).filter(|count| *count > 0)?;
+                Some((copy, count))
+            });
+        }
         Some(seen)
+    }
+
+    /// How many sessions a copy of an agent's database has; none if it cannot be read.
+    fn sessions_of(&self, copy: &Path) -> Option<usize> {
+        let snapshot = Snapshot::take(&self.root().join(copy), &self.options.scratch).ok()?;
+        let database = AgentDb::open(&snapshot).ok()?;
+        let mut count = 0;
+        database.nodes(&mut |_| count += 1);
+        Some(count)
     }
 
     fn transcripts_in(
