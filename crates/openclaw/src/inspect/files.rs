@@ -10,6 +10,7 @@ use crate::finding::{Code, Cure, Item, Stamp, Step, Subject};
 use crate::heal::owner::{Liveness, why_stale};
 use crate::model::Lock;
 use crate::read::names::FileKind;
+use crate::words::counted;
 
 /// OpenClaw reclaims temporaries older than this.
 const TEMP_SECS: u64 = 300;
@@ -62,7 +63,7 @@ fn stale_temp(survey: &Survey, folder: &Path, file: &FileSeen) -> Option<(Code, 
     }
     let path = folder.join(&*file.name);
     let cure = Cure::Steps(vec![Step::SetAside { path: path.clone(), was: unstamped() }]);
-    let evidence = format!("last written {age} ago, {} bytes", file.bytes);
+    let evidence = format!("last written {age} ago, {}", counted(file.bytes, "byte"));
     Some(file_item(Code::StaleTemp, path, evidence, cure))
 }
 
@@ -119,7 +120,8 @@ fn near_cap(survey: &Survey, path: &Path, sessions: usize) -> Option<(Code, Item
     let cap = survey.max_entries;
     (sessions as u64 * 10 > cap * 9).then(|| {
         let evidence = format!(
-            "{sessions} sessions, where session.maintenance.maxEntries is {cap}: the oldest are about to be taken out"
+            "{}, where session.maintenance.maxEntries is {cap}: the oldest are about to be taken out",
+            counted(sessions as u64, "session")
         );
         let help = "raise session.maintenance.maxEntries, or bring the folder over".to_owned();
         file_item(Code::NearLimit, path.to_owned(), evidence, Cure::Person(help))

@@ -19,6 +19,7 @@ use crate::heal::owner::{self, Claims};
 use crate::model::{JobRecord, Lock, Process, RunEntry, RunStatus, Status, Tally, Task};
 use crate::read::config::Retention;
 use crate::read::{jobs, runs};
+use crate::words::counted;
 
 mod databases;
 mod files;
@@ -161,9 +162,9 @@ impl Gatherer<'_, '_> {
     fn dropped(&mut self, code: Code, path: &Path, tally: &Tally, cure: Cure) {
         let Some(first) = tally.dropped.first() else { return };
         let evidence = format!(
-            "{} of {} records; {}: {}",
+            "{} of {}; {}: {}",
             tally.dropped.len(),
-            tally.read + tally.dropped.len() as u64,
+            counted(tally.read + tally.dropped.len() as u64, "record"),
             first.place,
             first.reason
         );

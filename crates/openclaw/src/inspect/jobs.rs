@@ -13,6 +13,7 @@ use super::{JobCount, resurrected, stores};
 use crate::finding::{Code, Cure, Item, Subject};
 use crate::model::{JobRecord, Schedule};
 use crate::schedule::next;
+use crate::words::counted;
 
 /// A slot may be this late before a job counts as overdue: their timer looks once a minute, their
 /// catch-up defers by two.
@@ -56,7 +57,8 @@ pub fn find(survey: &Survey, zone: &Zone) -> Vec<(Code, Item)> {
         }
     }
     for (path, count) in &survey.unmigrated_jobs {
-        let evidence = format!("{count} jobs here that the state database has not");
+        let evidence =
+            format!("{} here that the state database has not", counted(*count as u64, "job"));
         let is_copy = path.to_string_lossy().contains(".sqlite");
         let help = match is_copy {
             true => "put the copy in the place of the database if these are the real jobs",

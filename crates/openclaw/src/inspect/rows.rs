@@ -13,6 +13,7 @@ use crate::address::Address;
 use crate::finding::{Code, Cure, Item, Step, Subject};
 use crate::model::Status;
 use crate::read::names::{self, FileKind, Reason};
+use crate::words::counted;
 
 /// A row above this is oversized, whatever it holds: seven times what a real one has.
 pub const OVERSIZED_BYTES: u64 = 64 * 1024;
@@ -373,7 +374,8 @@ fn made_anew(place: &RowsOf<'_>) -> Option<(Code, Item)> {
     let fields = store.rows.iter().filter_map(|row| row.largest.as_ref());
     let anew = fields.filter(|(field, _)| MADE_ANEW.contains(&&**field));
     let (rows, bytes) = anew.fold((0, 0), |(rows, sum), (_, bytes)| (rows + 1, sum + bytes));
-    let evidence = format!("{rows} rows hold {bytes} bytes in fields that OpenClaw makes anew");
+    let evidence =
+        format!("{bytes} bytes of {} in fields that OpenClaw makes anew", counted(rows, "row"));
     let step = Step::StripFields {
         store: store.path.clone(),
         was: crate::finding::Stamp { bytes: 0, sha256: String::new() },

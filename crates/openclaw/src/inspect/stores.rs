@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::survey::{Absent, AgentSeen, ConfigFault, Survey};
 use crate::finding::{Code, Cure, Item, Subject};
 use crate::read::names::FileKind;
+use crate::words::counted;
 
 /// Everything that is wrong with stores.
 pub fn find(survey: &Survey) -> Vec<(Code, Item)> {
@@ -88,7 +89,8 @@ fn index(survey: &Survey, agent: &AgentSeen) -> Option<(Code, Item)> {
     let transcripts =
         agent.files.iter().filter(|file| matches!(file.kind, FileKind::Transcript { .. })).count();
     (agent.no_database.is_some() && !has_other && transcripts > 0).then(|| {
-        missing(absent, format!("it is gone, and {transcripts} transcripts lie beside its place"))
+        let transcripts = counted(transcripts as u64, "transcript");
+        missing(absent, format!("it is gone, with {transcripts} beside its place"))
     })
 }
 

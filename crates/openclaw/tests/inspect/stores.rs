@@ -15,7 +15,7 @@ fn a_store_that_others_speak_of_and_that_is_gone_is_found() {
     let cases = [
         (sqlite(), STATE, "agent main has a database"),
         (sqlite(), AGENT, "tells of runs of main"),
-        (plain(), &index, "11 transcripts lie beside"),
+        (plain(), &index, "11 transcripts beside"),
         (plain(), "cron/jobs.json", "cron/jobs-state.json is there"),
     ];
     for (sick, store, says) in cases {

@@ -18,6 +18,7 @@ use crate::read::jobs;
 use crate::read::snapshot::{Quality, Snapshot};
 use crate::read::state_db::StateDb;
 use crate::read::transcript::Survey as TranscriptSurvey;
+use crate::words::counted;
 
 /// How many faults of a database are looked for.
 const FAULTS: u32 = 10;
@@ -251,7 +252,11 @@ impl Gatherer<'_, '_> {
 
     fn damage(&mut self, path: &Path, lines: &[String]) {
         if let Some(first) = lines.first() {
-            self.database_sick(path, format!("{} faults; {first}", lines.len()), DOCTOR);
+            self.database_sick(
+                path,
+                format!("{}; {first}", counted(lines.len() as u64, "fault")),
+                DOCTOR,
+            );
         }
     }
 
