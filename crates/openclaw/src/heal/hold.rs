@@ -82,8 +82,12 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
+        let is_own = |lock: &&PathBuf| {
+            let there = lock::at(&self.root, (*lock).clone());
+            there.is_some_and(|there| there.owner == Some(owner::own()))
+        };
         // One that cannot be removed is stale as soon as this process has ended.
-        for lock in &self.locks {
+        for lock in self.locks.iter().filter(is_own) {
             let _ = fs::remove_file(self.root.join(lock));
         }
     }

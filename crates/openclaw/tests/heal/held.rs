@@ -161,6 +161,24 @@ fn a_file_that_a_living_process_has_locked_meanwhile_is_left_out_and_the_process
     end(child);
 }
 
+/// OpenClaw may take a lock for stale that is not, and take it over.
+#[test]
+fn a_lock_that_somebody_else_took_over_is_not_given_back() {
+    let scene = Scene::new();
+    let mut child = None;
+    let outcome = apply(&scene.everything(), &scene.root, FIRST, &mut |progress| {
+        if let Progress::Making(path) = progress
+            && !is_lock(path)
+            && child.is_none()
+        {
+            child = Some(take_lock(&scene, "left.jsonl"));
+        }
+    });
+    outcome.unwrap();
+    assert_eq!(locks(&scene), ["left.jsonl"]);
+    end(child.unwrap());
+}
+
 /// Undoing brings all back or nothing: one file that is somebody's keeps it from all.
 #[test]
 fn undo_refuses_while_somebody_is_about_to_lock_a_file_and_touches_nothing() {
