@@ -38,6 +38,8 @@ codes! {
     IndexUnreadable = "index_unreadable", "session index that cannot be read";
     /// A file that other files speak of is not there.
     StoreMissing = "store_missing", "stores that are gone";
+    /// A database without sessions, beside a copy that has some.
+    StoreEmptied = "store_emptied", "databases without the sessions of their copies";
     /// The config, or a value of it, cannot be read, and defaults stand in.
     ConfigUnreadable = "config_unreadable", "settings that cannot be read";
     /// Records of a file or a table that cannot be read.
@@ -72,8 +74,10 @@ codes! {
     StaleTemp = "stale_temp", "stale temporary files";
     /// A lock of a dead process.
     StaleLock = "stale_lock", "stale locks";
-    /// Two jobs with one name, schedule and payload.
+    /// Two jobs with one name, schedule and payload, or declared by one key.
     JobDuplicated = "job_duplicated", "duplicated jobs";
+    /// A job that was done or removed, and is there again.
+    JobResurrected = "job_resurrected", "jobs that came back";
     /// A job that will never run.
     JobNeverFires = "job_never_fires", "jobs that can never fire";
     /// A one-shot that was cut off and will not run again.
@@ -281,4 +285,34 @@ pub enum Step {
         /// Of the database file, without its log.
         was: Stamp,
     },
+}
+
+/// The file of a step.
+macro_rules! file_of {
+    ($step:expr) => {
+        match $step {
+            Self::EditRow { store: path, .. }
+            | Self::RemoveRow { store: path, .. }
+            | Self::StripFields { store: path, .. }
+            | Self::Rename { from: path, .. }
+            | Self::SetAside { path, .. }
+            | Self::DropLines { path, .. }
+            | Self::EndNode { database: path, .. }
+            | Self::ArchiveNode { database: path, .. }
+            | Self::EndTask { database: path, .. }
+            | Self::Compact { database: path, .. } => path,
+        }
+    };
+}
+
+impl Step {
+    /// The file that it changes.
+    pub const fn file(&self) -> &PathBuf {
+        file_of!(self)
+    }
+
+    /// The same, to be set.
+    pub const fn file_mut(&mut self) -> &mut PathBuf {
+        file_of!(self)
+    }
 }

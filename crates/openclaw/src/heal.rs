@@ -5,6 +5,7 @@
 //! changes files, each by one rename. So at any point each file is as it was or as it becomes, the backup
 //! knows both, and [`finish`] and [`undo::undo`] find out how far a healing went that was cut off.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,11 +15,12 @@ use serde::Serialize;
 mod backup;
 mod database;
 mod fields;
+mod hold;
 mod index;
 mod lines;
 mod node;
 pub mod owner;
-mod place;
+pub(crate) mod place;
 pub mod plan;
 mod run;
 mod stage;
@@ -28,7 +30,7 @@ pub mod undo;
 pub use backup::State;
 
 use crate::folder::Folder;
-use crate::model::Lock;
+use crate::model::{Lock, Process};
 use crate::read::lock::locks;
 use backup::{Backup, Manifest};
 use owner::{Claims, Owner};
@@ -98,6 +100,14 @@ pub enum Error {
     Unfinished {
         /// Which.
         stamp: String,
+    },
+    /// Somebody is at work on a file that would be put back.
+    #[error("undo {stamp}: {reason}")]
+    Locked {
+        /// Which healing.
+        stamp: String,
+        /// Who holds the lock of which file.
+        reason: String,
     },
     /// A file changed while its backup was made.
     #[error("back up {path}: it changes all the time")]
@@ -192,6 +202,16 @@ pub fn list_healings(folder: &Path) -> Result<Vec<Healing>, Error> {
         all.push(Healing { state: backup.state()?, stamp: backup.stamp, files, items });
     }
     Ok(all)
+}
+
+/// The processes that took locks of OpenClaw for a healing, or for undoing one, that was cut off: what is
+/// left of those is no sign of anything else.
+pub fn cut_off_holders(root: &Path) -> BTreeSet<Process> {
+    let is_cut_off = |backup: &Backup| {
+        backup.state().is_ok_and(|state| matches!(state, State::Unfinished | State::Undoing))
+    };
+    let cut_off = Backup::all(root).unwrap_or_default().into_iter().filter(is_cut_off);
+    cut_off.flat_map(|backup| backup.holders().unwrap_or_default()).collect()
 }
 
 /// Does what a plan says. `stamp` names the backup; a later one is greater. What no longer is as the

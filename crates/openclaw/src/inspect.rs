@@ -20,6 +20,7 @@ use crate::model::Status;
 mod files;
 mod gather;
 mod jobs;
+mod resurrected;
 mod rows;
 mod seal;
 mod stores;

@@ -15,3 +15,4 @@ pub mod model;
 pub mod read;
 pub mod schedule;
 mod stamp;
+pub mod words;

@@ -340,7 +340,7 @@ impl TaskStatus {
 
 /// A process that owns something: an id, and when it started in clock ticks since the machine's boot,
 /// which tells it from a later process of the same id.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Process {
     /// The process id.
     pub pid: u32,

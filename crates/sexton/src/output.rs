@@ -7,6 +7,7 @@ use comfy_table::{Attribute, Cell, ColumnConstraint, ContentArrangement, Table, 
 use jiff::Timestamp;
 use serde::Serialize;
 use sexton_domain::duration::Duration;
+pub use sexton_openclaw::words::counted as count;
 
 use crate::args::{Color, Globals};
 use crate::failure::Failure;
@@ -198,11 +199,6 @@ pub fn argument(path: &Path) -> String {
         return text;
     }
     format!("'{}'", text.replace('\'', r"'\''"))
-}
-
-/// A number with its noun: `1 job`, `2 jobs`.
-pub fn count(number: u64, noun: &str) -> String {
-    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]

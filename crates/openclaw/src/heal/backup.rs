@@ -1,7 +1,8 @@
 //! The backup of one healing: a folder with what was touched as it was, what it becomes, and a journal.
 //!
 //! `.sexton-heal/<stamp>/` holds `plan.json`; `files/`, copies of what is replaced; `new/`, what replaces
-//! it until it does; `aside/`, files that were taken out; `manifest.json`, written when all of that is on
+//! it until it does; `aside/`, files that were taken out; `locks/`, locks of the dead that were in the way
+//! meanwhile; `manifest.json`, written when all of that is on
 //! disk and before the first change; and `journal.jsonl`, how far the healing is. Whether a change is made
 //! its files tell. Without a manifest nothing was changed.
 
@@ -12,12 +13,14 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::Error;
 use super::place::sync_folder;
 use crate::finding::Stamp;
-use crate::folder::HEAL_FOLDER;
+use crate::folder::{self, HEAL_FOLDER};
+use crate::model::Process;
 use crate::stamp::{Hashing, Standing, modified};
 
 /// One change of the folder. Paths are relative to it.
@@ -110,6 +113,8 @@ impl Manifest {
 pub enum Note {
     /// The change at this place is not made, and why.
     Left(usize, String),
+    /// This process is about to take locks of OpenClaw.
+    Holds(Process),
     /// All changes are made or left.
     Healed,
     /// They are about to be taken back.
@@ -298,6 +303,34 @@ impl Backup {
             _ => None,
         });
         Ok(left.collect())
+    }
+
+    /// The processes that took locks for it.
+    ///
+    /// # Errors
+    ///
+    /// If the journal cannot be read.
+    pub fn holders(&self) -> Result<BTreeSet<Process>, Error> {
+        let holders = self.journal()?.into_iter().filter_map(|note| match note {
+            Note::Holds(process) => Some(process),
+            _ => None,
+        });
+        Ok(holders.collect())
+    }
+
+    /// The time by the clock that files are written by.
+    ///
+    /// # Errors
+    ///
+    /// If no file can be written.
+    pub fn now(&self) -> Result<Timestamp, Error> {
+        let path = self.scratch("clock");
+        let now = || {
+            let meta = File::create(&path)?.metadata()?;
+            super::place::remove(&path)?;
+            Ok(folder::modified(&meta))
+        };
+        now().map_err(Error::io("write", &path))
     }
 
     /// Adds a line to the journal; it is on disk afterwards.

@@ -9,6 +9,7 @@ use std::fs;
 use std::path::Path;
 
 use jiff::Timestamp;
+use sexton_domain::duration::Duration;
 
 use crate::model::{Boot, Lease, Lock, Process, Receipt, ReceiptStatus};
 use crate::read::lock::gateway_locks;
@@ -84,6 +85,28 @@ pub fn of_lock(lock: &Lock) -> Option<Liveness> {
         Liveness::Alive if process.started_ticks.is_none() && later() => Liveness::Recycled,
         liveness => liveness,
     })
+}
+
+/// A lock that names nobody is given this long.
+const NAMELESS_LOCK_SECS: u64 = 30;
+
+/// Why a lock is nobody's, by who holds it; none while somebody may hold it.
+pub fn why_stale(lock: &Lock, holder: Option<Liveness>, now: Timestamp) -> Option<String> {
+    match lock.owner.zip(holder) {
+        Some((process, holder)) => Some(format!("process {} {}", process.pid, holder.over()?)),
+        None => {
+            let age = Duration::between(lock.created_at, now);
+            let is_over = age > Duration::from_secs(NAMELESS_LOCK_SECS);
+            is_over.then(|| format!("it names no process and is {age} old"))
+        }
+    }
+}
+
+/// This process.
+pub fn own() -> Process {
+    let stat = fs::read_to_string("/proc/self/stat").ok();
+    let started_ticks = stat.as_deref().and_then(|stat| ticks(stat.rsplit_once(')')?.1));
+    Process { pid: std::process::id(), started_ticks }
 }
 
 /// When a process started, rounded down by up to two seconds: the clocks that it is counted by are coarse.
@@ -176,8 +199,7 @@ mod tests {
     use super::*;
 
     fn own_start() -> u64 {
-        let stat = fs::read_to_string("/proc/self/stat").unwrap();
-        ticks(stat.rsplit_once(')').unwrap().1).unwrap()
+        own().started_ticks.unwrap()
     }
 
     /// A gateway of another user shows by its lock alone: what it has open cannot be seen.

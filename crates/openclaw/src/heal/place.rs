@@ -1,8 +1,11 @@
-//! Where a step may write: plain files within the folder, reached by no link.
+//! Where a step may write: plain files within the folder, reached by no link. A decision follows links; when
+//! it is carried out, there are none any more.
 
 use std::fs;
 use std::io;
 use std::path::{Component, Path, PathBuf};
+
+use crate::finding::Step;
 
 /// A path of a step within the folder: `root` has no links in the way itself.
 ///
@@ -30,6 +33,47 @@ pub fn inside(root: &Path, path: &Path) -> Result<PathBuf, String> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(full),
         Err(error) => Err(format!("{}: {error}", path.display())),
     }
+}
+
+/// Where a file really lies, relative to the folder: links lead to it that stay within that.
+///
+/// # Errors
+///
+/// Why it cannot be had: it is not there, or not within the folder.
+pub fn real(root: &Path, path: &Path) -> Result<PathBuf, String> {
+    let named = |why: &str| format!("{} {why}", path.display());
+    let real = fs::canonicalize(root.join(path)).map_err(|error| named(&error.to_string()))?;
+    real.strip_prefix(root).map(Path::to_owned).map_err(|_| named("is not within the folder"))
+}
+
+/// The same of a file that is moved: the links on the way to it are followed, and it is none itself.
+fn real_place(root: &Path, path: &Path) -> Result<PathBuf, String> {
+    let (folder, name) = (path.parent(), path.file_name());
+    let named = || format!("{} is not within the folder", path.display());
+    Ok(real(root, folder.ok_or_else(named)?)?.join(name.ok_or_else(named)?))
+}
+
+/// Lets a step change the file itself where links lead to it.
+///
+/// # Errors
+///
+/// Why it cannot.
+pub fn follow_links(root: &Path, step: &mut Step) -> Result<(), String> {
+    match step {
+        Step::Rename { from, to, .. } => {
+            (*from, *to) = (real_place(root, from)?, real_place(root, to)?);
+        }
+        Step::SetAside { path, .. } => *path = real_place(root, path)?,
+        // Its archives are for the sessions beside it.
+        Step::ArchiveNode { database, .. } if real(root, database)? != *database => {
+            return Err(format!("{} is reached by a link", database.display()));
+        }
+        _ => {
+            let file = step.file_mut();
+            *file = real(root, file)?;
+        }
+    }
+    inside(root, step.file()).map(|_| ())
 }
 
 /// Makes renames in a folder last.

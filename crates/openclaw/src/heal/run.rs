@@ -1,10 +1,12 @@
 //! Makes the changes of a backup's manifest, one after the other. Each may have been made before.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::backup::{Backup, Effect, Manifest, Note, private, set_modified};
+use super::hold::{self, Held};
 use super::place::{inside, rename};
 use super::touched::Touched;
 use super::{Error, Outcome, Progress, database, left_out};
@@ -34,22 +36,21 @@ pub fn run(
     }
     let touched = Touched::of(manifest);
     let mut left = backup.left()?;
-    for (place, effect) in manifest.effects.iter().enumerate() {
-        if left.contains_key(&place) {
-            continue;
-        }
-        match (Run { backup, touched: &touched, place, effect }).make(observer)? {
-            Made::Whole => (),
-            Made::Nothing(reason) => {
-                backup.note(&Note::Left(place, reason.clone()))?;
-                left.insert(place, reason);
-            }
-            // Undoing has to look at it: it is not noted as left.
-            Made::Part(reason) => {
-                left.insert(place, reason);
-            }
+    let is_lock = |(_, effect): &(usize, &Effect)| hold::is_lock(effect.path());
+    let (locks, others): (Vec<_>, Vec<_>) = manifest.effects.iter().enumerate().partition(is_lock);
+    let making = |(place, effect)| Run { backup, touched: &touched, place, effect };
+    // Stale locks make room for those that are held while the rest is changed.
+    for run in locks.into_iter().map(making) {
+        run.make_or_leave(&mut left, observer)?;
+    }
+    let held = Held::take(backup, manifest)?;
+    for run in others.into_iter().map(making) {
+        match held.refused(run.effect.path()) {
+            Some(reason) => run.leave(&mut left, reason.clone())?,
+            None => run.make_or_leave(&mut left, observer)?,
         }
     }
+    drop(held);
     let new = backup.scratch("new");
     fs::remove_dir_all(&new).or_else(absent).map_err(Error::io("remove", &new))?;
     backup.note(&Note::Healed)?;
@@ -118,6 +119,34 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
+    fn make_or_leave(
+        &self,
+        left: &mut BTreeMap<usize, String>,
+        observer: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<(), Error> {
+        if left.contains_key(&self.place) {
+            return Ok(());
+        }
+        match self.make(observer)? {
+            Made::Whole => Ok(()),
+            Made::Nothing(reason) => self.leave(left, reason),
+            // Undoing has to look at it: it is not noted as left.
+            Made::Part(reason) => {
+                left.insert(self.place, reason);
+                Ok(())
+            }
+        }
+    }
+
+    /// Leaves a change whose files are as they were.
+    fn leave(&self, left: &mut BTreeMap<usize, String>, reason: String) -> Result<(), Error> {
+        if let Entry::Vacant(entry) = left.entry(self.place) {
+            self.backup.note(&Note::Left(self.place, reason.clone()))?;
+            entry.insert(reason);
+        }
+        Ok(())
+    }
+
     /// Makes a change, or says why it is left.
     fn make(&self, observer: &mut dyn FnMut(Progress<'_>)) -> Result<Made, Error> {
         let path = self.effect.path();
@@ -169,10 +198,13 @@ impl Run<'_> {
                 Ok(made.filter(|made| *made || log.map_or(true, |log| log.len() == 0)))
             }
             Effect::Move { from, to, was } => {
+                let is_lock = hold::is_lock(from);
                 let (from, to) = (stamp(&root.join(from))?, stamp(&root.join(to))?);
                 Ok(match (from, to) {
                     (Some(from), None) if from == *was => Some(false),
                     (None, Some(to)) if to == *was => Some(true),
+                    // Somebody has locked the file anew since.
+                    (Some(_), Some(to)) if to == *was && is_lock => Some(true),
                     _ => None,
                 })
             }
@@ -225,9 +257,9 @@ impl Run<'_> {
 }
 
 /// Puts back when folders were last written.
-pub fn folder_times(backup: &Backup, manifest: &Manifest) -> Result<(), Error> {
-    for (folder, at) in &manifest.folders {
-        let path = backup.root.join(folder);
+pub fn folder_times(root: &Path, folders: &[(PathBuf, (i64, i64))]) -> Result<(), Error> {
+    for (folder, at) in folders {
+        let path = root.join(folder);
         let set = || set_modified(&fs::File::open(&path)?, *at);
         set().map_err(Error::io("restore", &path))?;
     }

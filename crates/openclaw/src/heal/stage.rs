@@ -10,12 +10,13 @@ use std::path::{Path, PathBuf};
 use super::Progress;
 use super::backup::{Backup, Effect, take_after};
 use super::database::{Database, LOG};
+use super::hold;
 use super::index::{self, Change, Found};
 use super::lines;
-use super::place::inside;
+use super::place::{inside, real};
 use super::plan::{Plan, PlanItem};
 use crate::finding::{Stamp, Step};
-use crate::folder::HEAL_FOLDER;
+use crate::folder::{Folder, HEAL_FOLDER};
 use crate::stamp::{Hashing, stamp};
 
 /// What is ready to be done.
@@ -114,6 +115,7 @@ impl<'a, 'o> Stage<'a, 'o> {
         self.databases(&held)?;
         self.stores(&held)?;
         self.lines(&held)?;
+        self.stale_locks();
         self.moves();
         self.put_databases(&held)?;
         let mut places: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
@@ -168,7 +170,7 @@ impl<'a, 'o> Stage<'a, 'o> {
                     self.moves.insert(path.clone(), self.backup.relative("aside", path));
                     path
                 }
-                other => target(other),
+                other => other.file(),
             };
             self.items_of.entry(path.clone()).or_default().insert(item.n);
         }
@@ -371,6 +373,21 @@ impl<'a, 'o> Stage<'a, 'o> {
         Ok(())
     }
 
+    /// Locks that nobody holds make room for those that the healing holds meanwhile.
+    fn stale_locks(&mut self) {
+        let root = &self.backup.root;
+        let (Ok(folder), Ok(now)) = (Folder::open(root), self.backup.now()) else { return };
+        let replaced = self.staged.effects.iter().map(Effect::path).chain(self.moves.keys());
+        let changed = replaced.filter(|file| hold::has_lock(&folder, file));
+        let locks = changed.filter_map(|file| hold::stale_lock(root, file, now));
+        for lock in locks.collect::<BTreeSet<PathBuf>>() {
+            let aside = self.backup.relative("aside", &lock);
+            let now = stamp(&root.join(&lock)).map_err(|error| error.to_string());
+            self.stamps.entry(lock.clone()).or_insert(now);
+            self.moves.entry(lock).or_insert(aside);
+        }
+    }
+
     fn moves(&mut self) {
         for (from, to) in std::mem::take(&mut self.moves) {
             if let Some(Ok(Some(was))) = self.stamps.get(&from) {
@@ -388,7 +405,7 @@ impl<'a, 'o> Stage<'a, 'o> {
     fn put_databases(&mut self, held: &[&PlanItem]) -> Result<(), Failed> {
         for (path, database) in std::mem::take(&mut self.databases) {
             let Ok(mut database) = database else { continue };
-            let of = |step: &&Step| target(step) == path.as_path();
+            let of = |step: &&Step| *step.file() == path;
             let mut steps = held.iter().flat_map(|item| &item.steps).filter(of).peekable();
             if steps.peek().is_none() {
                 database.abandon();
@@ -424,6 +441,7 @@ impl<'a, 'o> Stage<'a, 'o> {
         database: &Path,
         archive: &super::node::Archive,
     ) -> io::Result<()> {
+        let folder = &real(&self.backup.root, folder).unwrap_or_else(|_| folder.to_owned());
         let path = folder.join(&archive.name);
         inside(&self.backup.root, &path).map_err(io::Error::other)?;
         if !self.backup.root.join(folder).exists() {
@@ -440,21 +458,5 @@ impl<'a, 'o> Stage<'a, 'o> {
         self.staged.touched.insert(path.clone(), false);
         self.staged.effects.push(Effect::Create { path, after });
         Ok(())
-    }
-}
-
-/// The file that a step changes.
-fn target(step: &Step) -> &PathBuf {
-    match step {
-        Step::EditRow { store: path, .. }
-        | Step::RemoveRow { store: path, .. }
-        | Step::StripFields { store: path, .. }
-        | Step::Rename { from: path, .. }
-        | Step::SetAside { path, .. }
-        | Step::DropLines { path, .. }
-        | Step::EndNode { database: path, .. }
-        | Step::ArchiveNode { database: path, .. }
-        | Step::EndTask { database: path, .. }
-        | Step::Compact { database: path, .. } => path,
     }
 }

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::backup::{self, Backup, Effect, Manifest, Note, Saved, State, private, set_modified};
+use super::hold::{Held, is_lock};
 use super::place::{remove, rename};
 use super::touched::{self, Touched};
 use super::{Error, Progress, database, run};
@@ -49,32 +50,26 @@ pub fn undo(
 ) -> Result<Undone, Error> {
     let root = super::unowned(folder)?;
     let (backup, manifest) = find(&root, which)?;
+    let before = backup::folders(&root, manifest.paths());
+    let held = Held::take(&backup, &manifest)?;
     let undo = Undo { backup: &backup, manifest: &manifest, touched: Touched::of(&manifest) };
-    let (changed, lost) = undo.changed()?;
-    if !changed.is_empty() || !lost.is_empty() {
-        return Err(Error::Changed {
-            later: later(&backup, &changed)?,
-            backup: backup.folder().to_owned(),
-            stamp: backup.stamp,
-            paths: changed,
-            lost,
-        });
+    if let Err(refused) = undo.refuse(&held) {
+        drop(held);
+        run::folder_times(&root, &before)?;
+        return Err(refused);
     }
     backup.note(&Note::Undo)?;
-    undo.move_back(observer)?;
-    for saved in undo.in_order() {
-        observer(Progress::Restoring(&saved.path));
-        let path = backup.root.join(&saved.path);
-        undo.restore(saved, &path).map_err(Error::io("restore", &path))?;
-        observer(Progress::Restored(&saved.path));
-    }
+    undo.put_back(&|path| !is_lock(path), observer)?;
+    drop(held);
+    // Stale locks come back where the undoing held its own.
+    undo.put_back(&is_lock, observer)?;
     for folder in &manifest.made {
         let path = backup.root.join(folder);
         if fs::read_dir(&path).is_ok_and(|mut entries| entries.next().is_none()) {
             fs::remove_dir(&path).map_err(Error::io("remove", &path))?;
         }
     }
-    run::folder_times(&backup, &manifest)?;
+    run::folder_times(&root, &manifest.folders)?;
     backup.note(&Note::Undone)?;
     let files = manifest.paths().cloned().collect();
     Ok(Undone { stamp: backup.stamp, files })
@@ -147,13 +142,30 @@ struct Undo<'a> {
 }
 
 impl Undo<'_> {
+    /// Refuses what cannot be brought back as a whole.
+    fn refuse(&self, held: &Held) -> Result<(), Error> {
+        let stamp = self.backup.stamp.clone();
+        if let Some(reason) = held.any_refused() {
+            return Err(Error::Locked { stamp, reason: reason.clone() });
+        }
+        let (changed, lost) = self.changed(held)?;
+        if changed.is_empty() && lost.is_empty() {
+            return Ok(());
+        }
+        let later = later(self.backup, &changed)?;
+        let backup = self.backup.folder().to_owned();
+        Err(Error::Changed { later, backup, stamp, paths: changed, lost })
+    }
+
     /// Files that hold what neither the healing nor anything before it put there, and files that are
     /// nowhere to be taken from.
-    fn changed(&self) -> Result<(Vec<PathBuf>, Vec<PathBuf>), Error> {
+    fn changed(&self, held: &Held) -> Result<(Vec<PathBuf>, Vec<PathBuf>), Error> {
         let (mut changed, mut lost) = (Vec::new(), Vec::new());
         for saved in &self.manifest.files {
             let path = self.backup.root.join(&saved.path);
-            if !self.is_ours(saved, &path).map_err(Error::io("read", &path))? {
+            if !held.holds(&saved.path)
+                && !self.is_ours(saved, &path).map_err(Error::io("read", &path))?
+            {
                 changed.push(saved.path.clone());
             } else if !self.is_kept(saved, &path).map_err(Error::io("read", &path))? {
                 lost.push(saved.path.clone());
@@ -232,10 +244,33 @@ impl Undo<'_> {
         Ok(folded.is_ok_and(|folded| folded == *after))
     }
 
+    /// Brings these files to how they were.
+    fn put_back(
+        &self,
+        which: &dyn Fn(&Path) -> bool,
+        observer: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<(), Error> {
+        self.move_back(which, observer)?;
+        for saved in self.in_order().filter(|saved| which(&saved.path)) {
+            observer(Progress::Restoring(&saved.path));
+            let path = self.backup.root.join(&saved.path);
+            self.restore(saved, &path).map_err(Error::io("restore", &path))?;
+            observer(Progress::Restored(&saved.path));
+        }
+        Ok(())
+    }
+
     /// Renames files back, the last one first.
-    fn move_back(&self, observer: &mut dyn FnMut(Progress<'_>)) -> Result<(), Error> {
+    fn move_back(
+        &self,
+        which: &dyn Fn(&Path) -> bool,
+        observer: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<(), Error> {
         for effect in self.manifest.effects.iter().rev() {
             let Effect::Move { from, to, .. } = effect else { continue };
+            if !which(from) {
+                continue;
+            }
             let (old, new) = (self.backup.root.join(from), self.backup.root.join(to));
             if old.exists() || !new.exists() {
                 continue;

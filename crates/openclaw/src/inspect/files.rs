@@ -7,14 +7,13 @@ use sexton_domain::duration::Duration;
 use super::rows::STRING_LIMIT;
 use super::survey::{AgentSeen, FileSeen, Survey};
 use crate::finding::{Code, Cure, Item, Stamp, Step, Subject};
-use crate::heal::owner::Liveness;
+use crate::heal::owner::{Liveness, why_stale};
 use crate::model::Lock;
 use crate::read::names::FileKind;
+use crate::words::counted;
 
 /// OpenClaw reclaims temporaries older than this.
 const TEMP_SECS: u64 = 300;
-/// A lock that names nobody is given this long.
-const NAMELESS_LOCK_SECS: u64 = 30;
 /// Above this OpenClaw cuts its own log down.
 const WAL_BYTES: u64 = 64 * 1024 * 1024;
 /// Free pages below this are not worth giving back.
@@ -64,21 +63,12 @@ fn stale_temp(survey: &Survey, folder: &Path, file: &FileSeen) -> Option<(Code, 
     }
     let path = folder.join(&*file.name);
     let cure = Cure::Steps(vec![Step::SetAside { path: path.clone(), was: unstamped() }]);
-    let evidence = format!("last written {age} ago, {} bytes", file.bytes);
+    let evidence = format!("last written {age} ago, {}", counted(file.bytes, "byte"));
     Some(file_item(Code::StaleTemp, path, evidence, cure))
 }
 
 fn stale_lock(survey: &Survey, lock: &Lock, holder: Option<Liveness>) -> Option<(Code, Item)> {
-    let evidence = match lock.owner.zip(holder) {
-        Some((process, holder)) => format!("process {} {}", process.pid, holder.over()?),
-        None => {
-            let age = Duration::between(lock.created_at, survey.now);
-            if age <= Duration::from_secs(NAMELESS_LOCK_SECS) {
-                return None;
-            }
-            format!("it names no process and is {age} old")
-        }
-    };
+    let evidence = why_stale(lock, holder, survey.now)?;
     let path = lock.path.clone();
     let cure = Cure::Steps(vec![Step::SetAside { path: path.clone(), was: unstamped() }]);
     Some(file_item(Code::StaleLock, path, evidence, cure))
@@ -130,7 +120,8 @@ fn near_cap(survey: &Survey, path: &Path, sessions: usize) -> Option<(Code, Item
     let cap = survey.max_entries;
     (sessions as u64 * 10 > cap * 9).then(|| {
         let evidence = format!(
-            "{sessions} sessions, where session.maintenance.maxEntries is {cap}: the oldest are about to be taken out"
+            "{}, where session.maintenance.maxEntries is {cap}: the oldest are about to be taken out",
+            counted(sessions as u64, "session")
         );
         let help = "raise session.maintenance.maxEntries, or bring the folder over".to_owned();
         file_item(Code::NearLimit, path.to_owned(), evidence, Cure::Person(help))

@@ -10,14 +10,16 @@ use sexton_domain::duration::Duration;
 use sexton_domain::key::SessionKey;
 
 use super::Options;
-use super::survey::{Absent, AgentSeen, ConfigFault, End, Survey, ended_as};
+use super::survey::{Absent, AgentSeen, ConfigFault, Done, EarlierJobs, End, Survey, ended_as};
 use crate::address::Address;
 use crate::finding::{Code, Cure, Item, Subject};
 use crate::folder::{self, Folder};
+use crate::heal::cut_off_holders;
 use crate::heal::owner::{self, Claims};
 use crate::model::{JobRecord, Lock, Process, RunEntry, RunStatus, Status, Tally, Task};
 use crate::read::config::Retention;
 use crate::read::{jobs, runs};
+use crate::words::counted;
 
 mod databases;
 mod files;
@@ -90,6 +92,8 @@ fn blank(folder: &Folder, now: Timestamp) -> Survey {
         no_state_database: absent(&folder.root, Path::new(folder::STATE_DATABASE)),
         told_agents: BTreeSet::new(),
         unmigrated_jobs: Vec::new(),
+        earlier_jobs: None,
+        done: HashMap::new(),
         ends: HashMap::new(),
         sessions_of_jobs: HashMap::new(),
         tasks: Vec::new(),
@@ -158,9 +162,9 @@ impl Gatherer<'_, '_> {
     fn dropped(&mut self, code: Code, path: &Path, tally: &Tally, cure: Cure) {
         let Some(first) = tally.dropped.first() else { return };
         let evidence = format!(
-            "{} of {} records; {}: {}",
+            "{} of {}; {}: {}",
             tally.dropped.len(),
-            tally.read + tally.dropped.len() as u64,
+            counted(tally.read + tally.dropped.len() as u64, "record"),
             first.place,
             first.reason
         );
@@ -192,6 +196,27 @@ impl Gatherer<'_, '_> {
             self.take_jobs(jobs::join(records, &states.unwrap_or_default()));
         }
         self.survey.all_jobs = tally.dropped.is_empty() && self.folder.job_quarantine.is_none();
+        self.earlier_jobs();
+    }
+
+    /// OpenClaw keeps what the file of jobs held before it wrote it.
+    fn earlier_jobs(&mut self) {
+        let is_earlier = |path: &&PathBuf| path.extension().is_some_and(|ending| ending == "bak");
+        let Some(path) = self.folder.old_jobs.iter().find(is_earlier).cloned() else { return };
+        self.reading(&path);
+        let (jobs, tally) = jobs::jobs(&fs::read(self.root().join(&path)).unwrap_or_default());
+        if tally.dropped.is_empty() {
+            let jobs = jobs.into_iter().map(|job| (job.id, job.created_at)).collect();
+            self.survey.earlier_jobs = Some(EarlierJobs { path, jobs });
+        }
+    }
+
+    /// A run that ended well.
+    fn done(&mut self, job: &str, at: Option<Timestamp>, says: &'static str) {
+        let Some(at) = at else { return };
+        if self.survey.done.get(job).is_none_or(|known| known.at < at) {
+            self.survey.done.insert(job.into(), Done { at, says });
+        }
     }
 
     fn take_jobs(&mut self, jobs: Vec<JobRecord>) {
@@ -225,12 +250,14 @@ impl Gatherer<'_, '_> {
                     continue;
                 }
             };
+            // One that was migrated is of a time before the stores of now, and tells nothing of those.
+            let is_migrated = path.extension().is_some_and(|ending| ending == "migrated");
             let mut entries = Vec::new();
             let read = runs::runs(BufReader::new(file), &mut |_, entry| entries.push(entry));
             for entry in entries {
                 let key = entry.session_key.as_deref().and_then(|key| SessionKey::parse(key).ok());
                 let agent = key.as_ref().and_then(|key| Some(key.agent()?.to_owned()));
-                self.survey.told_agents.extend(agent);
+                self.survey.told_agents.extend(agent.filter(|_| !is_migrated));
                 self.run(&entry, "run log");
             }
             match read {
@@ -249,6 +276,9 @@ impl Gatherer<'_, '_> {
     fn run(&mut self, run: &RunEntry, says: &'static str) {
         let at = end_of(run);
         self.alive_at(at);
+        if run.status == Some(RunStatus::Ok) {
+            self.done(&run.job_id, run.run_at, says);
+        }
         let Some(session) = run.session_id.as_deref() else { return };
         self.survey.sessions_of_jobs.insert(session.into(), run.job_id.as_str().into());
         if let Some(status) = status_of(run) {
@@ -327,6 +357,11 @@ impl Gatherer<'_, '_> {
         if self.survey.owner.is_none() {
             self.survey.as_of = self.newest.unwrap_or(self.options.now);
         }
+        let cut_off = cut_off_holders(self.root());
+        let is_left = |lock: &Lock| lock.owner.is_some_and(|owner| cut_off.contains(&owner));
+        self.survey
+            .locks
+            .retain(|(lock, holder)| !is_left(lock) || *holder == Some(owner::Liveness::Alive));
         Gathered {
             survey: self.survey,
             version: self.version,

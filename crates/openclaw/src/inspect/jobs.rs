@@ -1,17 +1,19 @@
-//! What is wrong with jobs: duplicates, jobs that never fire, one-shots that were cut off, overdue ones.
+//! What is wrong with jobs: duplicates, jobs that came back or never fire, one-shots that were cut off, overdue ones.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use jiff::Timestamp;
+use serde_json::json;
 use sexton_domain::duration::Duration;
 use sexton_domain::schedule::Zone;
 
 use super::survey::Survey;
-use super::{JobCount, stores};
+use super::{JobCount, resurrected, stores};
 use crate::finding::{Code, Cure, Item, Subject};
 use crate::model::{JobRecord, Schedule};
 use crate::schedule::next;
+use crate::words::counted;
 
 /// A slot may be this late before a job counts as overdue: their timer looks once a minute, their
 /// catch-up defers by two.
@@ -21,22 +23,22 @@ const LATE_SECS: u64 = 300;
 pub fn find(survey: &Survey, zone: &Zone) -> Vec<(Code, Item)> {
     let jobs = survey.jobs.as_deref().unwrap_or_default();
     let mut found = Vec::new();
-    for group in duplicates(jobs) {
-        let Some((first, others)) = group.split_first() else { continue };
-        let original = &jobs[*first];
-        for job in others.iter().map(|index| &jobs[*index]) {
-            let evidence = format!("same name, schedule and payload as {}", original.id);
-            let help = if job.id == original.id {
-                "it stands there twice: take one of the two out of the file".to_owned()
-            } else {
-                format!("keep one: openclaw cron rm {}", job.id)
-            };
-            found.push((Code::JobDuplicated, item(&survey.jobs_source, job, evidence, help)));
-        }
+    for (original, job, same) in duplicates(jobs) {
+        let evidence = format!("{same} as {}", original.id);
+        let help = if job.id == original.id {
+            "it stands there twice: take one of the two out of the file".to_owned()
+        } else {
+            format!("keep one: openclaw cron rm {}", job.id)
+        };
+        found.push((Code::JobDuplicated, item(&survey.jobs_source, job, evidence, help)));
     }
     for job in jobs {
         let item = |evidence, help| item(&survey.jobs_source, job, evidence, help);
-        let never = never_fires(job, zone, survey.as_of).or_else(|| passed(survey, job, zone));
+        let back = resurrected::why(survey, job, zone);
+        // What should not be there is late for no other reason.
+        let passed = || passed(survey, job, zone).filter(|_| back.is_none());
+        let overdue = overdue(survey, job).filter(|_| back.is_none());
+        let never = never_fires(job, zone, survey.as_of).or_else(passed);
         if let Some(reason) = never.filter(|_| job.enabled) {
             let help = format!("change its schedule, or remove it: openclaw cron edit {}", job.id);
             found.push((Code::JobNeverFires, item(reason, help)));
@@ -46,13 +48,17 @@ pub fn find(survey: &Survey, zone: &Zone) -> Vec<(Code, Item)> {
                 format!("run it again if its work is still wanted: openclaw cron run {}", job.id);
             found.push((Code::OneShotInterrupted, item(evidence, help)));
         }
-        if let Some(evidence) = overdue(survey, job) {
+        if let Some(evidence) = overdue {
             let help = "see whether the gateway's scheduler runs: openclaw cron status".to_owned();
             found.push((Code::JobOverdue, item(evidence, help)));
         }
+        if let Some((evidence, help)) = back {
+            found.push((Code::JobResurrected, item(evidence, help)));
+        }
     }
     for (path, count) in &survey.unmigrated_jobs {
-        let evidence = format!("{count} jobs here that the state database has not");
+        let evidence =
+            format!("{} here that the state database has not", counted(*count as u64, "job"));
         let is_copy = path.to_string_lossy().contains(".sqlite");
         let help = match is_copy {
             true => "put the copy in the place of the database if these are the real jobs",
@@ -73,19 +79,44 @@ pub fn count(survey: &Survey) -> Option<JobCount> {
     Some(JobCount { total: jobs.len() as u64, enabled })
 }
 
-/// Jobs of one name, schedule and payload, by their places; the oldest of each group first.
-fn duplicates(jobs: &[JobRecord]) -> Vec<Vec<usize>> {
+/// Jobs that are the same as an older one, with that and why.
+fn duplicates(jobs: &[JobRecord]) -> Vec<(&JobRecord, &JobRecord, &'static str)> {
+    let alike = groups(jobs, |job| Some(likeness(job)));
+    let declared =
+        groups(jobs, |job| Some(json!([job.declaration_key.as_ref()?, job.agent]).to_string()));
+    let mut seen = BTreeSet::new();
+    let mut found = Vec::new();
+    for (groups, same) in
+        [(alike, "same name, schedule and payload"), (declared, "declared by the same key")]
+    {
+        for group in groups {
+            let Some((first, others)) = group.split_first() else { continue };
+            for index in others.iter().filter(|index| seen.insert(**index)) {
+                found.push((&jobs[*first], &jobs[*index], same));
+            }
+        }
+    }
+    found
+}
+
+/// What copies of a job have in common.
+fn likeness(job: &JobRecord) -> String {
+    let mut schedule = job.raw.get("schedule").cloned().unwrap_or_default();
+    if let Some(fields) = schedule.as_object_mut() {
+        // A copy is anchored at its own making.
+        fields.remove("anchorMs");
+    }
+    let payload = job.raw.get("payload").cloned().unwrap_or_default();
+    json!([job.name.as_deref().unwrap_or_default(), schedule, payload]).to_string()
+}
+
+/// Jobs that have something in common, by their places; the oldest of each group first.
+fn groups(jobs: &[JobRecord], common: impl Fn(&JobRecord) -> Option<String>) -> Vec<Vec<usize>> {
     let mut groups: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     for (index, job) in jobs.iter().enumerate() {
-        let mut schedule = job.raw.get("schedule").cloned().unwrap_or_default();
-        if let Some(fields) = schedule.as_object_mut() {
-            // A copy is anchored at its own making.
-            fields.remove("anchorMs");
+        if let Some(common) = common(job) {
+            groups.entry(common).or_default().push(index);
         }
-        let payload = job.raw.get("payload").cloned().unwrap_or_default();
-        let name = job.name.clone().unwrap_or_default();
-        let same = serde_json::json!([name, schedule, payload]).to_string();
-        groups.entry(same).or_default().push(index);
     }
     let mut groups: Vec<Vec<usize>> =
         groups.into_values().filter(|group| group.len() > 1).collect();
@@ -174,7 +205,7 @@ fn overdue(survey: &Survey, job: &JobRecord) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::Value;
 
     use super::*;
     use crate::model::Place;

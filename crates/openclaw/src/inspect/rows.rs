@@ -4,14 +4,16 @@
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
 use serde_json::{Map, Value};
 use sexton_domain::duration::Duration;
 
-use super::survey::{AgentSeen, Row, Survey};
+use super::survey::{AgentSeen, FileSeen, Row, Survey};
 use crate::address::Address;
 use crate::finding::{Code, Cure, Item, Step, Subject};
 use crate::model::Status;
-use crate::read::names::{self, FileKind};
+use crate::read::names::{self, FileKind, Reason};
+use crate::words::counted;
 
 /// A row above this is oversized, whatever it holds: seven times what a real one has.
 pub const OVERSIZED_BYTES: u64 = 64 * 1024;
@@ -82,6 +84,8 @@ struct Lineage<'a> {
     by_file: HashMap<String, usize>,
     home: Option<String>,
     files: HashSet<&'a str>,
+    /// The newest file that the transcript of a session was put aside as, by the session.
+    aside: HashMap<&'a str, &'a FileSeen>,
 }
 
 impl<'a> Lineage<'a> {
@@ -109,8 +113,24 @@ impl<'a> Lineage<'a> {
         let most = homes.into_iter().max_by_key(|(home, count)| (*count, *home));
         let home = own.or_else(|| most.map(|(home, _)| home.to_owned()));
         let files = survey.files_beside(agent).map(|file| &*file.name).collect();
-        Self { by_session, by_file, home, files }
+        Self { by_session, by_file, home, files, aside: put_aside(survey.files_beside(agent)) }
     }
+}
+
+/// Of each session the newest archive that was made in the place of its transcript.
+fn put_aside<'a>(files: impl Iterator<Item = &'a FileSeen>) -> HashMap<&'a str, &'a FileSeen> {
+    let mut aside: HashMap<&str, (Option<Timestamp>, &FileSeen)> = HashMap::new();
+    for file in files {
+        let FileKind::Archive { session_id, reason: Reason::Reset | Reason::Deleted, at, .. } =
+            &file.kind
+        else {
+            continue;
+        };
+        if aside.get(session_id.as_str()).is_none_or(|(known, _)| known < at) {
+            aside.insert(session_id, (*at, file));
+        }
+    }
+    aside.into_iter().map(|(session, (_, file))| (session, file)).collect()
 }
 
 fn folder_of(path: &str) -> Option<&str> {
@@ -244,15 +264,31 @@ impl Seen<'_> {
             return None;
         }
         let used = if self.row.has_usage { "it counts tokens" } else { "it counts no tokens" };
-        let evidence = format!("session {} has no transcript; {used}", self.row.session_id);
+        let session = &self.row.session_id;
+        let aside = self.lineage.aside.get(&**session).map(|file| &*file.name);
+        let evidence = match aside {
+            Some(name) => {
+                format!("the transcript of session {session} was put aside: {name}; {used}")
+            }
+            None => format!("session {session} has no transcript; {used}"),
+        };
         let cure = match (self.row.address(), self.place) {
             (Address::Job(_) | Address::Run { .. }, RowsOf::Store(store)) => {
                 Cure::Steps(vec![remove(store.path.clone(), &self.row.key)])
             }
             (Address::Job(_) | Address::Run { .. }, RowsOf::Database(_)) => self.archived(),
-            (Address::Other(_), _) => Cure::Person(
-                "the row holds the way of a conversation: bring the transcript back, or let the next message begin a new one".to_owned(),
-            ),
+            (Address::Other(_), _) => {
+                let back = aside.map_or_else(
+                    || "bring the transcript back".to_owned(),
+                    |name| match name.strip_suffix(".zst") {
+                        Some(_) => format!("unpack {name} (zstd -d) to {session}.jsonl"),
+                        None => format!("give {name} its name {session}.jsonl back"),
+                    },
+                );
+                Cure::Person(format!(
+                    "the row holds the way of a conversation: {back}, or let the next message begin a new one"
+                ))
+            }
         };
         Some(self.item(Code::TranscriptMissing, evidence, cure))
     }
@@ -338,7 +374,8 @@ fn made_anew(place: &RowsOf<'_>) -> Option<(Code, Item)> {
     let fields = store.rows.iter().filter_map(|row| row.largest.as_ref());
     let anew = fields.filter(|(field, _)| MADE_ANEW.contains(&&**field));
     let (rows, bytes) = anew.fold((0, 0), |(rows, sum), (_, bytes)| (rows + 1, sum + bytes));
-    let evidence = format!("{rows} rows hold {bytes} bytes in fields that OpenClaw makes anew");
+    let evidence =
+        format!("{bytes} bytes of {} in fields that OpenClaw makes anew", counted(rows, "row"));
     let step = Step::StripFields {
         store: store.path.clone(),
         was: crate::finding::Stamp { bytes: 0, sha256: String::new() },
@@ -373,7 +410,7 @@ fn remove(store: PathBuf, key: &str) -> Step {
 
 /// Renames a transcript into the form of deleted ones.
 pub fn archive(folder: &Path, file: &str, survey: &Survey) -> Step {
-    let stamp = names::archive_name("", names::Reason::Deleted, survey.now);
+    let stamp = names::archive_name("", Reason::Deleted, survey.now);
     let to = format!("{}{}", file.trim_end_matches(".jsonl"), stamp);
     let was = crate::finding::Stamp { bytes: 0, sha256: String::new() };
     Step::Rename { from: folder.join(file), to: folder.join(to), was }

@@ -1,4 +1,5 @@
-//! What each step was decided from: hashes of rows and files, filled in for those that have a cure.
+//! What each step was decided from: hashes of rows and files, filled in for those that have a cure; and where
+//! the file itself lies, if links lead to it.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
@@ -8,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::survey::Survey;
 use crate::finding::{Cure, Finding, Item, Stamp, Step};
+use crate::heal::place::follow_links;
 use crate::stamp::{self, Hashing};
 
 /// Fills in what the steps were decided from. What cannot be read any more needs a person.
@@ -67,6 +69,12 @@ impl Seal<'_> {
                 | Step::StripFields { store: path, was, .. }
                 | Step::Compact { database: path, was } => *was = self.file(path)?,
                 Step::EndNode { .. } | Step::ArchiveNode { .. } | Step::EndTask { .. } => {}
+            }
+            if let Err(reason) = follow_links(self.root, step) {
+                let help =
+                    format!("put the file or folder itself in the place of the link: {reason}");
+                item.cure = Cure::Person(help);
+                return Ok(());
             }
         }
         Ok(())

@@ -1,11 +1,12 @@
-//! What is wrong with stores as such: those that are gone although something else speaks of them, and a
-//! config that cannot be read.
+//! What is wrong with stores as such: those that are gone although something else speaks of them, or empty
+//! beside a copy that is not, and a config that cannot be read.
 
 use std::path::{Path, PathBuf};
 
 use super::survey::{Absent, AgentSeen, ConfigFault, Survey};
 use crate::finding::{Code, Cure, Item, Subject};
 use crate::read::names::FileKind;
+use crate::words::counted;
 
 /// Everything that is wrong with stores.
 pub fn find(survey: &Survey) -> Vec<(Code, Item)> {
@@ -15,6 +16,7 @@ pub fn find(survey: &Survey) -> Vec<(Code, Item)> {
     found.extend(jobs(survey));
     for agent in &survey.agents {
         found.extend(index(survey, agent).or_else(|| database(survey, agent)));
+        found.extend(emptied(agent));
     }
     found
 }
@@ -87,7 +89,8 @@ fn index(survey: &Survey, agent: &AgentSeen) -> Option<(Code, Item)> {
     let transcripts =
         agent.files.iter().filter(|file| matches!(file.kind, FileKind::Transcript { .. })).count();
     (agent.no_database.is_some() && !has_other && transcripts > 0).then(|| {
-        missing(absent, format!("it is gone, and {transcripts} transcripts lie beside its place"))
+        let transcripts = counted(transcripts as u64, "transcript");
+        missing(absent, format!("it is gone, with {transcripts} beside its place"))
     })
 }
 
@@ -100,4 +103,14 @@ fn database(survey: &Survey, agent: &AgentSeen) -> Option<(Code, Item)> {
         let evidence = format!("it is gone, and the history tells of runs of {}", agent.id);
         missing(absent, evidence)
     })
+}
+
+/// Iff an agent's database never had a session, and a copy beside it has some.
+fn emptied(agent: &AgentSeen) -> Option<(Code, Item)> {
+    let database = agent.database.as_ref()?;
+    let (copy, count) = database.fuller.as_ref()?;
+    let evidence = format!("it has no session and no trace of one; {} has {count}", copy.display());
+    let help = "put the copy in the place of the database if these are the real sessions";
+    let (subject, cure) = (Subject::File(database.path.clone()), Cure::Person(help.to_owned()));
+    Some((Code::StoreEmptied, Item { subject, evidence, bytes: None, cure }))
 }

@@ -60,6 +60,10 @@ pub struct Survey {
     pub told_agents: BTreeSet<String>,
     /// Jobs in files that the SQLite era does not read any more.
     pub unmigrated_jobs: Vec<(PathBuf, usize)>,
+    /// The jobs of the file of jobs before it was last written, if that could be read as a whole.
+    pub earlier_jobs: Option<EarlierJobs>,
+    /// The last run of each job that ended well, by the job.
+    pub done: HashMap<Box<str>, Done>,
     /// How runs ended, by the id of their session.
     pub ends: HashMap<Box<str>, End>,
     /// The sessions that some run of a job worked in, with the job: their transcripts are its history.
@@ -102,6 +106,24 @@ pub struct Absent {
     pub path: PathBuf,
     /// Copies of it that lie there, the newest first.
     pub copies: Vec<PathBuf>,
+}
+
+/// An earlier state of the file of jobs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EarlierJobs {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// The ids of its jobs, and when those were made.
+    pub jobs: Vec<(String, Option<Timestamp>)>,
+}
+
+/// A run that ended well, and who says so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Done {
+    /// When it began.
+    pub at: Timestamp,
+    /// Which record says so.
+    pub says: &'static str,
 }
 
 /// How a run ended, and who says so.
@@ -265,6 +287,8 @@ pub struct DatabaseSeen {
     pub transcripts: HashMap<Box<str>, TranscriptSeen>,
     /// The archives in it.
     pub archives: Vec<DbArchive>,
+    /// Of one that never had a session: the newest copy beside it that has some, and how many.
+    pub fuller: Option<(PathBuf, usize)>,
     /// The size of the database.
     pub bytes: u64,
     /// The size of its log.
@@ -277,6 +301,15 @@ impl DatabaseSeen {
     /// Whether it has the transcript of a session, in the table or moved out of it.
     pub fn has(&self, session: &str) -> bool {
         self.transcripts.contains_key(session) || self.cold.contains(session)
+    }
+
+    /// Whether nothing in it tells of a session, not even of one that is gone.
+    pub fn is_blank(&self) -> bool {
+        self.nodes.is_empty()
+            && self.windows.is_empty()
+            && self.transcripts.is_empty()
+            && self.cold.is_empty()
+            && self.archives.is_empty()
     }
 }
 

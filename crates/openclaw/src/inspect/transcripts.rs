@@ -12,6 +12,7 @@ use super::survey::{AgentSeen, FileSeen, Row, Survey, TranscriptSeen};
 use crate::finding::{Code, Cure, Item, Stamp, Step, Subject};
 use crate::model::{Place, Status};
 use crate::read::names::FileKind;
+use crate::words::counted;
 
 /// How much later than its row a transcript may end: their row is written after the last line.
 const LAG_SECS: u64 = 600;
@@ -143,8 +144,9 @@ impl Seen<'_> {
         }
         let messages = self.seen.map_or(0, |seen| seen.messages);
         let evidence = format!(
-            "no row, run, prompt or archive names session {}; it holds {messages} messages",
-            self.session_id
+            "no row, run, prompt or archive names session {}; it holds {}",
+            self.session_id,
+            counted(messages, "message")
         );
         let cure = Cure::Person(
             "look into it; `sexton openclaw import PATH` brings it over as a session of its own"
@@ -211,7 +213,8 @@ impl Seen<'_> {
         let seen = self.seen?;
         let (line, reason) = seen.damaged.first()?;
         let lines: Vec<u64> = seen.damaged.iter().map(|(line, _)| *line).collect();
-        let evidence = format!("{} of {} lines; line {line}: {reason}", lines.len(), seen.lines);
+        let evidence =
+            format!("{} of {}; line {line}: {reason}", lines.len(), counted(seen.lines, "line"));
         let cure = if lines.first() == Some(&1) {
             Cure::Person("its first line, the header, is damaged: write it anew by hand".to_owned())
         } else {
@@ -282,16 +285,18 @@ fn in_database(agent: &AgentSeen) -> Vec<(Code, Item)> {
             cure: Cure::Person(help.to_owned()),
         };
         if !database.windows.contains_key(id) {
-            let evidence = format!("{} events of a session without a window", seen.lines);
+            let evidence =
+                format!("{} of a session without a window", counted(seen.lines, "event"));
             found.push((Code::TranscriptOrphaned, item(evidence, "run `openclaw doctor --fix`")));
         }
         if let Some((seq, reason)) = seen.damaged.first() {
-            let evidence = format!("{} events; event {seq}: {reason}", seen.damaged.len());
+            let evidence =
+                format!("{}; event {seq}: {reason}", counted(seen.damaged.len() as u64, "event"));
             found.push((Code::LinesDamaged, item(evidence, "restore the database from a backup")));
         }
         let unpaired = seen.unanswered.len() + seen.uncalled.len();
         if unpaired > 0 && !running.contains(&**id) {
-            let evidence = format!("{unpaired} calls or results of tools stand alone");
+            let evidence = format!("calls or results of tools that stand alone: {unpaired}");
             found.push((Code::ToolUnpaired, item(evidence, "reset the session")));
         }
     }

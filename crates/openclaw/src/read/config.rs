@@ -388,7 +388,7 @@ mod tests {
     fn of_two_configs_in_a_row_the_first_is_read() {
         let config = config(br#"{"gateway":{"port":1}}{"gateway":{"port":2}}"#).unwrap();
         assert_eq!(config.port, 1);
-        assert_eq!(config.remarks, ["22 bytes follow the first value; it was left aside"]);
+        assert_eq!(config.remarks, ["22 bytes behind the first value; it was left aside"]);
         for none in ["", "{", "[]", "7"] {
             assert!(super::config(none.as_bytes()).is_err(), "{none}");
         }

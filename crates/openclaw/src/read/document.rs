@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::model::{Dropped, Place};
+use crate::words::counted;
 
 /// The deepest nesting for which a JSON5 reader is asked.
 const DEPTH_MOST: usize = 128;
@@ -34,7 +35,10 @@ pub fn document(bytes: &[u8]) -> Result<Document, String> {
         if behind.is_empty() || value.is_object() || value.is_array() {
             let rest = (!behind.is_empty()).then(|| Dropped {
                 place: Place::Byte(at as u64),
-                reason: format!("{} bytes follow the first value", text.len() - at),
+                reason: format!(
+                    "{} behind the first value",
+                    counted((text.len() - at) as u64, "byte")
+                ),
             });
             return Ok(Document { value, rest });
         }

@@ -31,17 +31,21 @@ fn created_at(value: Option<&Value>) -> Option<Timestamp> {
 /// The lock files in a folder of sessions, which is relative to the root.
 pub fn locks(root: &Path, sessions: &Path) -> Vec<Lock> {
     let entries = fs::read_dir(root.join(sessions)).into_iter().flatten().flatten();
-    let lock = |entry: fs::DirEntry| {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let FileKind::Lock { of } = names::kind(&name) else { return None };
-        let meta = entry.metadata().ok().filter(fs::Metadata::is_file)?;
-        let (owner, created_at) = lock(&fs::read(entry.path()).unwrap_or_default());
-        let created_at = created_at.unwrap_or_else(|| folder::modified(&meta));
-        Some(Lock { path: sessions.join(name), of, owner, created_at })
-    };
+    let lock = |entry: fs::DirEntry| at(root, sessions.join(entry.file_name()));
     let mut locks: Vec<Lock> = entries.filter_map(lock).collect();
     locks.sort_by(|a, b| a.path.cmp(&b.path));
     locks
+}
+
+/// The lock file at a path, which is relative to the root; none if nothing, or no file, is there.
+pub fn at(root: &Path, path: PathBuf) -> Option<Lock> {
+    let FileKind::Lock { of } = names::kind(&path.file_name()?.to_string_lossy()) else {
+        return None;
+    };
+    let meta = fs::symlink_metadata(root.join(&path)).ok().filter(fs::Metadata::is_file)?;
+    let (owner, created_at) = lock(&fs::read(root.join(&path)).unwrap_or_default());
+    let created_at = created_at.unwrap_or_else(|| folder::modified(&meta));
+    Some(Lock { path, of, owner, created_at })
 }
 
 /// The locks of gateways that name a folder as theirs. They lie in `openclaw-<user>` of the folder for

@@ -13,6 +13,7 @@ use memchr::memchr;
 use serde::de::IgnoredAny;
 
 use crate::model::{Dropped, Place, SessionRow, Tally};
+use crate::words::counted;
 
 mod row;
 mod scan;
@@ -353,7 +354,7 @@ impl<R: Read> Reader<'_, R> {
         let key = begun.key.unwrap_or_else(|quoted| quoted);
         let skipped = begun.key_at..self.window.place(until);
         let count = skipped.end - skipped.start;
-        let reason = format!("{reason} ({count} bytes)");
+        let reason = format!("{reason} ({})", counted(count, "byte"));
         self.index.tally.dropped.push(Dropped { place: Place::Key(key), reason });
         self.index.skipped.push(skipped);
         self.at = until;
@@ -392,8 +393,10 @@ impl<R: Read> Reader<'_, R> {
         let skipped = from..self.window.place(until);
         let reason = match (skipped.end - skipped.start, next) {
             (0, _) => "a comma is missing before the next row".to_owned(),
-            (count, Some(_)) => format!("{count} bytes do not belong before the next row"),
-            (count, None) => format!("{count} bytes at the end hold no row"),
+            (count, Some(_)) => {
+                format!("{} of no row before the next one", counted(count, "byte"))
+            }
+            (count, None) => format!("{} of no row at the end", counted(count, "byte")),
         };
         self.index.tally.dropped.push(Dropped { place: Place::Byte(from), reason });
         self.index.skipped.push(skipped);

@@ -6,9 +6,12 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Command, Stdio};
 
 use rustix::process::{Signal, getpid, kill_process};
+use sexton_domain::schedule::Zone;
+use sexton_openclaw::finding::Code;
 use sexton_openclaw::heal::plan::Plan;
 use sexton_openclaw::heal::undo::{Which, undo};
 use sexton_openclaw::heal::{Error, Progress, State, apply, finish, list_healings};
+use sexton_openclaw::inspect::{Options, inspect};
 
 use crate::scene::{AGENT, FIRST, STATE, Scene};
 
@@ -116,6 +119,33 @@ fn an_undoing_that_is_killed_at_any_step_goes_on() {
         assert!(again.listing() == before, "step {at}: not every byte is back");
     }
     assert!(at > 20, "{at} steps");
+}
+
+/// A killed process gives no lock back.
+#[test]
+fn the_locks_of_a_healing_that_was_killed_are_no_damage() {
+    let scene = Scene::new();
+    let plan = scene.everything();
+    let (mut at, mut last) = (0, 0);
+    let mut count = |progress: Progress<'_>| {
+        at += 1;
+        if matches!(progress, Progress::Made(_)) {
+            last = at;
+        }
+    };
+    apply(&plan, &scene.again().root, FIRST, &mut count).unwrap();
+    assert!(is_killed(&scene, Some(&plan), last));
+    assert!(scene.session_file("sessions.json.lock").exists());
+    let options = Options {
+        now: "2026-11-26T12:00:00Z".parse().unwrap(),
+        zone: Zone::UTC,
+        scratch: scene.beside("."),
+        progress: &mut |_, _| {},
+    };
+    let report = inspect(&scene.root, options).unwrap();
+    let codes: Vec<Code> = report.findings.iter().map(|finding| finding.code).collect();
+    assert!(!codes.contains(&Code::StaleLock), "{codes:?}");
+    assert_eq!(report.gateway_pid, None);
 }
 
 /// Leaves commits in the log of a database, as a gateway does that is killed.

@@ -5,6 +5,7 @@
 
 mod databases;
 mod files;
+mod held;
 mod killed;
 mod left;
 mod refused;

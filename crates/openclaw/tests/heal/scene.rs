@@ -88,6 +88,8 @@ impl Scene {
         fs::write(self.session_file("linked.jsonl"), "{\"n\":1}\n").unwrap();
         fs::hard_link(self.session_file("linked.jsonl"), self.path("elsewhere.jsonl")).unwrap();
         fs::write(self.session_file("sessions.json.7.tmp"), "{").unwrap();
+        // No process has an id as large as this.
+        fs::write(self.session_file("linked.jsonl.lock"), "{\"pid\":4194305}").unwrap();
         run(Command::new("chmod").arg("640").arg(self.session_file("left.jsonl")));
         run(Command::new("touch").args(["-d", "2026-11-20T19:00:00.123456789Z"]).args([
             self.session_file("left.jsonl"),

@@ -2,9 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on stops")]
 
+mod aside;
 mod folder;
 mod fuzz;
+mod jobs;
 mod json_era;
+mod links;
 mod sqlite_era;
 mod stores;
 #[path = "../fixtures/unpack.rs"]

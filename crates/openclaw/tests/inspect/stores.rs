@@ -15,7 +15,7 @@ fn a_store_that_others_speak_of_and_that_is_gone_is_found() {
     let cases = [
         (sqlite(), STATE, "agent main has a database"),
         (sqlite(), AGENT, "tells of runs of main"),
-        (plain(), &index, "11 transcripts lie beside"),
+        (plain(), &index, "11 transcripts beside"),
         (plain(), "cron/jobs.json", "cron/jobs-state.json is there"),
     ];
     for (sick, store, says) in cases {
@@ -74,6 +74,48 @@ fn jobs_that_only_a_copy_or_the_file_of_the_other_era_has_are_found() {
     fs::create_dir_all(sick.path("cron")).unwrap();
     fs::write(sick.path("cron/jobs.json"), jobs).unwrap();
     assert!(sick.found().contains(&(Code::JobsNotMigrated, 1)), "{:?}", sick.found());
+}
+
+/// The same of an agent's database was no finding.
+#[test]
+fn an_agents_database_without_a_trace_of_sessions_beside_a_copy_that_has_some_is_found() {
+    let sick = sqlite();
+    let copy = format!("{AGENT}.bak");
+    fs::copy(sick.path(AGENT), sick.path(&copy)).unwrap();
+    sick.is(&[]);
+    let database = Connection::open(sick.path(AGENT)).unwrap();
+    database.execute_batch("DELETE FROM session_nodes").unwrap();
+    database.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+    // What was taken out one by one has left its archives.
+    assert!(sick.found().iter().all(|(code, _)| *code != Code::StoreEmptied), "{:?}", sick.found());
+    for table in ["session_windows", "transcript_events", "session_transcript_archives"] {
+        database.execute_batch(&format!("DELETE FROM {table}")).unwrap();
+    }
+    database.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+    drop(database);
+    sick.is(&[(Code::StoreEmptied, 1)]);
+    let evidence = sick.evidence(Code::StoreEmptied);
+    assert!(evidence.ends_with(&format!("{copy} has 1")), "{evidence}");
+    fs::copy(sick.path(AGENT), sick.path(&copy)).unwrap();
+    sick.is(&[]);
+}
+
+/// Its sessions may have gone long before the database came.
+#[test]
+fn an_agent_that_only_migrated_run_logs_name_has_not_lost_a_store() {
+    let sick = sqlite();
+    for folder in ["agents/scout/sessions", "cron/runs"] {
+        fs::create_dir_all(sick.path(folder)).unwrap();
+    }
+    let run = json!({
+        "ts": 1_795_197_000_000_i64, "jobId": "j1", "action": "finished", "status": "ok",
+        "sessionId": "s1", "sessionKey": "agent:scout:cron:j1:run:s1",
+    });
+    let log = sick.path("cron/runs/j1.jsonl");
+    fs::write(&log, format!("{run}\n")).unwrap();
+    assert_eq!(sick.found(), [(Code::StoreMissing, 1)]);
+    fs::rename(&log, sick.path("cron/runs/j1.jsonl.migrated")).unwrap();
+    sick.is(&[]);
 }
 
 /// Nobody speaks of these.

@@ -72,7 +72,7 @@ impl Gather<'_, '_> {
         let at = self.table(source, "session_transcript_cold_archives", read);
         for Cold { session_id, name, events, .. } in archives {
             let reason = format!(
-                "its {events} events were moved to the cold archive {name}, which is not read"
+                "its events ({events}) were moved to the cold archive {name}, which is not read"
             );
             self.found.sources[at].done.quarantine(Place::Row(session_id.into()), reason);
         }

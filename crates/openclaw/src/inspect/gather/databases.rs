@@ -18,6 +18,7 @@ use crate::read::jobs;
 use crate::read::snapshot::{Quality, Snapshot};
 use crate::read::state_db::StateDb;
 use crate::read::transcript::Survey as TranscriptSurvey;
+use crate::words::counted;
 
 /// How many faults of a database are looked for.
 const FAULTS: u32 = 10;
@@ -29,7 +30,7 @@ impl Gatherer<'_, '_> {
     pub(super) fn state_database(&mut self) {
         let Some(path) = self.folder.state_database.clone() else { return };
         // The files of the older era are not read any more: what they say of jobs is no evidence.
-        (self.survey.jobs, self.survey.all_jobs) = (None, false);
+        (self.survey.jobs, self.survey.all_jobs, self.survey.earlier_jobs) = (None, false, None);
         let Some(snapshot) = self.snapshot(&path) else { return };
         let database = match StateDb::open(&snapshot) {
             Ok(database) => database,
@@ -49,6 +50,9 @@ impl Gatherer<'_, '_> {
             self.alive_at(receipt.finished_at.or(receipt.started_at));
             let agent = self.survey.agent_of(&receipt.job_id).map(str::to_owned);
             self.survey.told_agents.extend(agent);
+            if receipt.status == Some(ReceiptStatus::Ok) {
+                self.done(&receipt.job_id, receipt.started_at, "receipt");
+            }
             if receipt.status == Some(ReceiptStatus::Running) {
                 self.processes.insert(receipt.owner);
                 self.survey.receipts.push(receipt);
@@ -143,6 +147,7 @@ impl Gatherer<'_, '_> {
             windows: HashMap::new(),
             transcripts: HashMap::new(),
             archives: Vec::new(),
+            fuller: None,
             bytes: snapshot.bytes,
             wal_bytes: snapshot.wal_bytes,
             free_bytes: database.info().free_bytes(),
@@ -168,7 +173,22 @@ impl Gatherer<'_, '_> {
         });
         self.dropped_rows(path, &tally);
         seen.transcripts = self.transcripts_in(path, &database);
+        if seen.is_blank() {
+            seen.fuller = copies(self.root(), path).into_iter().find_map(|copy| {
+                let count = self.sessions_of(&copy).filter(|count| *count > 0)?;
+                Some((copy, count))
+            });
+        }
         Some(seen)
+    }
+
+    /// How many sessions a copy of an agent's database has; none if it cannot be read.
+    fn sessions_of(&self, copy: &Path) -> Option<usize> {
+        let snapshot = Snapshot::take(&self.root().join(copy), &self.options.scratch).ok()?;
+        let database = AgentDb::open(&snapshot).ok()?;
+        let mut count = 0;
+        database.nodes(&mut |_| count += 1);
+        Some(count)
     }
 
     fn transcripts_in(
@@ -232,7 +252,11 @@ impl Gatherer<'_, '_> {
 
     fn damage(&mut self, path: &Path, lines: &[String]) {
         if let Some(first) = lines.first() {
-            self.database_sick(path, format!("{} faults; {first}", lines.len()), DOCTOR);
+            self.database_sick(
+                path,
+                format!("{}; {first}", counted(lines.len() as u64, "fault")),
+                DOCTOR,
+            );
         }
     }
 

@@ -14,6 +14,7 @@ use crate::inspect::survey::{AgentSeen, FileSeen, Row, StoreSeen, TranscriptSeen
 use crate::model::Encoding;
 use crate::read::names::{self, FileKind};
 use crate::read::{lock, sessions, transcript};
+use crate::words::counted;
 
 impl Gatherer<'_, '_> {
     pub(super) fn files(&mut self, sessions: &Path, seen: &mut AgentSeen) {
@@ -115,8 +116,9 @@ impl Gatherer<'_, '_> {
         };
         if let Some(what) = what {
             let evidence = format!(
-                "{what}: {} rows can be read, {transcripts} transcripts lie beside it",
-                index.tally.read
+                "{what}: {} can be read, {} beside it",
+                counted(index.tally.read, "row"),
+                counted(transcripts as u64, "transcript")
             );
             let subject = Subject::File(path.to_owned());
             let cure = Cure::Person(help.clone());

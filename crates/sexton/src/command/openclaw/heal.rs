@@ -115,6 +115,7 @@ fn stamp(at: Timestamp) -> String {
 pub fn failure(error: Error) -> Failure {
     let exit = match &error {
         Error::Owned(_)
+        | Error::Locked { .. }
         | Error::Unfinished { .. }
         | Error::Undone { .. }
         | Error::Changed { .. } => Exit::Refused,
@@ -150,6 +151,9 @@ fn plan_only(plan: &Plan, at: Timestamp, output: Output) -> Result<Exit, Failure
         return Ok(Exit::Ok);
     }
     show(plan, output)?;
+    if plan.items.is_empty() {
+        return Ok(Exit::Ok);
+    }
     let path = write(plan, at)?;
     output.line(format_args!(
         "written to {}; to apply it: sexton openclaw heal {} --plan {}",
@@ -260,7 +264,7 @@ fn done(plan: &Plan, outcome: &Outcome, left: &Report, output: Output) -> Result
         more => {
             output.line(format_args!("{} left:", count(more, "case")))?;
             for finding in &left.findings {
-                let line = format!("{} {}", finding.items.len(), finding.code.title());
+                let line = format!("{}: {}", finding.code.title(), finding.items.len());
                 output.line(format_args!("  {line}  {}", output.dim(finding.code.as_str())))?;
             }
         }

@@ -37,6 +37,50 @@ fn a_plan_that_was_made_for_another_folder_says_so_and_is_no_success() {
     assert!(healed.err.contains(&made_for), "{healed:?}");
 }
 
+/// A plan of nothing was written, with the command that applies it.
+#[test]
+fn where_nothing_can_be_healed_no_plan_is_written() {
+    let place = Place::new(CONFIG);
+    let folder = folder(&place, "2026.5.6-plain");
+    let path = folder.to_str().unwrap();
+    let args = ["openclaw", "heal", path, "--plan-only"];
+    let says = "there is nothing that heal can do";
+    assert_eq!(place.ok(&args).trim(), says);
+    // What needs a person is named.
+    let jobs = folder.join("cron/jobs.json");
+    let mut file: Value = serde_json::from_slice(&fs::read(&jobs).unwrap()).unwrap();
+    file["jobs"][0]["schedule"] = json!({ "kind": "cron", "expr": "0 0 31 2 *" });
+    fs::write(&jobs, file.to_string()).unwrap();
+    let planned = place.run(&args);
+    assert_eq!((planned.code, planned.out.trim()), (0, says), "{planned:?}");
+    assert!(planned.err.contains("needs a person"), "{planned:?}");
+    assert!(!folder.join(".sexton-heal").exists());
+    let plan = place.json(&args);
+    assert_eq!(plan["items"], json!([]));
+    assert_eq!(plan["person"].as_array().unwrap().len(), 1, "{plan}");
+}
+
+/// One thing was told in the plural.
+#[test]
+fn one_of_a_thing_is_told_as_one() {
+    let place = Place::new(CONFIG);
+    let folder = folder(&place, "2026.5.6-reset");
+    let sessions = folder.join("agents/main/sessions");
+    for entry in fs::read_dir(&sessions).unwrap().flatten() {
+        let name = entry.file_name().into_string().unwrap();
+        let is_first = name.starts_with("305399fd");
+        if (name.ends_with(".jsonl") && !is_first) || name == "sessions.json" {
+            fs::remove_file(entry.path()).unwrap();
+        }
+    }
+    let looked = place.run(&["openclaw", "inspect", folder.to_str().unwrap()]);
+    assert!(looked.out.contains("it is gone, with 1 transcript beside its place"), "{looked:?}");
+    let config = folder.join("openclaw.json");
+    fs::write(config, "{gateway:{port:4}}").unwrap();
+    let healed = place.run(&["openclaw", "heal", folder.to_str().unwrap(), "--yes"]);
+    assert!(healed.out.contains("stores that are gone: 1  store_missing"), "{healed:?}");
+}
+
 #[test]
 fn inspect_says_what_keeps_heal_from_its_work_and_heal_what_its_backup_takes() {
     let place = Place::new(CONFIG);
