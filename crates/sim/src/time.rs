@@ -27,6 +27,8 @@ struct Inner {
     began: Timestamp,
     /// How long the world had existed when the current life began, or by now when there is none.
     before: Duration,
+    /// How long it had when the last life began.
+    born: Duration,
     life: Option<tokio::time::Instant>,
     /// What the wall clock showed, from which age of the world on, in order.
     shown: Vec<Shown>,
@@ -47,7 +49,7 @@ impl Time {
     pub(crate) fn new(began: Timestamp) -> Arc<Self> {
         let shown = vec![Shown { from: Duration::ZERO, ahead: SignedDuration::ZERO }];
         let (before, slept) = (Duration::ZERO, SignedDuration::ZERO);
-        let inner = Inner { began, before, life: None, shown, slept, distrust: None };
+        let inner = Inner { began, before, born: before, life: None, shown, slept, distrust: None };
         Arc::new(Self(Mutex::new(inner)))
     }
 
@@ -149,6 +151,7 @@ impl Time {
     pub(crate) fn begin_life(self: &Arc<Self>) -> Arc<LifeClock> {
         let mut inner = self.lock();
         inner.life = Some(instant());
+        inner.born = inner.before;
         Arc::new(LifeClock { time: Arc::clone(self), born: inner.before })
     }
 
@@ -212,11 +215,12 @@ impl Inner {
         self.shown.push(Shown { from: now, ahead });
     }
 
-    /// Whether by this age the wall clock had been put ahead and might not be trusted yet.
+    /// Whether by this age the wall clock had been put ahead and might not be trusted yet, by a gateway that was
+    /// there to see it.
     fn was_ahead(&self, age: Duration) -> bool {
         let hour = DISTRUST.to_std();
-        let lately =
-            self.shown.windows(2).filter(|pair| pair[1].from < age && age <= pair[1].from + hour);
+        let seen = self.shown.windows(2).filter(|pair| self.born <= pair[1].from);
+        let lately = seen.filter(|pair| pair[1].from < age && age <= pair[1].from + hour);
         lately.into_iter().any(|pair| pair[1].ahead - pair[0].ahead > NOTICED)
     }
 
@@ -314,5 +318,26 @@ mod tests {
         time.pass(Duration::from_secs(300));
         assert!(!time.is_distrusted(), "nobody need have seen it");
         assert_eq!(time.latest(), time.wall());
+    }
+
+    /// What a gateway decided by a clock that had been put ahead before it was there may be stored just after the
+    /// clock was set right.
+    #[tokio::test(start_paused = true)]
+    async fn who_begins_by_a_clock_that_is_ahead_may_have_decided_by_it() {
+        for (is_there, latest) in [(true, "01:45"), (false, "11:45")] {
+            let time = Time::new(at("2027-01-15T00:00:00Z"));
+            time.pass(HOUR);
+            let begin = || drop(time.begin_life());
+            if is_there {
+                begin();
+            }
+            time.jump(SignedDuration::from_hours(10), WATCHED);
+            if !is_there {
+                begin();
+            }
+            sleep(HOUR * 3 / 4).await;
+            time.set_right(WATCHED);
+            assert_eq!(time.latest(), at(&format!("2027-01-15T{latest}:00Z")));
+        }
     }
 }
