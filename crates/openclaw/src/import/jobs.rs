@@ -112,8 +112,8 @@ pub fn job(record: &JobRecord, context: &Context<'_>) -> Result<Imported, Refuse
 
 /// What is otherwise about a job there than about the one that an import made of it, and that stays as it
 /// is: `made` is what this import would make of it.
-pub fn differences(stored: &Job, record: &JobRecord, made: &Spec) -> Vec<String> {
-    let Job { key, spec, .. } = stored;
+pub fn differences(stored: &Job, record: &JobRecord, made: &Imported) -> Vec<String> {
+    let (Job { key, spec, .. }, Imported { spec: made, origin, .. }) = (stored, made);
     if stored.removed_at.is_some() {
         return vec!["it was removed here".to_owned()];
     }
@@ -132,6 +132,8 @@ pub fn differences(stored: &Job, record: &JobRecord, made: &Spec) -> Vec<String>
         ("session", spec.target != made.target),
         ("prompt", spec.prompt != made.prompt),
         ("limit of time", spec.timeout != made.timeout),
+        ("delivery", is_kept_otherwise(stored, origin, "delivery")),
+        ("payload", is_kept_otherwise(stored, origin, "payload")),
     ];
     let others = others.into_iter().filter(|(_, is_other)| *is_other);
     differences.extend(others.map(|(what, _)| format!("its {what} there is another")));
@@ -144,6 +146,12 @@ pub fn differences(stored: &Job, record: &JobRecord, made: &Spec) -> Vec<String>
             .push(format!("it is disabled there, to disable it here: sexton job disable {key}"));
     }
     differences
+}
+
+/// Whether a field that is kept as data was another one when the job was imported.
+fn is_kept_otherwise(stored: &Job, made: &Origin, field: &str) -> bool {
+    let kept = stored.origin.as_ref().map(|origin| &origin.data);
+    kept.is_some_and(|kept| kept.is_object() && kept.get(field) != made.data.get(field))
 }
 
 #[cfg(test)]

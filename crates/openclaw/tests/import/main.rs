@@ -354,6 +354,8 @@ fn jobs_that_are_here_already_stay_and_what_is_otherwise_there_is_said() {
     let job = &mut jobs["jobs"][0];
     job["enabled"] = json!(false);
     job["payload"]["message"] = json!("another");
+    job["payload"]["model"] = json!("another");
+    job["delivery"] = json!({ "mode": "none" });
     job["schedule"]["everyMs"] = json!(7_200_000);
     folder.write("cron/jobs.json", &jobs.to_string());
     let said = again(true, &|_| {});
@@ -361,6 +363,8 @@ fn jobs_that_are_here_already_stay_and_what_is_otherwise_there_is_said() {
         r#"its schedule there is {""#,
         r#""every":"2h""#,
         "its prompt there is another",
+        "its delivery there is another",
+        "its payload there is another",
         "it is disabled there",
     ] {
         assert!(said.contains(what), "{said}");

@@ -228,7 +228,7 @@ impl Gather<'_, '_> {
     /// A job that is here already stays as it is. What is otherwise there is to be said.
     fn stays(&mut self, stored: &Job, record: &JobRecord, source: usize) {
         let Ok(made) = self.made(record, source) else { return };
-        match differences(stored, record, &made.spec) {
+        match differences(stored, record, &made) {
             differences if differences.is_empty() => self.same.push(stored.key.clone()),
             differences => self.found.remarks.push(format!(
                 "the job {} is here already and stays as it is: {}",
