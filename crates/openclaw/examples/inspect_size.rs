@@ -43,6 +43,7 @@ fn measure(kind: &str, sessions: &str) {
         now: jiff::Timestamp::from_millisecond(NOW_MS).expect("in range"),
         zone: Zone::UTC,
         scratch: dir.path().to_owned(),
+        served: None,
         progress: &mut |_, _| {},
     };
     let began = seconds();

@@ -18,6 +18,7 @@ mod fields;
 mod hold;
 mod index;
 mod lines;
+pub mod listener;
 mod node;
 pub mod owner;
 pub(crate) mod place;

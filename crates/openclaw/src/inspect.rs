@@ -39,6 +39,8 @@ pub struct Options<'a> {
     pub zone: Zone,
     /// Where copies of databases may lie.
     pub scratch: PathBuf,
+    /// What answers where its gateway would listen, in words; none if that is known to be another one.
+    pub served: Option<String>,
     /// Hears of each file before it is read, with its size in bytes.
     pub progress: &'a mut dyn FnMut(&Path, u64),
 }
@@ -58,6 +60,9 @@ pub struct Report {
     pub gateway_pid: Option<u32>,
     /// Why it is believed that this one does.
     pub gateway_evidence: Option<String>,
+    /// What answers where its gateway would listen, if no process owns it: a gateway in a container shows by
+    /// nothing else. What only a look at processes tells is left alone then.
+    pub served: Option<String>,
     /// Healings of it that were cut off, or whose undoing was: what is read then is half of it.
     pub cut_off: Vec<Healing>,
     /// What could be read only while it was being written to.
@@ -128,6 +133,7 @@ pub fn inspect(path: &Path, options: Options<'_>) -> Result<Report, FolderError>
         as_of: survey.as_of,
         gateway_pid: survey.owner.as_ref().map(|owner| owner.pid),
         gateway_evidence: survey.owner.as_ref().map(|owner| owner.evidence.clone()),
+        served: survey.served.clone(),
         cut_off: cut_off(&folder.root),
         best_effort: gathered.best_effort,
         agents,

@@ -145,8 +145,9 @@ pub fn live_gateway(folder: &Path, claims: Claims<'_>) -> Option<Owner> {
         pid: process.pid,
         evidence: format!("{source} names process {}, which is alive", process.pid),
     };
-    let of_gateways = gateway_locks(&env::temp_dir(), folder);
-    let mut all = locks.iter().chain(&of_gateways);
+    let of_gateways = gateway_locks(&env::temp_dir());
+    let of_this = of_gateways.iter().filter(|(of, _)| of == folder).map(|(_, lock)| lock);
+    let mut all = locks.iter().chain(of_this);
     let lock = all.find(|lock| of_lock(lock) == Some(Liveness::Alive));
     if let Some((lock, process)) = lock.and_then(|lock| Some((lock, lock.owner?))) {
         return Some(named(lock.path.display().to_string(), process));

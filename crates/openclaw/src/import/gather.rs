@@ -54,6 +54,8 @@ pub struct Options<'a> {
     pub enable: bool,
     /// The zone of their machine.
     pub zone: Zone,
+    /// What answers where the gateway would listen, in words; none if that is known to be another one.
+    pub served: Option<String>,
     /// Told before a file is read, with its size.
     pub progress: &'a mut dyn FnMut(&Path, u64),
 }

@@ -15,7 +15,7 @@ use crate::address::Address;
 use crate::finding::{Code, Cure, Item, Subject};
 use crate::folder::{self, Folder};
 use crate::heal::cut_off_holders;
-use crate::heal::owner::{self, Claims};
+use crate::heal::owner::{self, Claims, Liveness};
 use crate::model::{JobRecord, Lock, Process, RunEntry, RunStatus, Status, Tally, Task};
 use crate::read::config::Retention;
 use crate::read::{jobs, runs};
@@ -71,6 +71,7 @@ fn blank(folder: &Folder, now: Timestamp) -> Survey {
         as_of: now,
         now,
         owner: None,
+        served: None,
         default_agent: config.default_agent().to_owned(),
         retention: match config.session_retention {
             Retention::Never => None,
@@ -347,21 +348,27 @@ impl Gatherer<'_, '_> {
         for boot in self.survey.boots.iter().filter(|boot| boot.completed_at.is_none()) {
             self.processes.insert(Process { pid: boot.pid, started_ticks: None });
         }
-        for process in std::mem::take(&mut self.processes) {
-            self.survey.living.insert(process, owner::is_alive(process));
-        }
         let locks: Vec<Lock> = self.survey.locks.iter().map(|(lock, _)| lock.clone()).collect();
         let Survey { receipts, leases, boots, .. } = &self.survey;
         let claims = Claims { locks: &locks, receipts, leases, boots };
         self.survey.owner = owner::live_gateway(self.root(), claims);
         if self.survey.owner.is_none() {
             self.survey.as_of = self.newest.unwrap_or(self.options.now);
+            self.survey.served = self.options.served.take();
         }
+        // A gateway that is not seen has its processes elsewhere: their ids say nothing here.
+        let is_seen = self.survey.served.is_none();
+        for process in std::mem::take(&mut self.processes) {
+            let life = if is_seen { owner::is_alive(process) } else { Liveness::Unknown };
+            self.survey.living.insert(process, life);
+        }
+        let holders = self.survey.locks.iter_mut().filter_map(|(_, holder)| holder.as_mut());
+        holders.filter(|_| !is_seen).for_each(|holder| *holder = Liveness::Unknown);
         let cut_off = cut_off_holders(self.root());
         let is_left = |lock: &Lock| lock.owner.is_some_and(|owner| cut_off.contains(&owner));
         self.survey
             .locks
-            .retain(|(lock, holder)| !is_left(lock) || *holder == Some(owner::Liveness::Alive));
+            .retain(|(lock, holder)| !is_left(lock) || *holder == Some(Liveness::Alive));
         Gathered {
             survey: self.survey,
             version: self.version,

@@ -174,7 +174,7 @@ fn cut_off(survey: &Survey, job: &JobRecord) -> Option<String> {
     let owner = survey.receipts.iter().find(|receipt| receipt.job_id == job.id);
     let dead = match owner.map(|receipt| survey.living.get(&receipt.owner)) {
         Some(Some(life)) => life.over().is_some(),
-        _ => survey.owner.is_none(),
+        _ => survey.is_nobodys(),
     };
     dead.then(|| format!("it is marked as running since {since}, and its gateway is gone"))
 }

@@ -40,7 +40,7 @@ fn is_done(survey: &Survey, job: &JobRecord, zone: &Zone) -> Option<String> {
     let done = survey.done.get(job.id.as_str())?;
     let slot = next(schedule, &job.id, job.created_at, None, zone, survey.as_of).ok()??;
     let is_known = job.state.last_run_at.is_some_and(|last| last >= done.at);
-    let is_fresh = survey.owner.is_some()
+    let is_fresh = !survey.is_nobodys()
         && Duration::between(done.at, survey.as_of) <= Duration::from_secs(FINISHING_SECS);
     (slot <= done.at && !is_known && !is_fresh).then(|| {
         let (says, at) = (done.says, done.at);

@@ -192,7 +192,7 @@ impl Seen<'_> {
             "the sweep rides on the scheduler, which is off".to_owned()
         } else if jobs_here.next().is_none() {
             "the sweep visits agents with jobs only, and this one has none".to_owned()
-        } else if self.survey.owner.is_none() {
+        } else if self.survey.is_nobodys() {
             "the sweep rides on the scheduler's ticks, and no gateway runs".to_owned()
         } else {
             format!("the sweep did not reach it (job {job})")

@@ -9,7 +9,7 @@ use sexton_domain::duration::Duration;
 
 use crate::address::Address;
 use crate::finding::{Code, Item};
-use crate::heal::owner::{Liveness, Owner};
+use crate::heal::owner::{self, Liveness, Owner};
 use crate::model::{
     Boot, DbArchive, JobRecord, Lease, Lock, Process, Receipt, SessionRow, Status, Task, TaskStatus,
 };
@@ -32,6 +32,9 @@ pub struct Survey {
     pub config: Option<ConfigFault>,
     /// The process that owns the folder, if one lives.
     pub owner: Option<Owner>,
+    /// What answers where its gateway would listen, if no such process is seen: one may run where processes
+    /// have other ids.
+    pub served: Option<String>,
     /// The agent of jobs that name none.
     pub default_agent: String,
     /// `cron.sessionRetention`; none if it is off.
@@ -356,6 +359,11 @@ impl Survey {
     pub fn agent_of(&self, job: &str) -> Option<&str> {
         let job = self.jobs.iter().flatten().find(|other| other.id == job)?;
         Some(job.agent.as_deref().unwrap_or(&self.default_agent))
+    }
+
+    /// Whether it is certain that no process owns the folder.
+    pub fn is_nobodys(&self) -> bool {
+        self.owner.is_none() && self.served.is_none() && owner::sees_processes()
     }
 
     /// How long before `as_of` something was, in whole seconds.

@@ -13,7 +13,7 @@ use sexton_domain::duration::Duration;
 use super::survey::{AgentSeen, End, Row, Survey, ended_as};
 use crate::address::Address;
 use crate::finding::{Code, Cure, Item, Step, Subject};
-use crate::heal::owner::{self, Liveness};
+use crate::heal::owner::Liveness;
 use crate::model::{Lock, Process, Receipt, Status, Task, TaskStatus, is_of_this_run};
 
 /// Every zombie of every agent, and tasks that contradict the history.
@@ -171,7 +171,7 @@ fn proof(survey: &Survey, agent: &AgentSeen, row: &Row) -> Option<Proof> {
             process.pid
         )));
     }
-    if survey.owner.is_some() || !owner::sees_processes() {
+    if !survey.is_nobodys() {
         return None;
     }
     if let Some(boot) = later_boot(survey, row) {
@@ -268,7 +268,7 @@ fn end_in_itself(task: &Task) -> Option<End> {
 
 /// A task whose owner is dead, in a folder that nobody owns.
 fn end_by_death(survey: &Survey, task: &Task) -> Option<End> {
-    if task.status == Some(TaskStatus::Lost) || survey.owner.is_some() {
+    if task.status == Some(TaskStatus::Lost) || !survey.is_nobodys() {
         return None;
     }
     let owner = task.owner?;

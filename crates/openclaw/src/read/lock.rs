@@ -48,9 +48,9 @@ pub fn at(root: &Path, path: PathBuf) -> Option<Lock> {
     Some(Lock { path, of, owner, created_at })
 }
 
-/// The locks of gateways that name a folder as theirs. They lie in `openclaw-<user>` of the folder for
+/// The locks of gateways, each with the folder that it names. They lie in `openclaw-<user>` of the folder for
 /// temporary files, whose name tells the user and nothing else.
-pub fn gateway_locks(temporary: &Path, root: &Path) -> Vec<Lock> {
+pub fn gateway_locks(temporary: &Path) -> Vec<(PathBuf, Lock)> {
     let files_of = |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten();
     let is_theirs =
         |entry: &fs::DirEntry| entry.file_name().as_encoded_bytes().starts_with(b"openclaw-");
@@ -61,12 +61,10 @@ pub fn gateway_locks(temporary: &Path, root: &Path) -> Vec<Lock> {
         let meta = entry.metadata().ok().filter(fs::Metadata::is_file)?;
         path.extension().filter(|end| *end == "lock")?;
         let bytes = fs::read(&path).ok()?;
-        if fs::canonicalize(folder_of(&bytes)?).ok()? != root {
-            return None;
-        }
+        let of = fs::canonicalize(folder_of(&bytes)?).ok()?;
         let (owner, created_at) = lock(&bytes);
         let created_at = created_at.unwrap_or_else(|| folder::modified(&meta));
-        Some(Lock { path, of: String::new(), owner, created_at })
+        Some((of, Lock { path, of: String::new(), owner, created_at }))
     };
     files.filter_map(lock).collect()
 }
@@ -125,13 +123,19 @@ mod tests {
         write("state.0b.lock", "stateDir", root.clone());
         write("gateway.0c.lock", "configPath", dir.path().join("other/openclaw.json"));
         write("gateway.0d.json", "configPath", root.join("openclaw.json"));
-        let root = fs::canonicalize(&root).unwrap();
-        let mut found = gateway_locks(&temporary, &root);
-        found.sort_by(|a, b| a.path.cmp(&b.path));
-        let names: Vec<_> = found.iter().map(|lock| lock.path.file_name().unwrap()).collect();
-        assert_eq!(names, ["gateway.0a.lock", "state.0b.lock"]);
-        assert_eq!(found[0].owner, Some(Process { pid: 42, started_ticks: Some(777) }));
+        let of = |folder: &Path| fs::canonicalize(folder).unwrap();
+        let mut found = gateway_locks(&temporary);
+        found.sort_by(|(_, a), (_, b)| a.path.cmp(&b.path));
+        let name =
+            |(of, lock): &(PathBuf, Lock)| (lock.path.file_name().unwrap().to_owned(), of.clone());
+        let expected = [
+            ("gateway.0a.lock".into(), of(&root)),
+            ("gateway.0c.lock".into(), of(&dir.path().join("other"))),
+            ("state.0b.lock".into(), of(&root)),
+        ];
+        assert_eq!(found.iter().map(name).collect::<Vec<_>>(), expected);
+        assert_eq!(found[0].1.owner, Some(Process { pid: 42, started_ticks: Some(777) }));
         fs::rename(temporary.join("openclaw-1000"), temporary.join("elsewhere")).unwrap();
-        assert_eq!(gateway_locks(&temporary, &root), []);
+        assert_eq!(gateway_locks(&temporary), []);
     }
 }

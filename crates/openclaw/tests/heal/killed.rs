@@ -140,6 +140,7 @@ fn the_locks_of_a_healing_that_was_killed_are_no_damage() {
         now: "2026-11-26T12:00:00Z".parse().unwrap(),
         zone: Zone::UTC,
         scratch: scene.beside("."),
+        served: None,
         progress: &mut |_, _| {},
     };
     let report = inspect(&scene.root, options).unwrap();

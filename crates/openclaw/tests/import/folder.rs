@@ -82,6 +82,7 @@ impl Copy {
             sessions: Brought::default(),
             enable: true,
             zone: Zone::UTC,
+            served: None,
             progress: &mut |path, _| happens(path),
         };
         change(&mut options);

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use sexton_domain::key::SessionKind;
 use sexton_domain::run::Outcome;
 use sexton_domain::session::{EndReason, Session};
-use sexton_openclaw::import::gather::{Gathered, UnderWay};
+use sexton_openclaw::import::gather::{Gathered, Options, UnderWay};
 
 use crate::folder::{AGENT, Copy, SESSIONS, STATE, own_start, source};
 use crate::{JOB, RESET, SESSION};
@@ -26,30 +26,32 @@ fn is_empty(left_out: Option<&UnderWay>) -> bool {
     left_out.is_some_and(|left_out| left_out.sessions.is_empty() && left_out.runs.is_empty())
 }
 
+/// A run with its session is under way, of a process of this one's id and that start.
+fn claim(folder: &Copy, owner_start: u64) {
+    let pid = std::process::id();
+    folder.sql(
+        STATE,
+        &format!(
+            "UPDATE cron_run_receipts SET status = 'running', finished_at_ms = NULL,
+               owner_pid = {pid}, owner_start_time = {owner_start} WHERE job_id = '{JOB}';
+             UPDATE task_runs SET status = 'running', ended_at = NULL, detail_json = NULL
+               WHERE source_id = '{JOB}'"
+        ),
+    );
+    folder.sql(
+        AGENT,
+        &format!(
+            "UPDATE session_windows SET status = 'running' WHERE session_id = '{SESSION}';
+             UPDATE session_nodes SET status = 'running' WHERE current_session_id = '{SESSION}'"
+        ),
+    );
+}
+
 #[test]
 fn what_is_under_way_is_left_out_while_the_gateway_lives_and_interrupted_when_it_is_dead() {
     let folder = Copy::of("2026.9.6-plain");
     let ended = folder.gather();
-    let claim = |owner_start: u64| {
-        let pid = std::process::id();
-        folder.sql(
-            STATE,
-            &format!(
-                "UPDATE cron_run_receipts SET status = 'running', finished_at_ms = NULL,
-                   owner_pid = {pid}, owner_start_time = {owner_start} WHERE job_id = '{JOB}';
-                 UPDATE task_runs SET status = 'running', ended_at = NULL, detail_json = NULL
-                   WHERE source_id = '{JOB}'"
-            ),
-        );
-        folder.sql(
-            AGENT,
-            &format!(
-                "UPDATE session_windows SET status = 'running' WHERE session_id = '{SESSION}';
-                 UPDATE session_nodes SET status = 'running' WHERE current_session_id = '{SESSION}'"
-            ),
-        );
-    };
-    claim(own_start());
+    claim(&folder, own_start());
     let alive = folder.gather();
     let under_way = alive.under_way.as_ref().unwrap();
     assert!(under_way.sessions.iter().eq([SESSION]), "{under_way:?}");
@@ -59,13 +61,34 @@ fn what_is_under_way_is_left_out_while_the_gateway_lives_and_interrupted_when_it
     assert_eq!(alive.generations.len(), ended.generations.len() - 1);
     assert!(alive.remarks.iter().any(|remark| remark.starts_with("a gateway runs")));
 
-    claim(own_start() + 1);
+    claim(&folder, own_start() + 1);
     let dead = folder.gather();
     assert_eq!((&dead.under_way, &dead.remarks), (&None, &ended.remarks));
     assert_eq!(dead.runs.len(), ended.runs.len());
     assert_eq!(dead.generations.len(), ended.generations.len());
     let lost = dead.runs.iter().filter(|ran| ran.run.outcome() == Some(Outcome::Interrupted));
     assert_eq!(lost.count(), 1);
+}
+
+/// The gateway of a container shows by its port alone, and its processes have other ids here.
+#[test]
+fn what_no_record_ends_is_left_out_while_the_port_is_served_whoever_seems_to_be_dead() {
+    let folder = Copy::of("2026.9.6-plain");
+    let ended = folder.gather();
+    claim(&folder, own_start() + 1);
+    let served = |options: &mut Options<'_>| options.served = Some("something answers".to_owned());
+    let found = folder.gather_with(&served);
+    let under_way = found.under_way.as_ref().unwrap();
+    assert!(under_way.sessions.iter().eq([SESSION]), "{under_way:?}");
+    assert_eq!((under_way.runs.len(), found.runs.len()), (1, ended.runs.len() - 1));
+    assert_eq!(found.generations.len(), ended.generations.len() - 1);
+    let said = found.remarks.iter().find(|remark| remark.contains("something answers")).unwrap();
+    assert!(said.contains("--stopped"), "{said}");
+    // A gateway that is seen says more.
+    folder.hold("other");
+    let seen = folder.gather_with(&served).under_way.unwrap();
+    assert!(seen.gateway.contains("other.jsonl.lock"), "{seen:?}");
+    assert!(is_empty(Some(&seen)), "{seen:?}");
 }
 
 #[test]

@@ -81,10 +81,20 @@ impl Sick {
 
     /// What inspect says at a time.
     pub fn report_at(&self, now: &str) -> Report {
+        self.report(now, None)
+    }
+
+    /// The same while something answers where its gateway would listen.
+    pub fn report_served(&self, now: &str) -> Report {
+        self.report(now, Some("something answers".to_owned()))
+    }
+
+    fn report(&self, now: &str, served: Option<String>) -> Report {
         let options = Options {
             now: now.parse().unwrap(),
             zone: Zone::UTC,
             scratch: self.dir.path().to_owned(),
+            served,
             progress: &mut |_, _| {},
         };
         inspect(&self.root(), options).unwrap()

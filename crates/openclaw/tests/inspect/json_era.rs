@@ -117,6 +117,31 @@ fn a_row_that_was_silent_for_longer_than_any_run_may_take_is_a_zombie_where_nobo
     sick.is_at("2026-11-21T12:00:00Z", &[(Code::Zombie, 1)]);
 }
 
+/// The gateway of a container shows by its port alone: its processes have other ids here, and it goes on.
+#[test]
+fn what_only_a_look_at_processes_tells_is_left_alone_while_the_port_is_served() {
+    const LATER: &str = "2026-11-21T12:00:00Z";
+    let sick = reset();
+    let key = sick.set_first("status", json!("running"));
+    let lock = sick.session_file(&format!("{}.jsonl.lock", sick.session_of(&key)));
+    for (lock_of, alone) in
+        [(None, vec![Code::Zombie]), (Some(dead_pid()), vec![Code::Zombie, Code::StaleLock])]
+    {
+        if let Some(pid) = lock_of {
+            fs::write(&lock, json!({ "pid": pid, "createdAt": NOW }).to_string()).unwrap();
+        }
+        let codes: Vec<Code> = sick.found_at(LATER).into_iter().map(|(code, _)| code).collect();
+        assert_eq!(codes, alone);
+        let served = sick.report_served(LATER);
+        assert!(served.findings.is_empty(), "{:?}", served.findings);
+        assert_eq!((served.gateway_pid, served.served.is_some()), (None, true));
+        assert_eq!(served.as_of, sick.report_at(LATER).as_of);
+    }
+    fs::write(&lock, json!({ "pid": std::process::id() }).to_string()).unwrap();
+    let owned = sick.report_served(LATER);
+    assert_eq!((owned.gateway_pid, owned.served), (Some(std::process::id()), None));
+}
+
 #[test]
 fn transcripts_of_a_jobs_earlier_runs_are_history_and_others_are_orphans() {
     let sick = plain();

@@ -4,6 +4,7 @@ use std::fs;
 
 use rusqlite::{Connection, params};
 use sexton_openclaw::finding::Code;
+use sexton_openclaw::inspect::Report;
 
 use crate::folder::{AGENT, STATE, Sick, sqlite};
 
@@ -128,6 +129,36 @@ fn a_run_before_the_last_boot_of_a_folder_that_nobody_owns_is_a_zombie() {
     add_run(&sick, 1, "running", 1_795_198_290_000);
     sick.is(&[(Code::Zombie, 1)]);
     assert!(sick.evidence(Code::Zombie).contains("started anew"));
+}
+
+/// What a record says is so whoever lives; what processes and starts of gateways say is of another place.
+#[test]
+fn records_prove_an_end_also_while_the_port_is_served_and_dead_processes_do_not() {
+    let sick = sqlite();
+    let ended = add_run(&sick, 1, "running", 1_795_198_290_000);
+    add_run(&sick, 2, "running", 1_795_198_290_000);
+    let of_dead = add_run(&sick, 3, "running", LAST);
+    sql(&sick, STATE, &format!(
+        "INSERT INTO cron_run_receipts (receipt_id, store_key, job_id, config_revision, agent_id, status, owner_pid, started_at_ms)
+           VALUES ('r1', 's', '{JOB}', 'c', 'main', 'running', {NEVER_PID}, {LAST});
+         INSERT INTO task_runs (task_id, runtime, source_id, owner_key, scope_kind, child_session_key, task, status,
+           delivery_status, notify_policy, created_at, started_at, ended_at)
+           VALUES ('task-1', 'cron', '{JOB}', '', 'system', 'agent:main:cron:{JOB}:run:{ended}', 't1', 'failed',
+             'not_applicable', 'silent', 1795198290000, 1795198290000, 1795198304600)"
+    ));
+    let zombies = |report: &Report| {
+        let found = report.findings.iter().filter(|finding| finding.code == Code::Zombie);
+        found
+            .flat_map(|finding| &finding.items)
+            .map(|item| item.evidence.clone())
+            .collect::<Vec<_>>()
+    };
+    let alone = zombies(&sick.report_at(crate::folder::NOW));
+    assert_eq!(alone.len(), 3, "{alone:?}");
+    assert!(alone.iter().any(|evidence| evidence.contains("receipt r1")), "{of_dead} {alone:?}");
+    let served = zombies(&sick.report_served(crate::folder::NOW));
+    let [evidence] = &served[..] else { panic!("{served:?}") };
+    assert!(evidence.contains("task says that it ended failed"), "{evidence}");
 }
 
 #[test]

@@ -31,6 +31,9 @@ pub struct Inspect {
     /// Show every case, not three of each
     #[arg(long)]
     pub all: bool,
+    /// The gateway of these folders does not run: what answers at its port is another one
+    #[arg(long)]
+    pub stopped: bool,
 }
 
 /// `openclaw import`
@@ -53,6 +56,9 @@ pub struct Import {
     /// Read everything and say what would be stored; store nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// The gateway of this folder does not run: what answers at its port is another one
+    #[arg(long)]
+    pub stopped: bool,
     /// Where the receipt goes [default: imports/TIME.json in the data folder]
     #[arg(long, value_name = "FILE")]
     pub receipt: Option<PathBuf>,

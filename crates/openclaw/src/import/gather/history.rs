@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::Gather;
-use super::under_way::Waiting;
+use super::under_way::{Gateway, Waiting};
 use crate::heal::owner;
 use crate::import::account::Source;
 use crate::import::runs::Past;
@@ -24,13 +24,6 @@ enum Stands {
     Lives,
     /// It has not ended, and it names no owner.
     Open,
-}
-
-impl Stands {
-    /// A run that has not ended, of this owner.
-    fn of(owner: Process) -> Self {
-        if owner::is_alive(owner).over().is_some() { Self::Ended } else { Self::Lives }
-    }
 }
 
 /// Opens the copy of a database.
@@ -94,7 +87,7 @@ impl Gather<'_, '_> {
             let stands = if !matches!(task.status, Some(TaskStatus::Queued | TaskStatus::Running)) {
                 Stands::Ended
             } else {
-                task.owner.map_or(Stands::Open, Stands::of)
+                task.owner.map_or(Stands::Open, |owner| self.stands(owner))
             };
             let past = Past::of_task(task, &source.path, row.to_string());
             self.past(past, row, at, stands);
@@ -104,7 +97,7 @@ impl Gather<'_, '_> {
         for receipt in receipts {
             let row = Place::Row(receipt.id.clone());
             let stands = match receipt.status {
-                Some(ReceiptStatus::Running) => Stands::of(receipt.owner),
+                Some(ReceiptStatus::Running) => self.stands(receipt.owner),
                 _ => Stands::Ended,
             };
             let past = Past::of_receipt(receipt, &source.path, row.to_string());
@@ -117,6 +110,17 @@ impl Gather<'_, '_> {
         let mut source = Source { path: format!("{}#{name}", of.path), ..of.clone() };
         source.found(read);
         self.source(source)
+    }
+
+    /// How a run stands that has not ended, of this owner.
+    fn stands(&self, owner: Process) -> Stands {
+        if self.gateway.as_ref().is_some_and(Gateway::is_unseen) {
+            Stands::Open
+        } else if owner::is_alive(owner).over().is_some() {
+            Stands::Ended
+        } else {
+            Stands::Lives
+        }
     }
 
     fn run_log(&mut self, path: &Path) {

@@ -21,7 +21,7 @@ use crate::read::state_db::StateDb;
 /// What a living gateway is at work on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnderWay {
-    /// Why there is believed to be one.
+    /// Why there is believed to be one, or taken to be: what answers where it would listen.
     pub gateway: String,
     /// Sessions that are left out, by their ids.
     pub sessions: BTreeSet<String>,
@@ -33,6 +33,9 @@ pub struct UnderWay {
 pub(super) struct Gateway {
     /// What is left out for it.
     left_out: UnderWay,
+    /// Only something that answers at its port tells of it: its processes have other ids than those here, if
+    /// it is one.
+    is_unseen: bool,
     /// Records of runs that tell of no end: another record may.
     waiting: Vec<Waiting>,
     /// Sessions that are at work: for a run, or because somebody holds their lock.
@@ -56,6 +59,28 @@ pub(super) struct Waiting {
 }
 
 impl Gateway {
+    /// One that shows by something that answers at its port alone.
+    fn unseen(served: String) -> Self {
+        Self {
+            left_out: UnderWay {
+                gateway: served,
+                sessions: BTreeSet::new(),
+                runs: BTreeSet::new(),
+            },
+            is_unseen: true,
+            waiting: Vec::new(),
+            at_work: HashSet::new(),
+            let_go: HashSet::new(),
+            running: Vec::new(),
+            since: None,
+        }
+    }
+
+    /// Whether the ids of its processes say nothing here.
+    pub(super) fn is_unseen(&self) -> bool {
+        self.is_unseen
+    }
+
     /// A record of a run that tells of no end.
     pub(super) fn wait(&mut self, waiting: Waiting) {
         self.waiting.push(waiting);
@@ -109,18 +134,15 @@ impl Gather<'_, '_> {
         let claims = claims.filter(|process| owner::is_alive(*process) == Liveness::Alive);
         let living = holders.chain(claims).map(|process| process.pid);
         let living: Vec<u32> = living.chain(owner.as_ref().map(|owner| owner.pid)).collect();
-        self.gateway = owner.map(|owner| Gateway {
+        let seen = owner.map(|owner| Gateway {
             since: living.into_iter().map(owner::started_at).min().flatten(),
-            left_out: UnderWay {
-                gateway: owner.evidence,
-                sessions: BTreeSet::new(),
-                runs: BTreeSet::new(),
-            },
-            waiting: Vec::new(),
             at_work: locked(held.iter().map(|(lock, _)| *lock)),
             let_go: locked(let_go.map(|(lock, _)| *lock)),
             running: receipts,
+            is_unseen: false,
+            ..Gateway::unseen(owner.evidence)
         });
+        self.gateway = seen.or_else(|| self.options.served.take().map(Gateway::unseen));
     }
 
     /// Runs whose end no record tells of are left out; every record of the others tells of them. That
@@ -181,13 +203,20 @@ impl Gather<'_, '_> {
 
     /// Says what was left out.
     pub(super) fn say_what_is_under_way(&mut self) {
-        let Some(Gateway { left_out, .. }) = self.gateway.take() else { return };
+        let Some(Gateway { left_out, is_unseen, .. }) = self.gateway.take() else { return };
+        let UnderWay { gateway, sessions, runs } = &left_out;
+        let (runs_there, or) = match is_unseen {
+            false => (format!("a gateway runs on the folder ({gateway})"), ""),
+            true => (
+                format!("{gateway}, and no process shows: a gateway may run on the folder"),
+                "; --stopped says that it is another one",
+            ),
+        };
         self.found.remarks.push(format!(
-            "a gateway runs on the folder ({}): what is under way is left out (sessions: {}, \
-             runs: {}); import again when it has ended",
-            left_out.gateway,
-            left_out.sessions.len(),
-            left_out.runs.len()
+            "{runs_there}; what is under way is left out (sessions: {}, runs: {}): import again when it \
+             has ended{or}",
+            sessions.len(),
+            runs.len()
         ));
         self.found.under_way = Some(left_out);
     }

@@ -33,7 +33,7 @@ struct Said<'a> {
 /// Runs `openclaw heal`.
 pub fn main(args: &Heal, output: Output) -> Result<Exit, Failure> {
     finish(args, output)?;
-    let report = look(&args.path)?;
+    let report = look(&args.path, args.stopped)?;
     if let Some(pid) = report.gateway_pid.filter(|_| !args.plan_only) {
         let evidence = report.gateway_evidence.as_deref().unwrap_or_default();
         let message =
@@ -69,7 +69,8 @@ pub fn main(args: &Heal, output: Output) -> Result<Exit, Failure> {
         ask(&format!("heal {cases} in {}", plan.folder.display()), output)?;
     }
     let outcome = healing(|observer| heal::apply(&plan, &report.folder, &stamp(at), observer))?;
-    let left = look(&args.path)?;
+    // Nobody else has its port.
+    let left = look(&args.path, true)?;
     done(&plan, &outcome, &left, output)
 }
 

@@ -11,7 +11,7 @@ use sexton_openclaw::import::gather::{Gathered, Options, gather};
 use sexton_store::Store;
 use sexton_store_sqlite::Access;
 
-use super::port;
+use super::port::served;
 use super::progress::reading;
 use crate::args::Globals;
 use crate::args::openclaw::Import;
@@ -67,10 +67,6 @@ pub fn main(args: &Import, globals: &Globals, output: Output) -> Result<Exit, Fa
     } = found;
     remarks.extend(earlier);
     remarks.extend(jobs::undeclared(&jobs, &config));
-    if under_way.is_none() {
-        let served = port::served(&args.path);
-        remarks.extend(served.map(|served| format!("{served}, and no process shows: if it runs, what is under way counts as cut off; import again when it has stopped")));
-    }
     let begun = Receipt {
         folder: args.path.clone(),
         at,
@@ -157,7 +153,9 @@ fn read(args: &Import, known: Known, at: Timestamp) -> Result<Gathered, Failure>
         let scratch = std::env::temp_dir();
         let (enable, zone) = (args.enable, super::zone());
         let Known { jobs, sessions } = known;
-        let options = Options { now: at, scratch, agents, jobs, sessions, enable, zone, progress };
+        let served = served(&args.path).filter(|_| !args.stopped);
+        let options =
+            Options { now: at, scratch, agents, jobs, sessions, enable, zone, served, progress };
         gather(&args.path, options)
     })
 }

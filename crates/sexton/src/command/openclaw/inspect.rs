@@ -24,7 +24,7 @@ pub fn main(args: &Inspect, output: Output) -> Result<Exit, Failure> {
     // What can be looked at is shown, whatever is wrong with another path.
     let (mut reports, mut failed) = (Vec::new(), None);
     for path in &args.paths {
-        match look(path) {
+        match look(path, args.stopped) {
             Ok(report) => reports.push(report),
             Err(failure) if args.paths.len() == 1 => return Err(failure),
             Err(failure) => {
@@ -47,11 +47,12 @@ pub fn main(args: &Inspect, output: Output) -> Result<Exit, Failure> {
     Ok(failed.unwrap_or(if sick { Exit::No } else { Exit::Ok }))
 }
 
-/// Looks at a folder.
-pub fn look(path: &Path) -> Result<Report, Failure> {
+/// Looks at a folder, whose gateway is known to be stopped or not.
+pub fn look(path: &Path, is_stopped: bool) -> Result<Report, Failure> {
     reading(|progress| {
         let scratch = std::env::temp_dir();
-        inspect(path, Options { now: now(), zone: super::zone(), scratch, progress })
+        let served = served(path).filter(|_| !is_stopped);
+        inspect(path, Options { now: now(), zone: super::zone(), scratch, served, progress })
     })
 }
 
@@ -74,8 +75,11 @@ fn show(report: &Report, all: bool, output: Output) -> Result<(), Failure> {
         output
             .note(format_args!("{} was being written to: read as well as it went", path.display()));
     }
-    if let Some(served) = served(&report.folder).filter(|_| report.gateway_pid.is_none()) {
-        output.note(format_args!("{served}; heal refuses meanwhile"));
+    if let Some(served) = &report.served {
+        output.note(format_args!(
+            "{served}, and no process shows: what only a dead process tells is left alone, and heal refuses; \
+             --stopped says that it is another gateway"
+        ));
     }
     for healing in &report.cut_off {
         let (stamp, folder) = (&healing.stamp, argument(&report.folder));

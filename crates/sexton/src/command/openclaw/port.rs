@@ -9,6 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use sexton_openclaw::folder::Folder;
+use sexton_openclaw::heal::listener::is_of_another_folder;
 
 use crate::failure::{Exit, Failure};
 
@@ -21,14 +22,22 @@ pub struct Held {
     _listeners: Vec<TcpListener>,
 }
 
-/// Holds the port of a folder's gateway while the folder is changed; refuses if it is served. Where it cannot
-/// be had for another reason, nothing is held.
+/// Holds the port of a folder's gateway while the folder is changed; refuses if it is served, unless by the
+/// gateway of another folder. Where it cannot be had for another reason, nothing is held.
 pub fn hold(path: &Path) -> Result<Held, Failure> {
     let mut listeners = Vec::new();
-    for address in addresses(path).into_iter().flat_map(|(_, addresses)| addresses) {
+    let Some((folder, addresses)) = addresses(path) else {
+        return Ok(Held { _listeners: listeners });
+    };
+    for address in addresses {
         match TcpListener::bind(address) {
             Ok(listener) => listeners.push(listener),
-            Err(error) if error.kind() == ErrorKind::AddrInUse => return Err(refused(path)),
+            Err(error)
+                if error.kind() == ErrorKind::AddrInUse
+                    && !is_of_another_folder(address.port(), &folder.root) =>
+            {
+                return Err(refused(path));
+            }
             Err(_) => {}
         }
     }
@@ -44,11 +53,14 @@ fn refused(path: &Path) -> Failure {
     )
 }
 
-/// What answers where the gateway of a folder listens, in words.
+/// What answers where the gateway of a folder listens, in words, unless that is the gateway of another folder.
 pub fn served(path: &Path) -> Option<String> {
     let (folder, addresses) = addresses(path)?;
     let serves = |address: &SocketAddr| TcpStream::connect_timeout(address, PATIENCE).is_ok();
     let address = addresses.into_iter().find(serves)?;
+    if is_of_another_folder(address.port(), &folder.root) {
+        return None;
+    }
     let root = folder.root.display();
     Some(format!("something answers at {address}, the port of the gateway of {root}"))
 }
@@ -77,6 +89,15 @@ mod tests {
         fs::write(dir.path().join("openclaw.json"), config).unwrap();
         let refused = hold(dir.path()).unwrap_err();
         assert_eq!(refused.exit, Exit::Refused, "{refused:?}");
+        let of_user = tempfile::Builder::new().prefix("openclaw-").tempdir().unwrap();
+        let elsewhere = tempfile::tempdir().unwrap();
+        let lock = serde_json::json!({ "pid": std::process::id(), "stateDir": elsewhere.path() });
+        let path = of_user.path().join("state.0c.lock");
+        fs::write(&path, lock.to_string()).unwrap();
+        assert_eq!(served(dir.path()), None, "it is the gateway of another folder");
+        hold(dir.path()).unwrap();
+        fs::remove_file(&path).unwrap();
+        assert!(served(dir.path()).is_some());
         drop(gateway);
         let held = hold(dir.path()).unwrap();
         let taken = TcpListener::bind(address).unwrap_err();

@@ -91,7 +91,12 @@ fn inspect_says_what_keeps_heal_from_its_work_and_heal_what_its_backup_takes() {
     let looked = place.run(&["openclaw", "inspect", path]);
     assert!(looked.err.contains(&format!("something answers at {address}")), "{looked:?}");
     let imported = place.run(&["openclaw", "import", path]);
-    assert!(imported.err.contains("counts as cut off"), "{imported:?}");
+    assert!(imported.err.contains(&format!("something answers at {address}")), "{imported:?}");
+    assert!(imported.err.contains("a gateway may run on the folder"), "{imported:?}");
+    for command in ["inspect", "import"] {
+        let known = place.run(&["openclaw", command, path, "--stopped"]);
+        assert!(!known.err.contains("something answers"), "{known:?}");
+    }
     let healed = place.ok(&["openclaw", "heal", path, "--yes", "--stopped"]);
     let backup = healed.lines().find(|line| line.contains("the backup of ")).unwrap();
     assert!(!backup.contains("of 0 B"), "{backup}");
