@@ -36,3 +36,4 @@ pub mod session;
 pub mod sweep;
 pub mod usage;
 pub mod when;
+pub mod words;

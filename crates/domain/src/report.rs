@@ -12,6 +12,7 @@ use crate::duration::Duration;
 use crate::plan::ending::{Ending, RetryWish};
 use crate::run::{Outcome, Reason, RunError};
 use crate::usage::{Spent, Tokens};
+use crate::words::counted;
 
 /// How much of a report is read, in bytes.
 pub const MAX_REPORT_BYTES: usize = 1024 * 1024;
@@ -124,12 +125,11 @@ impl Report {
         if self.flawed > 0 {
             let named: Vec<String> =
                 self.flaws.iter().map(|(line, flaw)| format!("line {line}: {flaw}")).collect();
-            let lines = if self.flawed == 1 { "line" } else { "lines" };
             let more = self.flawed - named.len() as u64;
             let rest = if more > 0 { format!("; and {more} more") } else { String::new() };
             parts.push(format!(
-                "{} {lines} of the report could not be read: {}{rest}",
-                self.flawed,
+                "{} of the report could not be read: {}{rest}",
+                counted(self.flawed, "line"),
                 named.join("; ")
             ));
         }

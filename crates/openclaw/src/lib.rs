@@ -15,4 +15,3 @@ pub mod model;
 pub mod read;
 pub mod schedule;
 mod stamp;
-pub mod words;

@@ -7,7 +7,7 @@ use comfy_table::{Attribute, Cell, ColumnConstraint, ContentArrangement, Table, 
 use jiff::Timestamp;
 use serde::Serialize;
 use sexton_domain::duration::Duration;
-pub use sexton_openclaw::words::counted as count;
+pub use sexton_domain::words::counted as count;
 
 use crate::args::{Color, Globals};
 use crate::failure::Failure;

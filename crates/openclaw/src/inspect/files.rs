@@ -10,7 +10,7 @@ use crate::finding::{Code, Cure, Item, Stamp, Step, Subject};
 use crate::heal::owner::{Liveness, why_stale};
 use crate::model::Lock;
 use crate::read::names::FileKind;
-use crate::words::counted;
+use sexton_domain::words::counted;
 
 /// OpenClaw reclaims temporaries older than this.
 const TEMP_SECS: u64 = 300;

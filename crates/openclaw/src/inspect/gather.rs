@@ -19,7 +19,7 @@ use crate::heal::owner::{self, Claims, Liveness};
 use crate::model::{JobRecord, Lock, Process, RunEntry, RunStatus, Status, Tally, Task};
 use crate::read::config::Retention;
 use crate::read::{jobs, runs};
-use crate::words::counted;
+use sexton_domain::words::counted;
 
 mod databases;
 mod files;

@@ -13,7 +13,7 @@ use super::{JobCount, resurrected, stores};
 use crate::finding::{Code, Cure, Item, Subject};
 use crate::model::{JobRecord, Schedule};
 use crate::schedule::next;
-use crate::words::counted;
+use sexton_domain::words::counted;
 
 /// A slot may be this late before a job counts as overdue: their timer looks once a minute, their
 /// catch-up defers by two.

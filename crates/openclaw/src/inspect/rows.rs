@@ -13,7 +13,7 @@ use crate::address::Address;
 use crate::finding::{Code, Cure, Item, Step, Subject};
 use crate::model::Status;
 use crate::read::names::{self, FileKind, Reason};
-use crate::words::counted;
+use sexton_domain::words::counted;
 
 /// A row above this is oversized, whatever it holds: seven times what a real one has.
 pub const OVERSIZED_BYTES: u64 = 64 * 1024;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::survey::{Absent, AgentSeen, ConfigFault, Survey};
 use crate::finding::{Code, Cure, Item, Subject};
 use crate::read::names::FileKind;
-use crate::words::counted;
+use sexton_domain::words::counted;
 
 /// Everything that is wrong with stores.
 pub fn find(survey: &Survey) -> Vec<(Code, Item)> {

@@ -12,7 +12,7 @@ use super::survey::{AgentSeen, FileSeen, Row, Survey, TranscriptSeen};
 use crate::finding::{Code, Cure, Item, Stamp, Step, Subject};
 use crate::model::{Place, Status};
 use crate::read::names::FileKind;
-use crate::words::counted;
+use sexton_domain::words::counted;
 
 /// How much later than its row a transcript may end: their row is written after the last line.
 const LAG_SECS: u64 = 600;

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::model::{Dropped, Place};
-use crate::words::counted;
+use sexton_domain::words::counted;
 
 /// The deepest nesting for which a JSON5 reader is asked.
 const DEPTH_MOST: usize = 128;

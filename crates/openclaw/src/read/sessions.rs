@@ -13,7 +13,7 @@ use memchr::memchr;
 use serde::de::IgnoredAny;
 
 use crate::model::{Dropped, Place, SessionRow, Tally};
-use crate::words::counted;
+use sexton_domain::words::counted;
 
 mod row;
 mod scan;
@@ -57,6 +57,19 @@ pub enum Ending {
     CutOff,
     /// With more behind its object. If that is a second one, its rows are read too.
     Trailing,
+}
+
+impl Ending {
+    /// What is wrong with it, in words.
+    pub const fn fault(self) -> Option<&'static str> {
+        match self {
+            Self::Whole => None,
+            Self::Empty => Some("it is empty"),
+            Self::NotAnObject => Some("it holds no object, which OpenClaw takes for an empty one"),
+            Self::CutOff => Some("it ends in the middle"),
+            Self::Trailing => Some("a second value follows the first"),
+        }
+    }
 }
 
 /// What was found.

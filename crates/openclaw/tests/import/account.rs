@@ -199,3 +199,34 @@ fn records_of_a_transcript_that_is_renamed_or_cut_before_it_is_stored_are_quaran
     assert_eq!(kept + lost.len() as u64, lines);
     assert!(lost.iter().any(|reason| reason.contains("damaged")), "{lost:?}");
 }
+
+/// An index that had nothing in it was read without a word.
+#[test]
+fn an_index_that_is_not_whole_is_named_and_its_sessions_come_by_their_transcripts() {
+    let index = format!("{SESSIONS}/sessions.json");
+    let whole = Copy::of("2026.5.6-plain");
+    let text = fs::read_to_string(whole.path(&index)).unwrap();
+    let of_index = |found: &Gathered| {
+        found
+            .remarks
+            .iter()
+            .filter(|remark| remark.starts_with(&index))
+            .cloned()
+            .collect::<Vec<_>>()
+    };
+    let before = whole.gather();
+    assert_eq!(of_index(&before), [""; 0]);
+    for (text, fault) in [
+        (String::new(), "it is empty"),
+        ("[]".to_owned(), "it holds no object"),
+        (text[..text.len() / 2].to_owned(), "it ends in the middle"),
+        (format!("{text}{{}}"), "a second value follows"),
+    ] {
+        let folder = Copy::of("2026.5.6-plain");
+        folder.write(&index, &text);
+        let found = folder.gather();
+        let [said] = &of_index(&found)[..] else { panic!("{fault}: {:?}", found.remarks) };
+        assert!(said.contains(fault), "{said}");
+        assert_eq!(found.generations.len(), before.generations.len(), "{fault}");
+    }
+}

@@ -69,7 +69,17 @@ impl Gather<'_, '_> {
             read.and_then(|read| std::io::copy(&mut file, &mut std::io::sink()).map(|_| read));
         let mut source = text::source(file, &path);
         match read {
-            Ok(read) => source.found(read.tally),
+            Ok(read) => {
+                let fault = read.ending.fault();
+                let said = |fault| {
+                    format!(
+                        "{}: {fault}; sessions without a row come by their transcripts",
+                        source.path
+                    )
+                };
+                self.found.remarks.extend(fault.map(said));
+                source.found(read.tally);
+            }
             Err(error) => {
                 source.read = (found.len() + again.len()) as u64;
                 source.unread(error.to_string());

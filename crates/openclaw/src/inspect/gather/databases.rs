@@ -18,7 +18,7 @@ use crate::read::jobs;
 use crate::read::snapshot::{Quality, Snapshot};
 use crate::read::state_db::StateDb;
 use crate::read::transcript::Survey as TranscriptSurvey;
-use crate::words::counted;
+use sexton_domain::words::counted;
 
 /// How many faults of a database are looked for.
 const FAULTS: u32 = 10;

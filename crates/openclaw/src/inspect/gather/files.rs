@@ -14,7 +14,7 @@ use crate::inspect::survey::{AgentSeen, FileSeen, Row, StoreSeen, TranscriptSeen
 use crate::model::Encoding;
 use crate::read::names::{self, FileKind};
 use crate::read::{lock, sessions, transcript};
-use crate::words::counted;
+use sexton_domain::words::counted;
 
 impl Gatherer<'_, '_> {
     pub(super) fn files(&mut self, sessions: &Path, seen: &mut AgentSeen) {
@@ -100,16 +100,8 @@ impl Gatherer<'_, '_> {
             .iter()
             .filter(|file| matches!(file.kind, FileKind::Transcript { .. }))
             .count();
-        let what = match index.ending {
-            sessions::Ending::Whole => None,
-            sessions::Ending::Empty if transcripts == 0 => None,
-            sessions::Ending::Empty => Some("it is empty"),
-            sessions::Ending::NotAnObject => {
-                Some("it holds no object, which OpenClaw takes for an empty one")
-            }
-            sessions::Ending::CutOff => Some("it ends in the middle"),
-            sessions::Ending::Trailing => Some("a second value follows the first"),
-        };
+        let is_new = index.ending == sessions::Ending::Empty && transcripts == 0;
+        let what = index.ending.fault().filter(|_| !is_new);
         let help = match folder::copies(self.root(), path).first() {
             Some(copy) => format!("a copy lies beside it: {}; or bring the folder over: `sexton openclaw import PATH` needs no index", copy.display()),
             None => "bring the folder over: `sexton openclaw import PATH` reads transcripts without an index; or restore a backup".to_owned(),
