@@ -1,7 +1,7 @@
 //! What is wrong with session rows: overdue, of deleted jobs, without a transcript, with a wrong
 //! pointer, too large.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -77,31 +77,30 @@ impl RowsOf<'_> {
     }
 }
 
-/// Which rows share a session or a file, and the home that their pointers name.
+/// Which rows share a session or a file, and the home that their pointers name. An index may have a hundred
+/// thousand rows, so they are found in sorted lists.
 struct Lineage<'a> {
-    by_session: HashMap<&'a str, Vec<&'a Row>>,
-    /// How many rows could mean a file, by its name.
-    by_file: HashMap<String, usize>,
+    /// The rows that name a session, by that.
+    by_session: Vec<&'a Row>,
+    /// The transcripts that rows could mean, without their ending: one for each row and name.
+    meant: Vec<&'a str>,
     home: Option<String>,
-    files: HashSet<&'a str>,
+    files: BTreeSet<&'a str>,
     /// The newest file that the transcript of a session was put aside as, by the session.
     aside: HashMap<&'a str, &'a FileSeen>,
 }
 
 impl<'a> Lineage<'a> {
     fn of(survey: &'a Survey, agent: &'a AgentSeen) -> Self {
-        let mut by_session: HashMap<&str, Vec<&Row>> = HashMap::new();
-        let mut by_file: HashMap<String, usize> = HashMap::new();
+        let (mut by_session, mut meant) = (Vec::new(), Vec::new());
         let mut homes: HashMap<&str, usize> = HashMap::new();
         for row in survey.rows_beside(agent) {
             if !row.session_id.is_empty() {
-                by_session.entry(&row.session_id).or_default().push(row);
+                by_session.push(row);
             }
-            let (named, derived) = (row.file_name(), format!("{}.jsonl", row.session_id));
-            if named != derived {
-                *by_file.entry(named).or_default() += 1;
-            }
-            *by_file.entry(derived).or_default() += 1;
+            let named = row.named.as_deref().and_then(names::named).map(without_ending);
+            meant.extend(named.filter(|named| *named != &*row.session_id));
+            meant.push(&row.session_id);
             if let Some(home) = row.named.as_deref().and_then(folder_of) {
                 *homes.entry(home).or_default() += 1;
             }
@@ -113,8 +112,33 @@ impl<'a> Lineage<'a> {
         let most = homes.into_iter().max_by_key(|(home, count)| (*count, *home));
         let home = own.or_else(|| most.map(|(home, _)| home.to_owned()));
         let files = survey.files_beside(agent).map(|file| &*file.name).collect();
-        Self { by_session, by_file, home, files, aside: put_aside(survey.files_beside(agent)) }
+        by_session.sort_by_key(|row| &*row.session_id);
+        meant.sort_unstable();
+        Self { by_session, meant, home, files, aside: put_aside(survey.files_beside(agent)) }
     }
+
+    /// The rows of a session.
+    fn of_session(&self, session: &str) -> &[&'a Row] {
+        let from = self.by_session.partition_point(|row| &*row.session_id < session);
+        let rest = &self.by_session[from..];
+        &rest[..rest.partition_point(|row| &*row.session_id == session)]
+    }
+
+    /// Whether no two rows could mean a transcript.
+    fn is_of_one(&self, file: &str) -> bool {
+        let name = without_ending(file);
+        let from = self.meant.partition_point(|other| *other < name);
+        self.meant.get(from + 1).is_none_or(|second| *second != name)
+    }
+
+    /// Whether there is a file whose name begins so.
+    fn has_file_of(&self, prefix: &str) -> bool {
+        self.files.range(prefix..).next().is_some_and(|name| name.starts_with(prefix))
+    }
+}
+
+fn without_ending(file: &str) -> &str {
+    file.strip_suffix(".jsonl").unwrap_or(file)
 }
 
 /// Of each session the newest archive that was made in the place of its transcript.
@@ -225,7 +249,7 @@ impl Seen<'_> {
                 if let (Some(file), Some(folder)) =
                     (self.transcript(), self.agent.sessions.as_deref())
                     && matches!(names::kind(file), FileKind::Transcript { .. })
-                    && self.lineage.by_file.get(file).is_none_or(|rows| *rows < 2)
+                    && self.lineage.is_of_one(file)
                 {
                     steps.push(archive(folder, file, self.survey));
                 }
@@ -296,9 +320,8 @@ impl Seen<'_> {
     fn has_transcript(&self) -> bool {
         match self.place {
             RowsOf::Store(_) => {
-                let prefix = format!("{}-topic-", self.row.session_id);
                 self.transcript().is_some()
-                    || self.lineage.files.iter().any(|name| name.starts_with(&prefix))
+                    || self.lineage.has_file_of(&format!("{}-topic-", self.row.session_id))
                     || self
                         .agent
                         .database
@@ -331,7 +354,7 @@ impl Seen<'_> {
             };
             return Some(self.item(Code::PointerWrong, evidence, cure));
         }
-        let others = self.lineage.by_session.get(&*self.row.session_id)?;
+        let others = self.lineage.of_session(&self.row.session_id);
         let other = others.iter().find(|other| !is_family(&other.key, &self.row.key))?;
         let evidence = format!("session {} is also that of {}", self.row.session_id, other.key);
         let cure = Cure::Person(

@@ -1,5 +1,6 @@
 //! What the predicates look at: a whole state folder in a few hundred bytes a session.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::Range;
 use std::path::PathBuf;
@@ -7,6 +8,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use sexton_domain::duration::Duration;
 
+use super::rows::MADE_ANEW;
 use crate::address::Address;
 use crate::finding::{Code, Item};
 use crate::heal::owner::{self, Liveness, Owner};
@@ -211,7 +213,7 @@ pub struct Row {
     /// The size of its value.
     pub bytes: u64,
     /// Its largest field, of rows above [`Row::PLAIN_BYTES`].
-    pub largest: Option<(Box<str>, u64)>,
+    pub largest: Option<(Cow<'static, str>, u64)>,
     /// Where the value stands in its file.
     pub range: Range<u64>,
 }
@@ -234,7 +236,14 @@ impl Row {
             updated_at: row.updated_at,
             has_usage: row.usage.is_some_and(|usage| usage.input + usage.output > 0),
             bytes: row.bytes,
-            largest: row.largest.filter(|_| row.bytes > Self::PLAIN_BYTES),
+            largest: row.largest.filter(|_| row.bytes > Self::PLAIN_BYTES).map(|(field, bytes)| {
+                // Most rows have one of these: no name of its own for each.
+                let known = MADE_ANEW.iter().find(|known| **known == &*field);
+                (
+                    known.map_or_else(|| Cow::Owned(field.into_string()), |it| Cow::Borrowed(*it)),
+                    bytes,
+                )
+            }),
             range: row.range,
         }
     }
@@ -399,18 +408,29 @@ impl Survey {
         self.beside(agent).find_map(|agent| agent.transcripts.get(file))
     }
 
-    /// The ids of every session that some row or window names.
-    pub fn known_sessions(&self, agent: &AgentSeen) -> HashSet<Box<str>> {
+    /// The ids of the sessions that some row or window names and that a transcript of the agent may be of: its
+    /// name or its header says so.
+    pub fn known_sessions<'a>(&'a self, agent: &'a AgentSeen) -> HashSet<Cow<'a, str>> {
+        let named = agent.files.iter().filter_map(|file| match &file.kind {
+            FileKind::Transcript { session_id, .. } | FileKind::Checkpoint { session_id, .. } => {
+                Some(session_id.as_str())
+            }
+            _ => None,
+        });
+        let headers = agent.transcripts.values().filter_map(|seen| seen.header_id.as_deref());
+        let asked: HashSet<&str> = named.chain(headers).collect();
         let rows = self.rows_beside(agent).flat_map(|row| {
+            let own = &*row.session_id;
             let run = match row.address() {
-                Address::Run { run, .. } => Some(run.into_boxed_str()),
+                Address::Run { run, .. } if run != own => Some(Cow::Owned(run)),
                 _ => None,
             };
-            [Some(row.session_id.clone()), run].into_iter().flatten()
+            [Some(Cow::Borrowed(own)), run].into_iter().flatten()
         });
         let databases = self.beside(agent).flat_map(|agent| &agent.database);
-        let windows = databases.flat_map(|database| database.windows.keys()).cloned();
-        rows.chain(windows).filter(|id| !id.is_empty()).collect()
+        let windows = databases.flat_map(|database| database.windows.keys());
+        let windows = windows.map(|id| Cow::Borrowed(&**id));
+        rows.chain(windows).filter(|id| !id.is_empty() && asked.contains(&**id)).collect()
     }
 
     /// Takes down what reading found.

@@ -5,6 +5,7 @@
 //! in it, no prompt in it names a job, no window or archive of a database holds its id, and it is no file
 //! beside another (checkpoint, trajectory, archive, lock).
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
@@ -75,9 +76,12 @@ pub fn find(survey: &Survey) -> (Piles, Vec<(Code, Item)>) {
     (piles, found)
 }
 
+/// The last row of each file that is there.
 fn rows_by_file<'a>(survey: &'a Survey, agent: &'a AgentSeen) -> HashMap<String, &'a Row> {
+    let files: HashSet<&str> = agent.files.iter().map(|file| &*file.name).collect();
     let rows = survey.rows_beside(agent).filter(|row| !row.session_id.is_empty());
-    rows.map(|row| (row.file_name(), row)).collect()
+    let named = rows.map(|row| (row.file_name(), row));
+    named.filter(|(name, _)| files.contains(name.as_str())).collect()
 }
 
 enum Pile {
@@ -109,7 +113,7 @@ impl Seen<'_> {
         Item { subject, evidence, bytes: Some(self.file.bytes), cure }
     }
 
-    fn pile(&self, known: &HashSet<Box<str>>) -> Pile {
+    fn pile(&self, known: &HashSet<Cow<'_, str>>) -> Pile {
         let header = self.seen.and_then(|seen| seen.header_id.as_deref());
         let is_known =
             known.contains(self.session_id) || header.is_some_and(|id| known.contains(id));
@@ -125,7 +129,7 @@ impl Seen<'_> {
     }
 
     /// A reset leaves the files of the session before it beside an archive of its name.
-    fn continues(&self, known: &HashSet<Box<str>>) -> bool {
+    fn continues(&self, known: &HashSet<Cow<'_, str>>) -> bool {
         self.agent.files.iter().any(|file| match &file.kind {
             FileKind::Archive { session_id, .. } => **session_id == *self.session_id,
             FileKind::Checkpoint { session_id, .. } => {

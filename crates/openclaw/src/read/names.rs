@@ -104,9 +104,12 @@ pub fn archive_name(session_id: &str, reason: Reason, at: Timestamp) -> String {
 /// The name of the transcript that a row means: the last part of its `sessionFile`, whichever system wrote
 /// that path, else what follows from its session.
 pub fn file_name(pointer: Option<&str>, session_id: &str) -> String {
-    let named = pointer.and_then(|path| path.rsplit(['/', '\\']).next());
-    let named = named.filter(|name| !name.is_empty());
-    named.map_or_else(|| format!("{session_id}.jsonl"), str::to_owned)
+    pointer.and_then(named).map_or_else(|| format!("{session_id}.jsonl"), str::to_owned)
+}
+
+/// The last part of a path, whichever system wrote it; none if it ends with a separator.
+pub fn named(path: &str) -> Option<&str> {
+    path.rsplit(['/', '\\']).next().filter(|name| !name.is_empty())
 }
 
 /// Whether a text is a session id by their rule: a letter or digit of ASCII, then up to 127 of those

@@ -78,8 +78,11 @@ impl Gatherer<'_, '_> {
             }
         };
         let bytes = file.metadata().map_or(0, |meta| meta.len());
-        let mut rows: Vec<Row> = Vec::new();
-        let read = sessions::rows(file, &mut |row| rows.push(Row::of(row.row)));
+        let (mut rows, mut repeats): (Vec<Row>, bool) = (Vec::new(), false);
+        let read = sessions::rows(file, &mut |row| {
+            repeats |= row.again;
+            rows.push(Row::of(row.row));
+        });
         let index = match read {
             Ok(index) => index,
             Err(error) => {
@@ -91,7 +94,9 @@ impl Gatherer<'_, '_> {
         self.alive_at(rows.iter().filter_map(|row| row.updated_at).filter(sane).max());
         seen.is_indexed = index.ending == sessions::Ending::Whole;
         self.index_sickness(path, &index, seen);
-        Some(StoreSeen { path: path.to_owned(), rows: last_of_each(rows), bytes })
+        // An index may have a hundred thousand rows: they are gone through again only if they have to be.
+        let rows = if repeats { last_of_each(rows) } else { rows };
+        Some(StoreSeen { path: path.to_owned(), rows, bytes })
     }
 
     fn index_sickness(&mut self, path: &Path, index: &sessions::Index, seen: &AgentSeen) {
