@@ -174,6 +174,25 @@ fn base_rows_of_deleted_jobs_are_found_once_they_were_silent_for_a_day() {
 }
 
 #[test]
+fn a_row_whose_transcripts_are_of_topics_has_them() {
+    let sick = plain();
+    let key = sick.first_key();
+    let id = sick.session_of(&key);
+    let of = |name: &str| sick.session_file(&format!("{id}{name}.jsonl"));
+    fs::rename(of(""), of("-topic-5")).unwrap();
+    sick.edit_rows(|rows| {
+        let row = rows[&key].as_object_mut().unwrap();
+        row.remove("sessionFile");
+        let at = row["updatedAt"].as_i64().unwrap();
+        row["updatedAt"] = json!(at - 2 * 3_600_000);
+    });
+    let found = sick.found();
+    assert!(!found.iter().any(|(code, _)| *code == Code::TranscriptMissing), "{found:?}");
+    fs::remove_file(of("-topic-5")).unwrap();
+    assert_eq!(sick.found(), [(Code::TranscriptMissing, 1)]);
+}
+
+#[test]
 fn rows_whose_transcript_is_gone_are_found() {
     let sick = plain();
     let key = sick.first_key();
