@@ -55,8 +55,8 @@ pub fn check(db: &Connection, key: &str, session_id: &str, was: &str) -> Result<
     Ok(())
 }
 
-/// Ends a session: in its node, its entry and its window. When it was last updated stays, as retention
-/// counts from there.
+/// Ends a session: in its node, its entry and its window, whichever key that is of: a job's own node and that of
+/// its run may share one. When it was last updated stays, as retention counts from there.
 ///
 /// # Errors
 ///
@@ -88,28 +88,34 @@ pub fn end(
     )
     .map_err(reason)?;
     db.execute(
-        "UPDATE session_windows SET status = ?3, ended_at = ?4 \
-         WHERE session_id = ?1 AND session_key = ?2",
-        params![session_id, key, word, ended],
+        "UPDATE session_windows SET status = ?2, ended_at = ?3 WHERE session_id = ?1",
+        params![session_id, word, ended],
     )
     .map_err(reason)?;
     Ok(())
 }
 
-/// Archives the transcripts of all windows of a node, and takes the node out.
+/// Archives the transcripts of all windows of a node, and takes the node out. What is the current session of
+/// another node stays, and becomes that one's.
 ///
 /// # Errors
 ///
 /// If that cannot be done.
 pub fn archive(db: &Connection, key: &str, at: Timestamp) -> Result<Vec<Archive>, String> {
+    let current = node(db, key)?.session_id;
     let mut windows = db
         .prepare(
-            "SELECT session_id FROM session_windows WHERE session_key = ?1 \
+            "SELECT session_id FROM session_windows WHERE session_key = ?1 OR session_id = ?2 \
              ORDER BY created_at, session_id",
         )
         .map_err(reason)?;
-    let ids = windows.query_map([key], |row| row.get::<_, String>(0)).map_err(reason)?;
-    let ids = ids.collect::<rusqlite::Result<Vec<String>>>().map_err(reason)?;
+    let ids = windows.query_map([key, &current], |row| row.get::<_, String>(0)).map_err(reason)?;
+    let mut ids = ids.collect::<rusqlite::Result<Vec<String>>>().map_err(reason)?;
+    for at in (0..ids.len()).rev() {
+        if is_given_away(db, key, &ids[at])? {
+            ids.remove(at);
+        }
+    }
     let mut archives = Vec::new();
     for id in &ids {
         if has_table(db, "session_transcript_cold_archives")?
@@ -129,6 +135,7 @@ pub fn archive(db: &Connection, key: &str, at: Timestamp) -> Result<Vec<Archive>
             db.execute("DELETE FROM session_transcript_fts_rows WHERE session_id = ?1", [id])
                 .map_err(reason)?;
         }
+        db.execute("DELETE FROM session_windows WHERE session_id = ?1", [id]).map_err(reason)?;
     }
     if has_table(db, "session_goal_operations")? {
         db.execute("DELETE FROM session_goal_operations WHERE session_key = ?1", [key])
@@ -141,6 +148,27 @@ pub fn archive(db: &Connection, key: &str, at: Timestamp) -> Result<Vec<Archive>
         }
     }
     Ok(archives)
+}
+
+/// Whether a window of a node is the current one of another, to which it is given.
+fn is_given_away(db: &Connection, key: &str, session_id: &str) -> Result<bool, String> {
+    let other = db
+        .query_row(
+            "SELECT session_key FROM session_nodes \
+             WHERE current_session_id = ?1 AND session_key <> ?2 ORDER BY session_key LIMIT 1",
+            [session_id, key],
+            |row| row.get::<_, String>(0),
+        )
+        .optional()
+        .map_err(reason)?;
+    if let Some(other) = &other {
+        db.execute(
+            "UPDATE session_windows SET session_key = ?3 WHERE session_id = ?1 AND session_key = ?2",
+            [session_id, key, other],
+        )
+        .map_err(reason)?;
+    }
+    Ok(other.is_some())
 }
 
 /// The lines of a transcript, compressed as theirs are; `None` if it has none.

@@ -178,6 +178,44 @@ fn nodes_of_runs_beyond_their_retention_are_found() {
     sick.is(&[(Code::RunOverdue, 5)]);
 }
 
+/// The window of a run may be of the job's own key. It was sought by the run's, and stayed as it was: every
+/// healing ended the same rows.
+#[test]
+fn a_run_whose_window_is_of_its_job_is_ended_and_archived() {
+    let base = format!("agent:main:cron:{JOB}");
+    let of_job = |sick: &Sick, id: &str| {
+        let window =
+            format!("UPDATE session_windows SET session_key = '{base}' WHERE session_id = '{id}'");
+        sql(sick, AGENT, &window);
+    };
+    let sick = sqlite();
+    let id = add_run(&sick, 1, "running", 1_795_198_290_000);
+    of_job(&sick, &id);
+    sick.is(&[(Code::Zombie, 1)]);
+    let sick = sqlite();
+    let id = add_run(&sick, 1, "done", LAST - 25 * 3_600_000);
+    of_job(&sick, &id);
+    sick.is(&[(Code::RunOverdue, 1)]);
+}
+
+/// The transcript of the job's last run went with the run's row, and the job's own row was found without one.
+#[test]
+fn the_transcript_of_an_overdue_run_stays_where_it_is_the_current_one_of_its_job() {
+    for window in [format!("agent:main:cron:{JOB}"), "its own".to_owned()] {
+        let sick = sqlite();
+        let id = add_run(&sick, 1, "done", LAST - 25 * 3_600_000);
+        let job = format!(
+            "UPDATE session_nodes SET current_session_id = '{id}',
+               entry_json = json_set(entry_json, '$.sessionId', '{id}')
+               WHERE session_key = 'agent:main:cron:{JOB}';
+             UPDATE session_windows SET session_key = '{window}'
+               WHERE session_id = '{id}' AND '{window}' LIKE 'agent:%'"
+        );
+        sql(&sick, AGENT, &job);
+        sick.is(&[(Code::RunOverdue, 1)]);
+    }
+}
+
 #[test]
 fn tasks_that_contradict_the_history_are_found() {
     let sick = sqlite();
