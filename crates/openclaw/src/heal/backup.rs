@@ -83,7 +83,7 @@ pub struct Saved {
 }
 
 /// What a backup holds, and what the healing does.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
     /// The files that are touched.
     pub files: Vec<Saved>,

@@ -6,7 +6,7 @@
 //! have no such file: their lock is the transaction.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -150,12 +150,40 @@ impl Taking<'_> {
         Err(format!("its lock {} was taken by somebody else", lock.display()))
     }
 
+    /// Makes a lock that names its holder from the beginning: one that is empty is somebody's for a while.
     fn make(&self, full: &Path) -> io::Result<()> {
-        let mut file = File::options().write(true).create_new(true).mode(0o600).open(full)?;
+        let draft = self.backup.scratch("lock");
+        self.write(File::options().create(true).truncate(true), &draft, full)?;
+        let linked = fs::hard_link(&draft, full);
+        fs::remove_file(&draft)?;
+        match linked {
+            // The backup lies in another file system, or in one where no file has two names.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::CrossesDevices
+                        | io::ErrorKind::Unsupported
+                        | io::ErrorKind::PermissionDenied
+                ) =>
+            {
+                self.write(File::options().create_new(true), full, full)
+            }
+            linked => linked,
+        }
+    }
+
+    /// Writes what the lock at a place says into a file.
+    fn write(&self, how: &mut OpenOptions, path: &Path, place: &Path) -> io::Result<()> {
+        let mut file = how.write(true).mode(0o600).open(path)?;
         let written = file.write_all(text(self.process, self.now).as_bytes());
         // Whoever owns the folder has to be able to read who holds it.
-        let readable = full.parent().map_or(Ok(()), |folder| take_after(full, 0o600, folder));
-        written.and(readable).inspect_err(|_| drop(fs::remove_file(full)))
+        let of_folder = |folder: &Path| match take_after(path, 0o600, folder) {
+            // That there is no such folder is for whoever puts the lock there to say.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            done => done,
+        };
+        let readable = place.parent().map_or(Ok(()), of_folder);
+        written.and(readable).inspect_err(|_| drop(fs::remove_file(path)))
     }
 
     /// Whether a lock is one of before the healing, which goes with another change.
@@ -196,4 +224,51 @@ fn text(process: Process, now: Timestamp) -> String {
         text["starttime"] = ticks.into();
     }
     text.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    /// A healing that was killed between the two left a lock that named nobody, and stood in its own way.
+    #[test]
+    fn a_lock_names_its_holder_from_the_moment_that_it_is_there() {
+        const TIMES: usize = 2000;
+        let dir = tempfile::tempdir().unwrap();
+        let backup = Backup::at(dir.path(), "20261120T191000000Z");
+        private(&backup.scratch("")).unwrap();
+        let taking = Taking {
+            backup: &backup,
+            manifest: &Manifest::default(),
+            earlier: BTreeSet::new(),
+            process: owner::own(),
+            now: Timestamp::UNIX_EPOCH,
+        };
+        let lock = dir.path().join("a.jsonl.lock");
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let watcher = scope.spawn(|| {
+                let mut all = Vec::new();
+                while !is_over.load(Ordering::Relaxed) {
+                    all.extend(fs::read(&lock));
+                }
+                all
+            });
+            for _ in 0..TIMES {
+                taking.make(&lock).unwrap();
+                fs::remove_file(&lock).unwrap();
+            }
+            is_over.store(true, Ordering::Relaxed);
+            for text in watcher.join().unwrap() {
+                assert_eq!(crate::read::lock::lock(&text).0, Some(owner::own()), "{text:?}");
+            }
+        });
+        taking.make(&lock).unwrap();
+        assert_eq!(taking.make(&lock).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert!(!backup.scratch("lock").exists());
+        let nowhere = dir.path().join("nowhere/a.jsonl.lock");
+        assert_eq!(taking.make(&nowhere).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
 }
