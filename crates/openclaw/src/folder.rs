@@ -1,6 +1,6 @@
 //! What lies where in a state folder. Reads names and sizes only; links are not followed out of it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -49,6 +49,8 @@ pub struct Folder {
     pub task_database: Option<PathBuf>,
     /// What leads out of the folder by a link, and is not followed.
     pub linked_out: Vec<PathBuf>,
+    /// Folders that cannot be looked into, and why: what they hold is not known.
+    pub unreadable: Vec<(PathBuf, String)>,
 }
 
 /// What an agent has.
@@ -128,34 +130,30 @@ impl Folder {
             .as_deref()
             .map_or_else(|| PathBuf::from("cron/jobs.json"), |store| placed(&root, store, None));
         let beside = |name: &str| cron.with_file_name(name);
-        let mut linked_out = BTreeSet::new();
-        let agents = agents(&root, &config, &mut linked_out);
-        let mut there = |path: PathBuf| there(&root, path, &mut linked_out);
+        let mut look = Look::new(&root);
         let mut folder = Self {
-            agents,
-            job_states: there(beside("jobs-state.json")),
-            job_quarantine: there(beside("jobs-quarantine.json")),
+            agents: agents(&config, &mut look),
+            job_states: look.there(beside("jobs-state.json")),
+            job_quarantine: look.there(beside("jobs-quarantine.json")),
             old_jobs: ["jobs.json.migrated", "jobs.json.bak"]
                 .into_iter()
-                .filter_map(|name| there(beside(name)))
+                .filter_map(|name| look.there(beside(name)))
                 .collect(),
             // Theirs are renamed once they are migrated, and keep what the database has pruned.
-            run_logs: [".jsonl", ".jsonl.migrated"]
-                .into_iter()
-                .flat_map(|ending| listed(&root, &beside("runs"), ending))
-                .filter_map(&mut there)
-                .collect(),
+            run_logs: look.listed(&beside("runs"), &[".jsonl", ".jsonl.migrated"]),
             jobs_at: cron.clone(),
-            jobs: there(cron),
-            state_database: there(PathBuf::from(STATE_DATABASE)),
-            task_database: there(PathBuf::from("tasks/runs.sqlite")),
+            jobs: look.there(cron),
+            state_database: look.there(PathBuf::from(STATE_DATABASE)),
+            task_database: look.there(PathBuf::from("tasks/runs.sqlite")),
             linked_out: Vec::new(),
+            unreadable: Vec::new(),
             root: root.clone(),
             config,
             remarks,
             config_is_read,
         };
-        folder.linked_out = linked_out.into_iter().collect();
+        folder.linked_out = look.linked_out.into_iter().collect();
+        folder.unreadable = look.unreadable.into_iter().collect();
         Ok(folder)
     }
 
@@ -208,15 +206,70 @@ fn is_inside(root: &Path, path: &Path) -> bool {
     real.starts_with(root) || !path.starts_with(root)
 }
 
-/// A path that is there; the link that leads out of the folder is taken down.
-fn there(root: &Path, path: PathBuf, linked_out: &mut BTreeSet<PathBuf>) -> Option<PathBuf> {
-    if is_inside(root, &root.join(&path)) {
-        return Some(path);
+/// A look at what is there, and what cannot be taken.
+struct Look<'a> {
+    root: &'a Path,
+    linked_out: BTreeSet<PathBuf>,
+    unreadable: BTreeMap<PathBuf, String>,
+}
+
+impl<'a> Look<'a> {
+    fn new(root: &'a Path) -> Self {
+        Self { root, linked_out: BTreeSet::new(), unreadable: BTreeMap::new() }
     }
-    if fs::canonicalize(root.join(&path)).is_ok() {
-        linked_out.insert(link_of(root, &path).to_owned());
+
+    /// A path that is there; the link that leads out of the folder is taken down, and the folder that cannot be
+    /// entered.
+    fn there(&mut self, path: PathBuf) -> Option<PathBuf> {
+        let full = self.root.join(&path);
+        if is_inside(self.root, &full) {
+            return Some(path);
+        }
+        match fs::canonicalize(&full) {
+            Ok(_) => drop(self.linked_out.insert(link_of(self.root, &path).to_owned())),
+            Err(error) => self.barred(&path, &error),
+        }
+        None
     }
-    None
+
+    /// Takes down why nothing can be said of a path, unless it is just not there.
+    fn barred(&mut self, path: &Path, error: &io::Error) {
+        if error.kind() == io::ErrorKind::NotFound {
+            return;
+        }
+        let is_in_the_way = |way: &&Path| fs::read_dir(self.root.join(way)).is_err();
+        let mut ways: Vec<&Path> = path.ancestors().collect();
+        ways.reverse();
+        let way = ways.into_iter().find(is_in_the_way).unwrap_or(path);
+        self.unreadable.insert(way.to_owned(), error.to_string());
+    }
+
+    /// What is in a folder.
+    fn entries(&mut self, folder: &Path) -> Vec<fs::DirEntry> {
+        let entries = fs::read_dir(self.root.join(folder));
+        let entries = entries.inspect_err(|error| self.barred(folder, error));
+        entries.into_iter().flatten().flatten().collect()
+    }
+
+    /// Whether a folder says what is in it.
+    fn can_list(&mut self, folder: &Path) -> bool {
+        let entries = fs::read_dir(self.root.join(folder));
+        entries.inspect_err(|error| self.barred(folder, error)).is_ok()
+    }
+
+    /// The files of a folder with one of these endings, by ending and name.
+    fn listed(&mut self, folder: &Path, endings: &[&str]) -> Vec<PathBuf> {
+        let entries = self.entries(folder);
+        let mut files: Vec<PathBuf> =
+            entries.into_iter().map(|entry| folder.join(entry.file_name())).collect();
+        files.sort();
+        let mut found = Vec::new();
+        for ending in endings {
+            let with = files.iter().filter(|path| path.to_string_lossy().ends_with(ending));
+            found.extend(with.cloned().filter_map(|path| self.there(path)));
+        }
+        found
+    }
 }
 
 /// The link by which a path leads out of the folder.
@@ -243,10 +296,10 @@ pub fn placed(root: &Path, text: &str, agent: Option<&str>) -> PathBuf {
     path.strip_prefix(root).map_or_else(|_| path.clone(), Path::to_owned)
 }
 
-fn agents(root: &Path, config: &Config, linked_out: &mut BTreeSet<PathBuf>) -> Vec<Agent> {
+fn agents(config: &Config, look: &mut Look<'_>) -> Vec<Agent> {
     let mut ids: Vec<String> = config.agents.iter().map(|agent| agent.id.clone()).collect();
-    for entry in fs::read_dir(root.join("agents")).into_iter().flatten().flatten() {
-        let is_linked_out = || entry.path().is_dir() && !is_inside(root, &entry.path());
+    for entry in look.entries(Path::new("agents")) {
+        let is_linked_out = || entry.path().is_dir() && !is_inside(look.root, &entry.path());
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) || is_linked_out() {
             ids.push(entry.file_name().to_string_lossy().into_owned());
         }
@@ -256,8 +309,7 @@ fn agents(root: &Path, config: &Config, linked_out: &mut BTreeSet<PathBuf>) -> V
     if ids.is_empty() {
         ids.push("main".to_owned());
     }
-    let mut agents: Vec<Agent> =
-        ids.into_iter().map(|id| agent(root, config, id, linked_out)).collect();
+    let mut agents: Vec<Agent> = ids.into_iter().map(|id| agent(config, id, look)).collect();
     // An index that the config has all agents share is read once.
     let mut indexes = BTreeSet::new();
     for agent in &mut agents {
@@ -266,9 +318,8 @@ fn agents(root: &Path, config: &Config, linked_out: &mut BTreeSet<PathBuf>) -> V
     agents
 }
 
-fn agent(root: &Path, config: &Config, id: String, linked_out: &mut BTreeSet<PathBuf>) -> Agent {
-    let home = PathBuf::from("agents").join(&id);
-    let mut there = |path: PathBuf| there(root, path, linked_out);
+fn agent(config: &Config, id: String, look: &mut Look<'_>) -> Agent {
+    let (root, home) = (look.root, PathBuf::from("agents").join(&id));
     let index = config.session_store.as_deref().map_or_else(
         || home.join("sessions/sessions.json"),
         |store| placed(root, store, Some(&id)),
@@ -281,20 +332,10 @@ fn agent(root: &Path, config: &Config, id: String, linked_out: &mut BTreeSet<Pat
         .map(|folder| placed(root, folder, Some(&id)).join("openclaw-agent.sqlite"));
     let usual = home.join("agent/openclaw-agent.sqlite");
     let database_at = own_database.clone().unwrap_or_else(|| usual.clone());
-    let database = own_database.and_then(&mut there).or_else(|| there(usual));
-    let sessions = index.parent().map(Path::to_owned).and_then(&mut there);
-    Agent { sessions, index_at: index.clone(), index: there(index), database, database_at, id }
-}
-
-/// The files of a folder with an ending, by name.
-fn listed(root: &Path, folder: &Path, ending: &str) -> Vec<PathBuf> {
-    let entries = fs::read_dir(root.join(folder)).into_iter().flatten().flatten();
-    let mut files: Vec<PathBuf> = entries
-        .map(|entry| folder.join(entry.file_name()))
-        .filter(|path| path.to_string_lossy().ends_with(ending))
-        .collect();
-    files.sort();
-    files
+    let database = own_database.and_then(|own| look.there(own)).or_else(|| look.there(usual));
+    let sessions = index.parent().map(Path::to_owned).and_then(|folder| look.there(folder));
+    let sessions = sessions.filter(|folder| look.can_list(folder));
+    Agent { sessions, index_at: index.clone(), index: look.there(index), database, database_at, id }
 }
 
 /// Copies of a file that lie beside it by their names (`.bak`, `.corrupt-…` and the like), the newest first.
@@ -380,6 +421,28 @@ mod tests {
         std::os::unix::fs::symlink(&out, root.join("agents/main/sessions")).unwrap();
         let folder = Folder::open(&root).unwrap();
         assert!(folder.agents[0].index.is_none() && folder.agents[0].sessions.is_none());
+    }
+
+    /// A folder of another user hid what it held, and the rest was read as all there is. (A link that leads to
+    /// itself cannot be entered by anybody.)
+    #[test]
+    fn a_folder_that_cannot_be_looked_into_is_named_once() {
+        for barred in
+            ["agents", "agents/main", "agents/main/sessions", "cron", "cron/runs", "state"]
+        {
+            let dir = tempfile::tempdir().unwrap();
+            let root = dir.path();
+            for folder in ["agents/main/sessions", "cron/runs", "state"] {
+                fs::create_dir_all(root.join(folder)).unwrap();
+            }
+            fs::write(root.join("openclaw.json"), "{}").unwrap();
+            assert_eq!(Folder::open(root).unwrap().unreadable, []);
+            fs::remove_dir_all(root.join(barred)).unwrap();
+            std::os::unix::fs::symlink(root.join(barred), root.join(barred)).unwrap();
+            let unreadable = Folder::open(root).unwrap().unreadable;
+            let [(path, _)] = &unreadable[..] else { panic!("{barred}: {unreadable:?}") };
+            assert_eq!(path, Path::new(barred));
+        }
     }
 
     #[test]

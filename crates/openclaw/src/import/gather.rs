@@ -158,6 +158,9 @@ pub fn gather(path: &Path, mut options: Options<'_>) -> Result<Gathered, FolderE
     for link in gather.folder.linked_out.clone() {
         gather.lost(&link, "it leads out of the folder by a link, and is not followed".to_owned());
     }
+    for (folder, reason) in gather.folder.unreadable.clone() {
+        gather.lost(&folder, reason);
+    }
     gather.history();
     gather.settle_runs();
     gather.job_files();

@@ -28,6 +28,12 @@ pub fn find(survey: &Survey) -> Vec<(Code, Item)> {
         let evidence = "it leads out of the folder by a link, and was not read".to_owned();
         file_item(Code::FileLinked, path.clone(), evidence, cure)
     }));
+    found.extend(survey.unreadable.iter().map(|(path, reason)| {
+        let cure = Cure::Person("see to the permissions and the disk".to_owned());
+        let evidence =
+            format!("it cannot be looked into, and what it holds is not known: {reason}");
+        file_item(Code::RecordUnreadable, path.clone(), evidence, cure)
+    }));
     found
         .extend(survey.locks.iter().filter_map(|(lock, holder)| stale_lock(survey, lock, *holder)));
     let (folder, files) = &survey.jobs_folder;

@@ -62,6 +62,7 @@ fn blank(folder: &Folder, now: Timestamp) -> Survey {
     Survey {
         root: folder.root.clone(),
         linked_out: folder.linked_out.clone(),
+        unreadable: folder.unreadable.clone(),
         config: (!folder.remarks.is_empty()).then(|| ConfigFault {
             path: PathBuf::from(folder::CONFIG),
             is_read: folder.config_is_read,

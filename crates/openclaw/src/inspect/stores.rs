@@ -52,7 +52,12 @@ fn missing(absent: &Absent, evidence: String) -> (Code, Item) {
 /// Iff it is gone and an agent has a database, or jobs were migrated into it.
 fn state_database(survey: &Survey) -> Option<(Code, Item)> {
     let absent = survey.no_state_database.as_ref()?;
-    let own = survey.agents.iter().filter(|agent| agent.no_database.is_none());
+    let is_seen = |agent: &&AgentSeen| {
+        let home = Path::new("agents").join(&agent.id);
+        let mut barred = survey.unreadable.iter().map(|(folder, _)| folder);
+        !barred.any(|folder| home.starts_with(folder) || folder.starts_with(&home))
+    };
+    let own = survey.agents.iter().filter(|agent| agent.no_database.is_none()).filter(is_seen);
     let migrated = survey.beside_jobs.iter().find(|path| is_migrated(path));
     let speaks = own.map(|agent| format!("agent {} has a database", agent.id));
     let speaks = speaks.chain(migrated.map(|path| format!("{} is there", path.display())));

@@ -28,6 +28,8 @@ pub struct Survey {
     pub root: PathBuf,
     /// What leads out of it by a link.
     pub linked_out: Vec<PathBuf>,
+    /// Folders that cannot be looked into, and why.
+    pub unreadable: Vec<(PathBuf, String)>,
     /// The clock's time, for files and for silence.
     pub now: Timestamp,
     /// The config, if something of it could not be read.

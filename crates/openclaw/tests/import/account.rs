@@ -230,3 +230,16 @@ fn an_index_that_is_not_whole_is_named_and_its_sessions_come_by_their_transcript
         assert_eq!(found.generations.len(), before.generations.len(), "{fault}");
     }
 }
+
+#[test]
+fn a_folder_that_cannot_be_looked_into_is_quarantined_by_name() {
+    for barred in ["cron", "cron/runs", SESSIONS, "agents/main", "agents"] {
+        let folder = Copy::of("2026.5.6-plain");
+        let path = folder.path(barred);
+        fs::remove_dir_all(&path).unwrap();
+        std::os::unix::fs::symlink(&path, &path).unwrap();
+        let found = folder.gather();
+        let account = source(&found, barred);
+        assert_eq!((account.read, account.done.quarantined.len()), (1, 1), "{barred}");
+    }
+}

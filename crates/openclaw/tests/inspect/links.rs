@@ -6,9 +6,9 @@ use std::path::Path;
 
 use rusqlite::Connection;
 use serde_json::json;
-use sexton_openclaw::finding::Code;
+use sexton_openclaw::finding::{Code, Subject};
 
-use crate::folder::{AGENT, SESSIONS, Sick, plain, sqlite};
+use crate::folder::{AGENT, NOW, SESSIONS, Sick, plain, sqlite};
 
 /// A transcript of the folder of the JSON era.
 const TRANSCRIPT: &str = "5dd63c93-9d84-491a-af1d-7ee776aa05b5.jsonl";
@@ -139,4 +139,28 @@ fn archives_of_a_database_go_to_the_linked_folder_of_sessions() {
     add_overdue(&sick);
     sick.is(&[(Code::RunOverdue, 1)]);
     assert!(sick.help(Code::RunOverdue).contains("is reached by a link"));
+}
+
+/// What a folder of another user held was not there, and nothing was wrong. (A link that leads to itself cannot
+/// be entered by anybody.)
+#[test]
+fn a_folder_that_cannot_be_looked_into_is_found_and_nothing_is_said_of_what_it_holds() {
+    for (sick, folders) in [
+        (plain(), &["cron", "cron/runs", "agents/main/sessions", "agents/main", "agents"][..]),
+        (sqlite(), &["state", "agents/main/agent", "agents/main", "agents"]),
+    ] {
+        for folder in folders {
+            let (path, aside) = (sick.path(folder), sick.path("aside"));
+            fs::rename(&path, &aside).unwrap();
+            symlink(&path, &path).unwrap();
+            let report = sick.report_at(NOW);
+            let subjects = report.findings.iter().flat_map(|finding| {
+                finding.items.iter().map(|item| (finding.code, item.subject.clone()))
+            });
+            let barred = (Code::RecordUnreadable, Subject::File(folder.into()));
+            assert_eq!(subjects.collect::<Vec<_>>(), [barred], "{folder}");
+            fs::remove_file(&path).unwrap();
+            fs::rename(&aside, &path).unwrap();
+        }
+    }
 }

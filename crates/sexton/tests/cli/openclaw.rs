@@ -265,3 +265,23 @@ fn a_healing_that_was_cut_off_is_finished_only_with_a_yes_and_what_it_leaves_out
     assert!(finished.err.contains(&format!("{LEFT} has changed")), "{finished:?}");
     assert!(fs::read_to_string(&journal).unwrap().ends_with("\"healed\""));
 }
+
+/// Half of an undoing looked like a healthy folder.
+#[test]
+fn heal_does_not_look_at_a_folder_whose_undoing_was_cut_off() {
+    let place = Place::new(CONFIG);
+    let folder = sick(&place, 8);
+    let path = folder.to_str().unwrap();
+    let healed = place.json(&["openclaw", "heal", path, "--yes"]);
+    let backup = folder.join(healed["outcome"]["backup"].as_str().unwrap());
+    let mut journal = File::options().append(true).open(backup.join("journal.jsonl")).unwrap();
+    writeln!(journal, "\n\"undo\"").unwrap();
+    let refused = place.run(&["openclaw", "heal", path, "--yes"]);
+    assert_eq!(refused.code, 4, "{refused:?}");
+    assert!(refused.err.contains("sexton openclaw undo"), "{refused:?}");
+    let planned = place.run(&["openclaw", "heal", path, "--plan-only"]);
+    assert!(planned.err.contains("the undoing of"), "{planned:?}");
+    place.ok(&["openclaw", "undo", path]);
+    assert!(folder.join(LEFT).exists());
+    place.ok(&["openclaw", "heal", path, "--yes"]);
+}

@@ -74,10 +74,21 @@ pub fn main(args: &Heal, output: Output) -> Result<Exit, Failure> {
     done(&plan, &outcome, &left, output)
 }
 
-/// Ends a healing that was cut off: before that, nothing of the folder can be believed.
+/// Ends a healing that was cut off, and refuses where an undoing was: before that, nothing of the folder can be
+/// believed.
 fn finish(args: &Heal, output: Output) -> Result<(), Failure> {
     let Ok(all) = heal::list_healings(&args.path) else { return Ok(()) };
     for Healing { stamp, state, .. } in all {
+        if state == State::Undoing {
+            let folder = argument(&args.path);
+            let undo = format!("sexton openclaw undo {folder} {stamp}");
+            if args.plan_only {
+                output.note(format_args!("the undoing of {stamp} was cut off; go on with {undo}"));
+                continue;
+            }
+            let message = format!("the undoing of {stamp} was cut off: half of it is in {folder}");
+            return Err(Failure::new(Exit::Refused, message).hint(format!("go on with it: {undo}")));
+        }
         if state != State::Unfinished {
             continue;
         }
