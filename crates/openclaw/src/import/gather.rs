@@ -71,6 +71,8 @@ pub struct Gathered {
     pub agents: Vec<Agent>,
     /// The jobs that are not stored yet.
     pub jobs: Vec<NewJob>,
+    /// Those that are stored and are to run now, as they are then.
+    pub enabled: Vec<Job>,
     /// The runs.
     pub runs: Vec<Ran>,
     /// Files that are not imported: copies, locks, what belongs to a transcript; with the reason where the

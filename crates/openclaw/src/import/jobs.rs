@@ -114,9 +114,6 @@ pub fn job(record: &JobRecord, context: &Context<'_>) -> Result<Imported, Refuse
 /// is: `made` is what this import would make of it.
 pub fn differences(stored: &Job, record: &JobRecord, made: &Imported) -> Vec<String> {
     let (Job { key, spec, .. }, Imported { spec: made, origin, .. }) = (stored, made);
-    if stored.removed_at.is_some() {
-        return vec!["it was removed here".to_owned()];
-    }
     let mut differences = Vec::new();
     if (&spec.schedule, spec.offset) != (&made.schedule, made.offset) {
         let there = serde_json::json!(made.schedule);

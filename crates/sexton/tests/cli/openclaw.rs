@@ -1,6 +1,7 @@
 //! `openclaw import`, `heal` and `undo`: state folders and stores as they are.
 
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -11,6 +12,7 @@ use crate::support::{CONFIG, Place, until};
 use crate::unpack::unpack;
 
 mod again;
+mod jobs;
 mod killed;
 mod said;
 mod terminal;

@@ -10,6 +10,8 @@ use sexton_domain::id::JobId;
 use sexton_domain::job::{Job, Source as Declared, Target};
 use sexton_domain::name::JobKey;
 use sexton_domain::plan::{Moment, jobs as plan};
+use sexton_domain::schedule::Schedule;
+use sexton_domain::when;
 
 use super::{Gather, own_agent, whole};
 use crate::import::account::{Became, Source};
@@ -195,11 +197,28 @@ impl Gather<'_, '_> {
         let made = made.and_then(|imported| new_job(id, &imported, now).map(|job| (job, imported)));
         match made {
             Err(reason) => self.found.sources[source].done.quarantine(record.place, reason),
-            Ok((job, imported)) => {
+            Ok((mut job, imported)) => {
+                if let Some(at) = due_there(&record, &job.spec.schedule, now) {
+                    self.stays_due(&mut job, at);
+                }
                 self.jobs.insert(record.id.clone(), (id, job.key.clone()));
                 self.found.jobs.push(NewJob { job, record, imported, source });
             }
         }
+    }
+
+    /// A one-shot whose time passed without a run, and that OpenClaw would run when it starts: where it may run
+    /// here, its slot is one that was missed, and runs by its misfire policy.
+    fn stays_due(&mut self, job: &mut Job, at: Timestamp) {
+        if job.spec.enabled {
+            be_late(job, at);
+            return;
+        }
+        self.found.remarks.push(format!(
+            "the one-shot {key} was due at {at} and has not run; here its time is over: `sexton job run {key}` \
+             runs it once, when it has its agent",
+            key = job.key
+        ));
     }
 
     /// What an import makes of a job, by our names of agents.
@@ -225,10 +244,18 @@ impl Gather<'_, '_> {
         self.options.jobs.values().map(|job| job.key.clone()).chain(new).collect()
     }
 
-    /// A job that is here already stays as it is. What is otherwise there is to be said.
+    /// A job that is here already stays as it is, unless it still stands as it came and is to be enabled. What is
+    /// otherwise there is to be said.
     fn stays(&mut self, stored: &Job, record: &JobRecord, source: usize) {
+        if stored.removed_at.is_some() {
+            let remark = format!("the job {} was removed here, and stays so", stored.key);
+            return self.found.remarks.push(remark);
+        }
         let Ok(made) = self.made(record, source) else { return };
-        match differences(stored, record, &made) {
+        let enabled =
+            made.spec.enabled.then(|| enabled(stored, record, self.options.now)).flatten();
+        match differences(enabled.as_ref().unwrap_or(stored), record, &made) {
+            differences if differences.is_empty() && enabled.is_some() => {}
             differences if differences.is_empty() => self.same.push(stored.key.clone()),
             differences => self.found.remarks.push(format!(
                 "the job {} is here already and stays as it is: {}",
@@ -236,10 +263,16 @@ impl Gather<'_, '_> {
                 differences.join("; ")
             )),
         }
+        self.found.enabled.extend(enabled);
     }
 
     /// Says which jobs are here already.
     pub(super) fn say_what_stays(&mut self) {
+        if !self.found.enabled.is_empty() {
+            let keys: Vec<&str> = self.found.enabled.iter().map(|job| job.key.as_str()).collect();
+            let remark = format!("enabled, as they are there: {}", keys.join(", "));
+            self.found.remarks.push(remark);
+        }
         if self.same.is_empty() {
             return;
         }
@@ -248,6 +281,35 @@ impl Gather<'_, '_> {
             format!("jobs that are here already and stay as they are: {}", keys.join(", "));
         self.found.remarks.push(remark);
     }
+}
+
+/// The time of a one-shot that is past for a job that is added here, and at which it has still to run there.
+fn due_there(record: &JobRecord, schedule: &Schedule, now: Timestamp) -> Option<Timestamp> {
+    let Schedule::At { at } = *schedule else { return None };
+    let state = &record.state;
+    let has_run = state.last_run_at.is_some() && state.last_status.as_deref() == Some("ok");
+    let is_due = record.enabled && state.running_at.is_none() && !has_run;
+    (is_due && when::GRACE.after(at) < now).then_some(at)
+}
+
+fn be_late(job: &mut Job, at: Timestamp) {
+    (job.next_slot, job.done_at) = (Some(at), None);
+}
+
+/// A job that an earlier import brought and nobody has touched since, as it runs.
+fn enabled(stored: &Job, record: &JobRecord, now: Timestamp) -> Option<Job> {
+    let is_as_it_came = !stored.spec.enabled && stored.revision == 1 && stored.suspension.is_none();
+    if !is_as_it_came {
+        return None;
+    }
+    let mut job = stored.clone();
+    if let Some(at) = due_there(record, &stored.spec.schedule, now) {
+        job.spec.enabled = true;
+        be_late(&mut job, at);
+        return Some(job);
+    }
+    let mut moment = Moment::new(now, stored.id.uuid().as_u128());
+    plan::resume(stored, &mut moment).ok().and_then(|decision| job_of(decision.changes))
 }
 
 /// Its id here.
@@ -260,11 +322,15 @@ fn new_job(id: JobId, imported: &Imported, now: Timestamp) -> Result<Job, String
     let mut moment = Moment::new(now, id.uuid().as_u128());
     let put = plan::put(&imported.key, &Declared::Api, imported.spec.clone(), None, &mut moment);
     let put = put.map_err(|refused| causes(&refused))?;
-    let made = put.decision.changes.into_iter().find_map(|change| match change {
-        Change::Put(Record::Job(job)) => {
-            Some(Job { id, origin: Some(imported.origin.clone()), ..*job })
-        }
-        _ => None,
-    });
+    let made = job_of(put.decision.changes);
+    let made = made.map(|job| Job { id, origin: Some(imported.origin.clone()), ..job });
     made.ok_or_else(|| "it cannot be added".to_owned())
+}
+
+/// The job among changes: an import tells of nothing.
+fn job_of(changes: Vec<Change>) -> Option<Job> {
+    changes.into_iter().find_map(|change| match change {
+        Change::Put(Record::Job(job)) => Some(*job),
+        _ => None,
+    })
 }

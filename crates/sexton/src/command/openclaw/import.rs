@@ -59,6 +59,7 @@ pub fn main(args: &Import, globals: &Globals, output: Output) -> Result<Exit, Fa
         generations,
         agents,
         jobs,
+        enabled,
         runs,
         left_out,
         mut remarks,
@@ -83,6 +84,9 @@ pub fn main(args: &Import, globals: &Globals, output: Output) -> Result<Exit, Fa
     let mut keeper = Keeper::new(writes, store.as_ref(), begun);
     for new in jobs {
         keeper.job(new)?;
+    }
+    for job in enabled {
+        keeper.put(job)?;
     }
     for ran in runs {
         keeper.run(ran)?;

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sexton_domain::name::{AgentName, JobKey};
 use sexton_openclaw::import::gather::NewJob;
-use sexton_openclaw::schedule::side_by_side;
+use sexton_openclaw::schedule::{Difference, side_by_side};
 
 use crate::config::Config;
 use crate::failure::Failure;
@@ -46,8 +46,13 @@ impl Shown {
     pub fn of(new: &NewJob, now: Timestamp) -> Self {
         let zone = super::super::zone();
         let rows = side_by_side(&new.record, &new.imported.translated, &zone, now, SLOTS);
-        let slot = |(theirs, ours, why): (_, _, Option<sexton_openclaw::schedule::Difference>)| {
-            Slot { theirs, ours, difference: why.map(|why| why.sentence().to_owned()) }
+        // A one-shot that is late there is late here as well, if it may run.
+        let late = new.job.next_slot.filter(|slot| *slot <= now);
+        let slot = |(theirs, ours, why): (_, Option<_>, Option<Difference>)| {
+            let late = late.filter(|late| theirs == Some(*late) && ours.is_none());
+            let why = why.filter(|_| late.is_none());
+            let difference = why.map(|why| why.sentence().to_owned());
+            Slot { theirs, ours: ours.or(late), difference }
         };
         let note =
             |note: &sexton_openclaw::schedule::Note| format!("{}: {}", note.field, note.text);

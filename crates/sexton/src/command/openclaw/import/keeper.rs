@@ -8,6 +8,7 @@ use sexton_domain::archive::Archive;
 use sexton_domain::change::Change;
 use sexton_domain::entry::Entry;
 use sexton_domain::id::SessionId;
+use sexton_domain::job::Job;
 use sexton_domain::plan::imports;
 use sexton_domain::session::Session;
 use sexton_domain::usage::Usage;
@@ -108,6 +109,11 @@ impl<'a> Keeper<'a> {
     pub fn job(&mut self, NewJob { job, source, .. }: NewJob) -> Result<(), Failure> {
         self.book.of(source).count(Became::Imported);
         self.kept().jobs += 1;
+        self.put(job)
+    }
+
+    /// Stores a job as it is by now.
+    pub fn put(&mut self, job: Job) -> Result<(), Failure> {
         let bytes = job.spec.prompt.len();
         self.batch.push(job, bytes);
         self.flush_if_full()
