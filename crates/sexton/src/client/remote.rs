@@ -2,6 +2,7 @@
 
 use sexton_domain::errors::causes;
 use std::fs;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -17,17 +18,22 @@ use crate::place::{self, DataDir};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// No daemon wrote into the data folder where it is.
+#[derive(Debug)]
+struct Absent(PathBuf);
+
 /// A daemon, whether or not it runs.
 #[derive(Debug)]
 pub struct Remote {
     http: reqwest::Client,
-    url: String,
+    url: Result<String, Absent>,
     token: Option<String>,
     local: bool,
 }
 
 impl Remote {
-    /// `--url`, else what the daemon wrote into the data folder, else what the config says.
+    /// `--url`, else what the daemon wrote into the data folder, else, if that was not named, what the config
+    /// says: another user's may listen there.
     pub fn find(globals: &Globals) -> Result<Self, Failure> {
         let http = http::plain()
             .connect_timeout(CONNECT_TIMEOUT)
@@ -36,7 +42,7 @@ impl Remote {
             .context("set up an HTTP client")?;
         let dir = DataDir::find(globals)?;
         let url = match &globals.url {
-            Some(url) => checked(url)?,
+            Some(url) => Ok(checked(url)?),
             None => local_url(globals, &dir),
         };
         let token = globals.token.clone().or_else(|| {
@@ -53,7 +59,11 @@ impl Remote {
 
     /// Asks; an error is always that it cannot be reached.
     pub async fn ask(&self, ask: &Ask) -> Result<Raw, Failure> {
-        let url = format!("{}{}", self.url, ask.target());
+        let server = self.url.as_ref().map_err(|Absent(dir)| {
+            Failure::new(Exit::Unreachable, format!("no daemon runs on {}", dir.display()))
+                .hint("start it with `sexton serve`, or name another one with --url")
+        })?;
+        let url = format!("{server}{}", ask.target());
         let mut request = self.http.request(ask.method.clone(), url);
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
@@ -68,24 +78,21 @@ impl Remote {
             };
             request = request.header("content-type", kind).body(body.to_string());
         }
-        let response = request.send().await.map_err(|error| self.unreachable(&error))?;
+        let response = request.send().await.map_err(|error| unreachable(server, &error))?;
         let status = response.status();
-        let body = response.bytes().await.map_err(|error| self.unreachable(&error))?;
+        let body = response.bytes().await.map_err(|error| unreachable(server, &error))?;
         Ok(Raw { status, body: body.to_vec() })
     }
+}
 
-    fn unreachable(&self, error: &reqwest::Error) -> Failure {
-        if error.is_timeout() && !error.is_connect() {
-            let message = format!("the daemon at {} did not answer in time", self.url);
-            return Failure::new(Exit::Unavailable, message).hint("try again");
-        }
-        let why = causes(error);
-        Failure::new(
-            Exit::Unreachable,
-            format!("the daemon at {} cannot be reached: {why}", self.url),
-        )
-        .hint("start it with `sexton serve`, or name another one with --url")
+fn unreachable(server: &str, error: &reqwest::Error) -> Failure {
+    if error.is_timeout() && !error.is_connect() {
+        let message = format!("the daemon at {server} did not answer in time");
+        return Failure::new(Exit::Unavailable, message).hint("try again");
     }
+    let why = causes(error);
+    Failure::new(Exit::Unreachable, format!("the daemon at {server} cannot be reached: {why}"))
+        .hint("start it with `sexton serve`, or name another one with --url")
 }
 
 fn checked(url: &str) -> Result<String, Failure> {
@@ -97,9 +104,12 @@ fn checked(url: &str) -> Result<String, Failure> {
     Err(Failure::new(Exit::Usage, format!("cannot use {url:?} as the daemon's URL")).hint(hint))
 }
 
-fn local_url(globals: &Globals, dir: &DataDir) -> String {
+fn local_url(globals: &Globals, dir: &DataDir) -> Result<String, Absent> {
     if let Ok(address) = fs::read_to_string(dir.address()) {
-        return address.trim().to_owned();
+        return Ok(address.trim().to_owned());
+    }
+    if globals.data_dir.is_some() {
+        return Err(Absent(dir.path().to_owned()));
     }
     // A config that is wrong is not the business of a client.
     let config = place::config_file(globals).ok().and_then(|path| {
@@ -107,5 +117,5 @@ fn local_url(globals: &Globals, dir: &DataDir) -> String {
         Config::load(path.as_deref(), around).ok()
     });
     let listen = config.unwrap_or_default().file.server.listen;
-    format!("http://{listen}")
+    Ok(format!("http://{listen}"))
 }

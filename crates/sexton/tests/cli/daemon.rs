@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::{CONFIG, Place, until};
+use crate::support::{CONFIG, Ended, Place, until};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
@@ -167,6 +167,25 @@ fn the_stop_command_returns_when_the_daemon_has_stopped() {
     assert!(daemon.wait().success());
     let again = place.run(&["stop"]);
     assert_eq!(again.code, 5, "{again:?}");
+}
+
+/// A command for one store was carried out on another: its config said where that one's daemon listens.
+#[test]
+fn a_command_for_a_data_folder_without_a_daemon_asks_no_other_daemon() {
+    let place = Place::new(&with_job("one", "every = \"1h\""));
+    let daemon = place.serve();
+    let address = fs::read_to_string(place.data().join("address")).unwrap();
+    let listen = address.trim().strip_prefix("http://").unwrap();
+    let other = Place::new(&CONFIG.replace("127.0.0.1:0", listen));
+    let token = fs::read_to_string(place.data().join("token")).unwrap();
+    let suspend = ["job", "disable", "one"];
+    let refused = other.command(&suspend).env("SEXTON_TOKEN", token.trim()).output().unwrap();
+    let refused = Ended::from(refused);
+    assert_eq!(refused.code, 5, "{refused:?}");
+    let data = other.data();
+    assert!(refused.err.contains(&format!("no daemon runs on {}", data.display())), "{refused:?}");
+    assert!(place.json(&["job", "show", "one"])["suspension"].is_null());
+    assert!(daemon.stop().success());
 }
 
 #[test]
