@@ -69,6 +69,8 @@ pub struct Gathered {
     pub generations: Vec<Generation>,
     /// The agents of the config, and those that jobs name which are not stored yet; each name once.
     pub agents: Vec<Agent>,
+    /// Agents that are to be called otherwise and are not there, each in a sentence.
+    pub nobody: Vec<String>,
     /// The jobs that are not stored yet.
     pub jobs: Vec<NewJob>,
     /// Those that are stored and are to run now, as they are then.
@@ -170,7 +172,7 @@ pub fn gather(path: &Path, mut options: Options<'_>) -> Result<Gathered, FolderE
     gather.say_what_stays();
     gather.found.agents = gather.agents();
     gather.say_what_lies_beside();
-    gather.say_who_is_none();
+    gather.find_who_is_none();
     for index in 0..gather.folder.agents.len() {
         gather.database(index);
         gather.files(index);

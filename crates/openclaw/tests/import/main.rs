@@ -416,7 +416,7 @@ fn an_agent_that_is_to_be_called_otherwise_and_is_none_is_said() {
         let renamed = |options: &mut Options<'_>| {
             options.agents = [(theirs.to_owned(), "helper".parse().unwrap())].into();
         };
-        folder.gather_with(&renamed).remarks
+        folder.gather_with(&renamed).nobody
     };
     assert_eq!(of("main"), [""; 0]);
     assert_eq!(of("nobody"), ["no agent is called nobody there: the agents are main"]);

@@ -40,8 +40,8 @@ impl Gather<'_, '_> {
         first.map(|(name, id)| self.told(name, id)).collect()
     }
 
-    /// Says which of the agents that are to be called otherwise here are none of the folder's.
-    pub(super) fn say_who_is_none(&mut self) {
+    /// Finds which of the agents that are to be called otherwise here are none of the folder's.
+    pub(super) fn find_who_is_none(&mut self) {
         let Folder { config, agents, .. } = &self.folder;
         let mut ids: BTreeSet<String> = agents.iter().map(|agent| agent.id.clone()).collect();
         ids.extend(config.agents.iter().map(|agent| agent.id.clone()));
@@ -51,9 +51,8 @@ impl Gather<'_, '_> {
         );
         let none = self.options.agents.keys().filter(|id| !ids.contains(*id));
         let there = ids.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
-        let remarks =
-            none.map(|id| format!("no agent is called {id} there: the agents are {there}"));
-        self.found.remarks.extend(remarks.collect::<Vec<_>>());
+        let said = none.map(|id| format!("no agent is called {id} there: the agents are {there}"));
+        self.found.nobody = said.collect();
     }
 
     fn told(&self, name: AgentName, id: &str) -> Agent {

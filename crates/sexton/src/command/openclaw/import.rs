@@ -58,6 +58,7 @@ pub fn main(args: &Import, globals: &Globals, output: Output) -> Result<Exit, Fa
         sources,
         generations,
         agents,
+        nobody,
         jobs,
         enabled,
         runs,
@@ -66,6 +67,10 @@ pub fn main(args: &Import, globals: &Globals, output: Output) -> Result<Exit, Fa
         under_way,
         texts,
     } = found;
+    // Before anything is stored: what has a name keeps it.
+    if let Some(nobody) = nobody.into_iter().next() {
+        return Err(Failure::new(Exit::Usage, nobody).hint("mend --agent; nothing was stored"));
+    }
     remarks.extend(earlier);
     remarks.extend(jobs::undeclared(&jobs, &config));
     let begun = Receipt {

@@ -153,3 +153,15 @@ fn agents_come_as_sections_for_the_config_and_are_not_spoken_of_once_it_has_them
         json!([["main", true, null], ["scout", true, null], ["echo", true, null]])
     );
 }
+
+/// Everything came over under the wrong name, and no command takes that back.
+#[test]
+fn an_agent_of_nobody_is_refused_before_anything_is_stored() {
+    let place = Place::new(CONFIG);
+    let folder = folder(&place, "2026.5.6-plain");
+    let path = folder.to_str().unwrap();
+    let refused = place.run(&["openclaw", "import", path, "--agent", "mian=boss"]);
+    assert_eq!(refused.code, 2, "{refused:?}");
+    assert!(refused.err.contains("no agent is called mian there"), "{refused:?}");
+    assert_eq!(place.json(&["session", "list"])["items"], json!([]));
+}
