@@ -190,23 +190,13 @@ fn show(receipt: &Receipt, written: Option<&Path>, output: Output) -> Result<(),
         output.note(remark);
     }
     let groups = groups(&receipt.sources);
-    let rows = groups.iter().map(|(name, group)| group.row(name)).collect();
+    let told = groups.iter().filter(|(_, group)| group.read > 0);
+    let rows = told.map(|(name, group)| group.row(name)).collect();
     let header =
         ["source", "size", "read", "imported", "already present", "quarantined", "under way"];
     output.table(&header, rows, "nothing to import")?;
-    for source in &receipt.sources {
-        for dropped in &source.done.quarantined {
-            output.line(format_args!(
-                "  {} {}: {}",
-                source.path,
-                on_one_line(&dropped.place.to_string()),
-                on_one_line(&dropped.reason)
-            ))?;
-        }
-    }
-    for job in &receipt.jobs {
-        job.show(output)?;
-    }
+    show_quarantined(&receipt.sources, output)?;
+    jobs::show(&receipt.jobs, output)?;
     let Kept { jobs, sessions, runs, entries, reports } = receipt.kept;
     let what = [
         count(jobs, "job"),
@@ -220,6 +210,26 @@ fn show(receipt: &Receipt, written: Option<&Path>, output: Output) -> Result<(),
     match written {
         Some(path) => output.line(format_args!("receipt: {}", path.display())),
         None => Ok(()),
+    }
+}
+
+/// What could not be taken; of much the beginning.
+fn show_quarantined(sources: &[Source], output: Output) -> Result<(), Failure> {
+    /// Records that are shown one by one.
+    const NAMED: usize = 20;
+    let of = |source: &'_ Source| source.done.quarantined.len();
+    let all = sources.iter().flat_map(|source| {
+        source.done.quarantined.iter().map(move |dropped| (&source.path, dropped))
+    });
+    for (path, dropped) in all.take(NAMED) {
+        let (place, reason) = (dropped.place.to_string(), &dropped.reason);
+        output.line(format_args!("  {path} {}: {}", on_one_line(&place), on_one_line(reason)))?;
+    }
+    match sources.iter().map(of).sum::<usize>().saturating_sub(NAMED) {
+        0 => Ok(()),
+        more => {
+            output.line(format_args!("  … and {more} more; the receipt, or --json, has them all"))
+        }
     }
 }
 

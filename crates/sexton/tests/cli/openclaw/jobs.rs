@@ -78,7 +78,10 @@ fn a_one_shot_whose_time_passed_without_a_run_runs_once() {
     let other = Place::new(&format!("{CONFIG}\n{AGENT}"));
     let at_once = other.ok(&["openclaw", "import", path, "--enable"]);
     let slot = "2026-11-20T18:00:00Z";
-    assert!(at_once.contains(&format!("there {slot}  here {slot}\n")), "{at_once}");
+    let row = at_once.lines().find(|line| line.starts_with("late ")).unwrap();
+    assert_eq!(row.split_whitespace().collect::<Vec<_>>(), ["late", "enabled", slot, slot]);
+    assert!(!at_once.contains("is no slot any more"), "{at_once}");
+    assert!(disabled.out.contains("is no slot any more"), "{disabled:?}");
     for place in [place, other] {
         let daemon = place.serve();
         let run = until("the run of the one-shot", || {

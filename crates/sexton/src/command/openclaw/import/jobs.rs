@@ -1,9 +1,10 @@
 //! What became of each job: its next slots there and here, and what a person should know.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use sexton_domain::errors::on_one_line;
 use sexton_domain::name::{AgentName, JobKey};
 use sexton_openclaw::import::gather::NewJob;
 use sexton_openclaw::schedule::{Difference, side_by_side};
@@ -65,28 +66,56 @@ impl Shown {
         }
     }
 
-    /// Shows it.
-    pub fn show(&self, output: Output) -> Result<(), Failure> {
-        let state = if self.enabled { "enabled" } else { "disabled" };
-        output.line(format_args!(
-            "job {} ({state}), there {}",
-            output.bold(self.key.as_str()),
-            self.id
-        ))?;
+    /// Its next slots as rows: the first, or all where one of them is not the same in both.
+    fn rows(&self) -> Vec<Vec<String>> {
         let time = |at: Option<Timestamp>| at.map_or_else(|| "-".to_owned(), |at| at.to_string());
-        for slot in &self.slots {
-            let why = slot.difference.as_ref().map_or_else(String::new, |why| format!("  {why}"));
-            output.line(format_args!(
-                "    there {}  here {}{why}",
-                time(slot.theirs),
-                time(slot.ours)
-            ))?;
+        let is_same = |slot: &Slot| slot.theirs == slot.ours;
+        let shown = if self.slots.iter().all(is_same) { 1 } else { SLOTS };
+        let slots = self.slots.iter().take(shown);
+        let mut rows: Vec<Vec<String>> = slots
+            .map(|slot| vec![String::new(), String::new(), time(slot.theirs), time(slot.ours)])
+            .collect();
+        if rows.is_empty() {
+            rows.push(vec![String::new(), String::new(), time(None), time(None)]);
         }
-        for note in &self.notes {
-            output.line(format_args!("    {}", output.dim(note)))?;
-        }
-        Ok(())
+        let state = if self.enabled { "enabled" } else { "disabled" };
+        (rows[0][0], rows[0][1]) = (self.key.to_string(), state.to_owned());
+        rows
     }
+
+    /// What a person should know, differences of slots with it.
+    fn said(&self) -> impl Iterator<Item = &str> {
+        let reasons = self.slots.iter().filter_map(|slot| slot.difference.as_deref());
+        reasons.chain(self.notes.iter().map(String::as_str))
+    }
+}
+
+/// Shows jobs: their next slots side by side, then what a person should know, each with the jobs that it is of;
+/// what is of few of them first.
+pub fn show(jobs: &[Shown], output: Output) -> Result<(), Failure> {
+    if jobs.is_empty() {
+        return Ok(());
+    }
+    output.line("")?;
+    let rows = jobs.iter().flat_map(Shown::rows).collect();
+    output.table(&["job", "state", "next there", "next here"], rows, "")?;
+    let mut said: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for job in jobs {
+        for text in job.said() {
+            said.entry(text).or_default().insert(job.key.as_str());
+        }
+    }
+    let mut said: Vec<(&str, BTreeSet<&str>)> = said.into_iter().collect();
+    said.sort_by_key(|(_, keys)| keys.len());
+    for (text, keys) in said {
+        output.line(on_one_line(text))?;
+        let of = match keys.len() {
+            all if all == jobs.len() && all > 1 => format!("all {all} jobs"),
+            _ => Vec::from_iter(keys).join(", "),
+        };
+        output.line(format_args!("    {}", output.dim(&of)))?;
+    }
+    output.line("")
 }
 
 /// The agents of jobs that the config does not have, each in a sentence.
