@@ -179,7 +179,7 @@ impl<'a> Draft<'a> {
         } else if !self.context.enable && !self.held {
             self.note(
                 "enabled",
-                "it is enabled there; it arrives disabled unless the import enables jobs",
+                "it is enabled there and arrives disabled; import again with --enable to let it run",
             );
         }
         self.record.enabled && self.context.enable && !self.held

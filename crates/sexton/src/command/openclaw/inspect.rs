@@ -116,7 +116,11 @@ fn gateway(report: &Report) -> String {
             let evidence = report.gateway_evidence.as_deref().unwrap_or_default();
             format!("process {pid} owns the folder: {evidence}")
         }
-        None => format!("not running; the last sign of life is of {}", report.as_of),
+        None => {
+            let runs =
+                if report.served.is_some() { "no process of it shows" } else { "not running" };
+            format!("{runs}; the last sign of life is of {}", report.as_of)
+        }
     }
 }
 

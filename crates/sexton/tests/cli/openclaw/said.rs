@@ -90,6 +90,7 @@ fn inspect_says_what_keeps_heal_from_its_work_and_heal_what_its_backup_takes() {
     let path = folder.to_str().unwrap();
     let looked = place.run(&["openclaw", "inspect", path]);
     assert!(looked.err.contains(&format!("something answers at {address}")), "{looked:?}");
+    assert!(looked.out.contains("no process of it shows"), "{looked:?}");
     let imported = place.run(&["openclaw", "import", path]);
     assert!(imported.err.contains(&format!("something answers at {address}")), "{imported:?}");
     assert!(imported.err.contains("a gateway may run on the folder"), "{imported:?}");
