@@ -130,7 +130,8 @@ fn agents_come_as_sections_for_the_config_and_are_not_spoken_of_once_it_has_them
     let args = ["openclaw", "import", folder.to_str().unwrap(), "--agent", "main=boss"];
     let first = place.run(&[&args[..], &["--dry-run"]].concat());
     assert!(first.err.contains("1 job of agent boss, which the config does not have"), "{first:?}");
-    let (_, sections) = first.out.split_once("\n\n").unwrap();
+    let (_, sections) = first.out.rsplit_once("\n\n# agents").unwrap();
+    let sections = &format!("# agents{sections}");
     assert!(sections.contains(place.config().file_name().unwrap().to_str().unwrap()), "{sections}");
     place.write(&format!("{CONFIG}\n{sections}"));
 
