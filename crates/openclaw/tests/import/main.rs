@@ -343,10 +343,12 @@ fn jobs_that_are_here_already_stay_and_what_is_otherwise_there_is_said() {
     let is_otherwise =
         |what: &str| format!("the job {key} is here already and stays as it is: {what}");
     let enable = format!("it is enabled there, to enable it here: sexton job enable {key}");
-    assert_eq!(again(true, &disable), is_otherwise(&enable));
+    assert_eq!(again(true, &disable), format!("enabled, as they are there: {key}"));
+    let edited = |job: &mut Job| (job.spec.enabled, job.revision) = (false, 2);
+    assert_eq!(again(true, &edited), is_otherwise(&enable));
     assert_eq!(
         again(true, &|job| job.removed_at = Some(job.created_at)),
-        is_otherwise("it was removed here")
+        format!("the job {key} was removed here, and stays so")
     );
 
     let text = fs::read_to_string(folder.path("cron/jobs.json")).unwrap();
