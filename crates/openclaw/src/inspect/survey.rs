@@ -71,6 +71,8 @@ pub struct Survey {
     pub done: HashMap<Box<str>, Done>,
     /// How runs ended, by the id of their session.
     pub ends: HashMap<Box<str>, End>,
+    /// How runs of jobs ended, by their job and start and by the id of their receipt.
+    pub runs: HashMap<Box<str>, End>,
     /// The sessions that some run of a job worked in, with the job: their transcripts are its history.
     pub sessions_of_jobs: HashMap<Box<str>, Box<str>>,
     /// Tasks that have not ended, or are lost.
@@ -130,6 +132,9 @@ pub struct Done {
     /// Which record says so.
     pub says: &'static str,
 }
+
+/// Who says that a run ended with the death of its process: what it came to nobody knows.
+pub const INTERRUPTED: &str = "interrupted receipt";
 
 /// How a run ended, and who says so.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,6 +10,7 @@ mod json_era;
 mod links;
 mod sqlite_era;
 mod stores;
+mod tasks;
 #[path = "../fixtures/unpack.rs"]
 mod unpack;
 

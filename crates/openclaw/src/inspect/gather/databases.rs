@@ -53,6 +53,7 @@ impl Gatherer<'_, '_> {
             if receipt.status == Some(ReceiptStatus::Ok) {
                 self.done(&receipt.job_id, receipt.started_at, "receipt");
             }
+            self.ended_receipt(&receipt);
             if receipt.status == Some(ReceiptStatus::Running) {
                 self.processes.insert(receipt.owner);
                 self.survey.receipts.push(receipt);
