@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use super::survey::{Absent, AgentSeen, ConfigFault, Survey};
+use super::transcripts::MIGRATE;
 use crate::finding::{Code, Cure, Item, Subject};
 use crate::read::names::FileKind;
 use sexton_domain::words::counted;
@@ -15,7 +16,8 @@ pub fn find(survey: &Survey) -> Vec<(Code, Item)> {
     found.extend(state_database(survey));
     found.extend(jobs(survey));
     for agent in &survey.agents {
-        found.extend(index(survey, agent).or_else(|| database(survey, agent)));
+        let gone = || index(survey, agent).or_else(|| database(survey, agent));
+        found.extend(never_migrated(survey, agent).or_else(gone));
         found.extend(emptied(agent));
     }
     found
@@ -82,12 +84,38 @@ pub fn never_had_jobs(survey: &Survey) -> bool {
         && state_database(survey).is_none()
 }
 
+/// Iff an agent has rows or transcripts and no database, and another agent has one: the migration makes that of
+/// all, and their gateway is not ready before. Where none has one, sessions still lie in files.
+fn never_migrated(survey: &Survey, agent: &AgentSeen) -> Option<(Code, Item)> {
+    agent.no_database.as_ref()?;
+    if survey.beside(agent).any(|other| other.database.is_some()) {
+        return None;
+    }
+    let migrated = survey.agents.iter().find(|other| other.database.is_some())?;
+    let rows = agent.store.as_ref().map_or(0, |store| store.rows.len());
+    let transcripts = transcripts(agent);
+    let store = agent.store.as_ref().map(|store| &store.path);
+    let path = store.or(agent.sessions.as_ref()).filter(|_| rows + transcripts > 0)?;
+    let evidence = format!(
+        "its index has {}, {} beside it, and there is no database of agent {}, while {} has one",
+        counted(rows as u64, "row"),
+        counted(transcripts as u64, "transcript"),
+        agent.id,
+        migrated.id
+    );
+    let (subject, cure) = (Subject::File(path.clone()), Cure::Person(MIGRATE.to_owned()));
+    Some((Code::HalfMigrated, Item { subject, evidence, bytes: None, cure }))
+}
+
+fn transcripts(agent: &AgentSeen) -> usize {
+    agent.files.iter().filter(|file| matches!(file.kind, FileKind::Transcript { .. })).count()
+}
+
 /// Iff an index is gone, transcripts lie there, and neither a database nor another index knows of them.
 fn index(survey: &Survey, agent: &AgentSeen) -> Option<(Code, Item)> {
     let absent = agent.no_index.as_ref()?;
     let has_other = survey.beside(agent).any(|other| other.no_index.is_none());
-    let transcripts =
-        agent.files.iter().filter(|file| matches!(file.kind, FileKind::Transcript { .. })).count();
+    let transcripts = transcripts(agent);
     (agent.no_database.is_some() && !has_other && transcripts > 0).then(|| {
         let transcripts = counted(transcripts as u64, "transcript");
         missing(absent, format!("it is gone, with {transcripts} beside its place"))

@@ -18,6 +18,9 @@ use sexton_domain::words::counted;
 /// How much later than its row a transcript may end: their row is written after the last line.
 const LAG_SECS: u64 = 600;
 
+/// What helps with text that a database has not.
+pub const MIGRATE: &str = "run `openclaw doctor --session-sqlite import`, or bring the folder over: `sexton openclaw import PATH` reads both";
+
 /// Where the transcripts of a folder belong, by their number.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Piles {
@@ -173,10 +176,7 @@ impl Seen<'_> {
             }
             _ => return None,
         };
-        let cure = Cure::Person(
-            "run `openclaw doctor --session-sqlite import`, or bring the folder over: `sexton openclaw import PATH` reads both".to_owned(),
-        );
-        Some((Code::HalfMigrated, self.item(None, evidence, cure)))
+        Some((Code::HalfMigrated, self.item(None, evidence, Cure::Person(MIGRATE.to_owned()))))
     }
 
     /// Iff the header has the id of neither row nor file, or the transcript goes on after its row.

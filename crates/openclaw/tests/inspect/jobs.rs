@@ -158,4 +158,3 @@ fn jobs_that_are_declared_by_one_key_are_one_whatever_they_do() {
     let evidence = sick.evidence(Code::JobDuplicated);
     assert!(evidence.contains("declared by the same key as 1e0faea8"), "{evidence}");
 }
-

@@ -7,6 +7,7 @@ use sexton_openclaw::finding::Code;
 use sexton_openclaw::inspect::Report;
 
 use crate::folder::{AGENT, STATE, Sick, sqlite};
+use crate::unpack::unpack;
 
 const JOB: &str = "06556bc8-5dc4-4d2c-b101-9ea521072eb9";
 const NEVER_PID: u32 = 4_000_000;
@@ -290,6 +291,38 @@ fn old_files_with_text_that_the_database_has_not_are_found_and_others_are_not() 
     sick.is(&[(Code::HalfMigrated, 1)]);
     write("99999999-0000-4000-8000-000000000000", "2026-11-20T10:00:01Z");
     sick.is(&[(Code::HalfMigrated, 2)]);
+}
+
+/// It was added, or came back from a backup, after the migration: no database, no finding.
+#[test]
+fn an_agent_that_was_never_migrated_beside_one_that_was_is_found() {
+    let sick = sqlite();
+    let (from, to) = (Sick::copy("2026.5.6-reset"), sick.path("agents/work"));
+    unpack(&from.path("agents/main"), &to);
+    let index = to.join("sessions/sessions.json");
+    let rows = fs::read_to_string(&index).unwrap().replace("agent:main:", "agent:work:");
+    fs::write(&index, rows).unwrap();
+    sick.is(&[(Code::HalfMigrated, 1)]);
+    let evidence = sick.evidence(Code::HalfMigrated);
+    assert!(evidence.contains("2 rows") && evidence.contains("no database"), "{evidence}");
+    fs::remove_file(&index).unwrap();
+    let found = sick.found();
+    assert!(found.contains(&(Code::HalfMigrated, 1)), "{found:?}");
+    // An agent that has yet to speak.
+    fs::remove_dir_all(to.join("sessions")).unwrap();
+    fs::create_dir_all(to.join("sessions")).unwrap();
+    fs::write(&index, "{}").unwrap();
+    sick.is(&[]);
+}
+
+/// From 2026.5.31 to 2026.7.1 jobs lie in the shared database, and sessions in files.
+#[test]
+fn an_agent_without_a_database_where_no_agent_has_one_is_of_its_era() {
+    let sick = sqlite();
+    fs::remove_dir_all(sick.path("agents")).unwrap();
+    unpack(&Sick::copy("2026.5.6-reset").path("agents"), &sick.path("agents"));
+    let found = sick.found();
+    assert!(found.iter().all(|(code, _)| *code != Code::HalfMigrated), "{found:?}");
 }
 
 #[test]
