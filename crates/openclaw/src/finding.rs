@@ -38,8 +38,8 @@ codes! {
     IndexUnreadable = "index_unreadable", "session index that cannot be read";
     /// A file that other files speak of is not there.
     StoreMissing = "store_missing", "stores that are gone";
-    /// A database without sessions, beside a copy that has some.
-    StoreEmptied = "store_emptied", "databases without the sessions of their copies";
+    /// A store without the sessions that it had: a copy beside it or the history tells of some.
+    StoreEmptied = "store_emptied", "stores that lost their sessions";
     /// The config, or a value of it, cannot be read, and defaults stand in.
     ConfigUnreadable = "config_unreadable", "settings that cannot be read";
     /// Records of a file or a table that cannot be read.

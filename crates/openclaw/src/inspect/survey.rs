@@ -194,6 +194,8 @@ pub struct StoreSeen {
     pub path: PathBuf,
     /// Its rows; of a repeated key the last.
     pub rows: Vec<Row>,
+    /// Copies of it that lie beside it, the newest first.
+    pub copies: Vec<PathBuf>,
     /// Its size.
     pub bytes: u64,
 }

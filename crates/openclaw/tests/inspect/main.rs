@@ -8,6 +8,7 @@ mod fuzz;
 mod jobs;
 mod json_era;
 mod links;
+mod lost;
 mod sqlite_era;
 mod stores;
 mod tasks;

@@ -93,13 +93,20 @@ impl Gatherer<'_, '_> {
         let sane = |at: &Timestamp| *at <= self.options.now;
         self.alive_at(rows.iter().filter_map(|row| row.updated_at).filter(sane).max());
         seen.is_indexed = index.ending == sessions::Ending::Whole;
-        self.index_sickness(path, &index, seen);
+        let copies = folder::copies(self.root(), path);
+        self.index_sickness(path, &index, seen, &copies);
         // An index may have a hundred thousand rows: they are gone through again only if they have to be.
         let rows = if repeats { last_of_each(rows) } else { rows };
-        Some(StoreSeen { path: path.to_owned(), rows, bytes })
+        Some(StoreSeen { path: path.to_owned(), rows, copies, bytes })
     }
 
-    fn index_sickness(&mut self, path: &Path, index: &sessions::Index, seen: &AgentSeen) {
+    fn index_sickness(
+        &mut self,
+        path: &Path,
+        index: &sessions::Index,
+        seen: &AgentSeen,
+        copies: &[PathBuf],
+    ) {
         let transcripts = seen
             .files
             .iter()
@@ -107,7 +114,7 @@ impl Gatherer<'_, '_> {
             .count();
         let is_new = index.ending == sessions::Ending::Empty && transcripts == 0;
         let what = index.ending.fault().filter(|_| !is_new);
-        let help = match folder::copies(self.root(), path).first() {
+        let help = match copies.first() {
             Some(copy) => format!("a copy lies beside it: {}; or bring the folder over: `sexton openclaw import PATH` needs no index", copy.display()),
             None => "bring the folder over: `sexton openclaw import PATH` reads transcripts without an index; or restore a backup".to_owned(),
         };

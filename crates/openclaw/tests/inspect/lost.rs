@@ -1,0 +1,66 @@
+//! Rows that were lost, that name the session of another, or that alone know an earlier one.
+
+use std::fs;
+
+use rusqlite::{Connection, params};
+use serde_json::{Value, json};
+use sexton_openclaw::finding::Code;
+
+use crate::folder::{AGENT, NOW, SESSIONS, Sick, plain, reset, sqlite};
+
+const JOB: &str = "1e0faea8-493d-4ba7-96eb-5c51b3d0e63f";
+
+fn with_index(rows: &Value) -> Sick {
+    let sick = plain();
+    fs::write(sick.path(&format!("{SESSIONS}/sessions.json")), rows.to_string()).unwrap();
+    sick
+}
+
+fn has_emptied(sick: &Sick, now: &str) -> bool {
+    sick.found_at(now).iter().any(|(code, _)| *code == Code::StoreEmptied)
+}
+
+/// An index of 925 MB was read as empty and replaced by one of 174 bytes: that one is whole, and was healthy.
+#[test]
+fn an_index_that_names_none_of_its_young_runs_was_emptied() {
+    let newer = json!({"agent:main:main": {"sessionId": "s", "updatedAt": 1_795_197_946_000_i64}});
+    for rows in [json!({}), newer] {
+        let sick = with_index(&rows);
+        let index = format!("{SESSIONS}/sessions.json");
+        assert_eq!(sick.found()[0], (Code::StoreEmptied, 1), "{:?}", sick.found());
+        let evidence = sick.evidence(Code::StoreEmptied);
+        assert!(evidence.contains("none of 11 transcripts"), "{evidence}");
+        assert!(evidence.contains("1 of a job that is there"), "{evidence}");
+        assert!(sick.help(Code::StoreEmptied).contains("sexton openclaw import"));
+        fs::copy(plain().path(&index), sick.path(&format!("{index}.bak"))).unwrap();
+        assert!(sick.help(Code::StoreEmptied).contains("sessions.json.bak"));
+    }
+    with_index(&json!({})).is(&[(Code::StoreEmptied, 1)]);
+}
+
+/// Without run logs the prompts tell whose transcripts they are.
+#[test]
+fn prompts_alone_tell_that_rows_were_lost() {
+    let sick = with_index(&json!({}));
+    fs::remove_dir_all(sick.path("cron/runs")).unwrap();
+    assert!(has_emptied(&sick, NOW));
+}
+
+/// Nothing says that the rows should be there: they were swept, their jobs are gone, or some are there.
+#[test]
+fn an_index_whose_runs_are_old_or_of_no_job_was_not_emptied() {
+    let later = json!({"agent:main:main": {"sessionId": "s", "updatedAt": 1_795_290_000_000_i64}});
+    assert!(!has_emptied(&with_index(&later), "2026-11-21T20:00:00Z"));
+
+    let sick = with_index(&json!({}));
+    sick.edit("cron/jobs.json", |file| file["jobs"] = json!([]));
+    assert!(!has_emptied(&sick, NOW));
+
+    let sick = plain();
+    sick.edit_rows(|rows| rows.retain(|key, _| key.ends_with(JOB)));
+    sick.is(&[]);
+
+    let sick = with_index(&json!({}));
+    sick.edit("cron/jobs.json", |file| file["jobs"][0]["sessionTarget"] = json!("session:x"));
+    assert!(!has_emptied(&sick, NOW));
+}
