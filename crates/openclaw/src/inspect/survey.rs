@@ -273,8 +273,8 @@ pub struct TranscriptSeen {
     pub header_id: Option<Box<str>>,
     /// How many lines it has.
     pub lines: u64,
-    /// The number of the last of them.
-    pub last_line: u64,
+    /// The number of the last of them that can be read.
+    pub last_sound: u64,
     /// How many of them are messages.
     pub messages: u64,
     /// The time of its first line.
@@ -352,7 +352,7 @@ impl TranscriptSeen {
         Self {
             header_id: summary.header.and_then(|header| header.id).map(String::into_boxed_str),
             lines: summary.lines,
-            last_line: summary.last_line,
+            last_sound: summary.last_sound,
             messages: summary.messages,
             first_at: summary.first_at,
             last_at: summary.last_at,

@@ -227,7 +227,8 @@ impl Seen<'_> {
         Some((Code::LinesDamaged, self.item(None, evidence, cure)))
     }
 
-    /// A call or a result that stands alone may go where it is the last line: others name it as their parent.
+    /// A call or a result that stands alone may go where no line but damaged ones follow: others name it as
+    /// their parent.
     fn unpaired(&self) -> Vec<(Code, Item)> {
         let Some(seen) = self.seen else { return Vec::new() };
         if self.row.is_some_and(|row| row.status == Some(Status::Running)) {
@@ -242,7 +243,7 @@ impl Seen<'_> {
         uncalled
             .chain(unanswered)
             .map(|(line, evidence)| {
-                let cure = if line == seen.last_line {
+                let cure = if line == seen.last_sound {
                     self.without(vec![line])
                 } else {
                     Cure::Person("other lines build on it: reset the session".to_owned())
