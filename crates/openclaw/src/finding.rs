@@ -84,7 +84,7 @@ codes! {
     OneShotInterrupted = "one_shot_interrupted", "one-shot jobs that were cut off";
     /// A job whose slot passed a good while ago, under a living gateway.
     JobOverdue = "job_overdue", "overdue jobs";
-    /// Jobs in the old files, and none in the table.
+    /// Jobs in old files and copies that the table has not.
     JobsNotMigrated = "jobs_not_migrated", "jobs that were never migrated";
     /// A database with a large log or many free pages.
     DatabaseBloated = "database_bloated", "bloated databases";

@@ -336,6 +336,31 @@ fn migrated_job_files_beside_an_empty_table_are_found() {
     assert!(found.contains(&(Code::JobsNotMigrated, 1)), "{found:?}");
 }
 
+/// 2026.9.6 declares jobs for itself, so that a table is hardly ever empty.
+#[test]
+fn jobs_of_persons_that_only_old_files_and_copies_have_are_found_beside_declared_ones() {
+    let sick = sqlite();
+    let copy = format!("{STATE}.bak");
+    fs::copy(sick.path(STATE), sick.path(&copy)).unwrap();
+    fs::create_dir_all(sick.path("cron")).unwrap();
+    let jobs = fs::read(Sick::copy("2026.5.6-plain").path("cron/jobs.json")).unwrap();
+    fs::write(sick.path("cron/jobs.json.migrated"), jobs).unwrap();
+    sick.is(&[]);
+    // A new database declares them anew, by other ids.
+    sql(
+        &sick,
+        STATE,
+        "DELETE FROM cron_jobs WHERE declaration_key IS NULL;
+         UPDATE cron_jobs SET job_json = json_set(job_json, '$.id', 'x' || job_id), job_id = 'x' || job_id",
+    );
+    sick.is(&[(Code::JobsNotMigrated, 2)]);
+    let report = sick.report_at(crate::folder::NOW);
+    let finding = report.findings.iter().find(|finding| finding.code == Code::JobsNotMigrated);
+    for item in &finding.unwrap().items {
+        assert!(item.evidence.starts_with("1 job here"), "{}", item.evidence);
+    }
+}
+
 /// A quarter of free pages alone is not worth a healing: they also have to be more than 16 MiB.
 #[test]
 fn a_database_is_bloated_by_a_quarter_of_free_pages_above_16_mib() {

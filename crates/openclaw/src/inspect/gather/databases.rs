@@ -96,35 +96,39 @@ impl Gatherer<'_, '_> {
     }
 
     /// Jobs where this era does not read them, and that the table has not: in the file of the other era, and
-    /// beside an empty table in what was made of that, and in copies of the database.
+    /// beside a table without a job that a person made in what was made of that, and in copies of the database.
     fn unmigrated_jobs(&mut self, path: &Path, migrated: &[JobRecord]) {
+        let lacks = |job: &JobRecord| migrated.iter().all(|other| other.id != job.id);
+        // Their gateway declares its own jobs anew, wherever it begins.
+        let is_emptied = migrated.iter().all(is_declared);
         let files = self.folder.jobs.iter();
-        let old = self.folder.old_jobs.iter().filter(|_| migrated.is_empty());
+        let old = self.folder.old_jobs.iter().filter(|_| is_emptied);
         let files: Vec<PathBuf> = files.chain(old).cloned().collect();
         for path in files {
             let bytes = fs::read(self.root().join(&path)).unwrap_or_default();
             let (mut found, _) = jobs::jobs(&bytes);
-            found.retain(|job| migrated.iter().all(|other| other.id != job.id));
+            found.retain(&lacks);
             if !found.is_empty() {
                 self.survey.unmigrated_jobs.push((path, found.len()));
             }
         }
-        let copies = if migrated.is_empty() { copies(self.root(), path) } else { Vec::new() };
+        let copies = if is_emptied { copies(self.root(), path) } else { Vec::new() };
         for copy in copies {
-            let count = self.jobs_of(&copy).unwrap_or_default();
+            let found = self.jobs_of(&copy).unwrap_or_default();
+            let count = found.iter().filter(|job| lacks(job) && !is_declared(job)).count();
             if count > 0 {
                 self.survey.unmigrated_jobs.push((copy, count));
             }
         }
     }
 
-    /// How many jobs a copy of the state database has; none if it cannot be read.
-    fn jobs_of(&self, copy: &Path) -> Option<usize> {
+    /// The jobs of a copy of the state database; none if it cannot be read.
+    fn jobs_of(&self, copy: &Path) -> Option<Vec<JobRecord>> {
         let snapshot = Snapshot::take(&self.root().join(copy), &self.options.scratch).ok()?;
         let database = StateDb::open(&snapshot).ok()?;
-        let mut count = 0;
-        database.jobs(&mut |_| count += 1);
-        Some(count)
+        let mut found = Vec::new();
+        database.jobs(&mut |job| found.push(job));
+        Some(found)
     }
 
     /// An agent's database.
@@ -270,6 +274,11 @@ impl Gatherer<'_, '_> {
     fn dropped_rows(&mut self, path: &Path, tally: &Tally) {
         self.dropped(Code::RecordUnreadable, path, tally, Cure::Person(DOCTOR.to_owned()));
     }
+}
+
+/// Whether their system made a job for itself.
+fn is_declared(job: &JobRecord) -> bool {
+    job.declaration_key.is_some()
 }
 
 /// The transcript that is being read.
