@@ -79,12 +79,19 @@ pub fn find(survey: &Survey) -> (Piles, Vec<(Code, Item)>) {
     (piles, found)
 }
 
-/// The last row of each file that is there.
+/// The row of each file that is there: the last one, before it one of the session that the file is named after.
 fn rows_by_file<'a>(survey: &'a Survey, agent: &'a AgentSeen) -> HashMap<String, &'a Row> {
     let files: HashSet<&str> = agent.files.iter().map(|file| &*file.name).collect();
-    let rows = survey.rows_beside(agent).filter(|row| !row.session_id.is_empty());
-    let named = rows.map(|row| (row.file_name(), row));
-    named.filter(|(name, _)| files.contains(name.as_str())).collect()
+    let mut by_file: HashMap<String, &Row> = HashMap::new();
+    for row in survey.rows_beside(agent).filter(|row| !row.session_id.is_empty()) {
+        let name = row.file_name();
+        let is_own = |row: &Row| name.strip_suffix(".jsonl") == Some(&*row.session_id);
+        let has_better = by_file.get(&name).is_some_and(|known| is_own(known) && !is_own(row));
+        if files.contains(name.as_str()) && !has_better {
+            by_file.insert(name, row);
+        }
+    }
+    by_file
 }
 
 enum Pile {

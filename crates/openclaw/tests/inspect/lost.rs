@@ -4,7 +4,7 @@ use std::fs;
 
 use rusqlite::{Connection, params};
 use serde_json::{Value, json};
-use sexton_openclaw::finding::Code;
+use sexton_openclaw::finding::{Code, Cure};
 
 use crate::folder::{AGENT, NOW, SESSIONS, Sick, plain, reset, sqlite};
 
@@ -63,4 +63,53 @@ fn an_index_whose_runs_are_old_or_of_no_job_was_not_emptied() {
     let sick = with_index(&json!({}));
     sick.edit("cron/jobs.json", |file| file["jobs"][0]["sessionTarget"] = json!("session:x"));
     assert!(!has_emptied(&sick, NOW));
+}
+
+#[test]
+fn a_row_that_names_the_transcript_of_another_row_is_found_and_pointed_to_its_own() {
+    let named_by = |sick: &Sick, key: &str| {
+        let mut file = Value::Null;
+        sick.edit_rows(|rows| file = rows[key]["sessionFile"].clone());
+        file
+    };
+    // Whichever of the two comes first.
+    for (of, to) in [(3, 4), (4, 3)] {
+        let sick = plain();
+        let mut keys: Vec<String> = Vec::new();
+        sick.edit_rows(|rows| keys = rows.keys().cloned().collect());
+        let other = named_by(&sick, &keys[to]);
+        sick.edit_rows(|rows| rows[&keys[of]]["sessionFile"] = other);
+        sick.is(&[(Code::PointerWrong, 1)]);
+        let own = format!("{}.jsonl", sick.session_of(&keys[of]));
+        let report = sick.report_at(NOW);
+        let item = &report.findings[0].items[0];
+        assert!(item.evidence.contains(&keys[to]), "{}", item.evidence);
+        assert!(matches!(&item.cure, Cure::Steps(steps) if format!("{steps:?}").contains(&own)));
+        fs::remove_file(sick.session_file(&own)).unwrap();
+        sick.is(&[(Code::PointerWrong, 1)]);
+        assert!(sick.help(Code::PointerWrong).contains("reset"));
+    }
+}
+
+/// The same in the SQLite era, where nodes name sessions and no files.
+#[test]
+fn two_nodes_of_one_session_are_found_unless_they_are_of_one_job() {
+    let add = |sick: &Sick, key: &str| {
+        let database = Connection::open(sick.path(AGENT)).unwrap();
+        let copy = "INSERT INTO session_nodes (session_key, current_session_id, entry_json, updated_at, created_via)
+                    SELECT ?1, current_session_id, entry_json, updated_at, created_via FROM session_nodes LIMIT 1";
+        database.execute(copy, params![key]).unwrap();
+        database.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+    };
+    let sick = sqlite();
+    let key: String = Connection::open(sick.path(AGENT))
+        .unwrap()
+        .query_row("SELECT session_key FROM session_nodes", [], |row| row.get(0))
+        .unwrap();
+    add(&sick, &format!("{key}:run:00000000-0000-4000-8000-000000000001"));
+    sick.is(&[]);
+    let sick = sqlite();
+    add(&sick, "agent:main:telegram:direct:42");
+    sick.is(&[(Code::PointerWrong, 2)]);
+    assert!(sick.evidence(Code::PointerWrong).contains("also that of agent:main:telegram"));
 }
