@@ -362,7 +362,9 @@ impl Gatherer<'_, '_> {
         if let Some(index) = &agent.index {
             seen.store = self.store(index, &mut seen);
         }
-        seen.database = agent.database.as_ref().and_then(|path| self.agent_database(path));
+        if let Some(path) = &agent.database {
+            seen.database = self.agent_database(path, &mut seen.earlier);
+        }
         self.survey.agents.push(seen);
     }
 

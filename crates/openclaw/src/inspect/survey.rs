@@ -179,6 +179,8 @@ pub struct AgentSeen {
     pub no_database: Option<Absent>,
     /// Whether all of its index could be read; without one, whether none is to be expected.
     pub is_indexed: bool,
+    /// Sessions that its rows name as earlier ones of their keys.
+    pub earlier: HashSet<Box<str>>,
     /// The files in its sessions folder.
     pub files: Vec<FileSeen>,
     /// What its transcripts say, by file name.

@@ -2,8 +2,8 @@
 //! with the index, text that was never migrated.
 //!
 //! A transcript without a row is an orphan if and only if nothing else explains it: no run of a job worked
-//! in it, no prompt in it names a job, no window or archive of a database holds its id, and it is no file
-//! beside another (checkpoint, trajectory, archive, lock).
+//! in it, no prompt in it names a job, no row names it as an earlier one, no window or archive of a database
+//! holds its id, and it is no file beside another (checkpoint, trajectory, archive, lock).
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -135,7 +135,13 @@ impl Seen<'_> {
         let archived = self.agent.database.as_ref().is_some_and(|database| {
             database.archives.iter().any(|archive| &*archive.session_id == self.session_id)
         });
-        if of_job || archived || self.continues(known) { Pile::History } else { Pile::Orphan }
+        let earlier =
+            || self.survey.beside(self.agent).any(|agent| agent.earlier.contains(self.session_id));
+        if of_job || archived || earlier() || self.continues(known) {
+            Pile::History
+        } else {
+            Pile::Orphan
+        }
     }
 
     /// A reset leaves the files of the session before it beside an archive of its name.

@@ -113,3 +113,28 @@ fn two_nodes_of_one_session_are_found_unless_they_are_of_one_job() {
     sick.is(&[(Code::PointerWrong, 2)]);
     assert!(sick.evidence(Code::PointerWrong).contains("also that of agent:main:telegram"));
 }
+
+/// A chat whose usage is counted on, and one that was compacted, were of nothing that is known.
+#[test]
+fn a_transcript_that_a_row_names_as_an_earlier_one_is_its_history() {
+    let (of_usage, of_compaction) =
+        ("11111111-2222-4333-8444-555555555555", "21111111-2222-4333-8444-555555555555");
+    let sick = reset();
+    let key = sick.first_key();
+    let now = sick.session_of(&key);
+    let text = fs::read_to_string(sick.session_file(&format!("{now}.jsonl"))).unwrap();
+    for id in [of_usage, of_compaction] {
+        let file = sick.session_file(&format!("{id}.jsonl"));
+        fs::write(file, text.replace(&now, id)).unwrap();
+    }
+    sick.is(&[(Code::TranscriptOrphaned, 2)]);
+    sick.edit_rows(|rows| {
+        rows[&key]["usageFamilySessionIds"] = json!([of_usage, now]);
+        rows[&key]["compactionCheckpoints"] = json!([
+            7, {"preCompaction": {"sessionId": of_compaction}, "postCompaction": {"sessionId": now}},
+        ]);
+    });
+    sick.is(&[]);
+    let piles = sick.report_at(NOW).transcripts;
+    assert_eq!((piles.history, piles.orphans), (2, 0), "{piles:?}");
+}

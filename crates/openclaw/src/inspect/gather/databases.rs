@@ -131,8 +131,12 @@ impl Gatherer<'_, '_> {
         Some(found)
     }
 
-    /// An agent's database.
-    pub(super) fn agent_database(&mut self, path: &Path) -> Option<DatabaseSeen> {
+    /// An agent's database, and the sessions that its nodes name as earlier ones.
+    pub(super) fn agent_database(
+        &mut self,
+        path: &Path,
+        earlier: &mut HashSet<Box<str>>,
+    ) -> Option<DatabaseSeen> {
         let snapshot = self.snapshot(path)?;
         let database = match AgentDb::open(&snapshot) {
             Ok(database) => database,
@@ -168,6 +172,7 @@ impl Gatherer<'_, '_> {
             self.alive_at(node.row.updated_at);
             let began = node.row.session_id.as_ref().and_then(|id| began.get(id)).copied();
             node.row.started_at = node.row.started_at.or(began);
+            earlier.extend(node.row.earlier.drain(..));
             seen.nodes.push((Row::of(node.row), node.stamp.into()));
         });
         self.dropped_rows(path, &tally);

@@ -79,8 +79,9 @@ impl Gatherer<'_, '_> {
         };
         let bytes = file.metadata().map_or(0, |meta| meta.len());
         let (mut rows, mut repeats): (Vec<Row>, bool) = (Vec::new(), false);
-        let read = sessions::rows(file, &mut |row| {
+        let read = sessions::rows(file, &mut |mut row| {
             repeats |= row.again;
+            seen.earlier.extend(row.row.earlier.drain(..));
             rows.push(Row::of(row.row));
         });
         let index = match read {
