@@ -330,6 +330,7 @@ impl Seen<'_> {
         Some(self.item(Code::TranscriptMissing, evidence, cure))
     }
 
+    /// Whether there is one, or may be one that could not be read.
     fn has_transcript(&self) -> bool {
         match self.place {
             RowsOf::Store(_) => {
@@ -339,9 +340,9 @@ impl Seen<'_> {
                         .agent
                         .database
                         .as_ref()
-                        .is_some_and(|database| database.has(&self.row.session_id))
+                        .is_some_and(|database| !database.lacks(&self.row.session_id))
             }
-            RowsOf::Database(database) => database.has(&self.row.session_id),
+            RowsOf::Database(database) => !database.lacks(&self.row.session_id),
         }
     }
 

@@ -306,6 +306,8 @@ pub struct DatabaseSeen {
     pub windows: HashMap<Box<str>, (Box<str>, Option<Status>)>,
     /// The transcripts in it.
     pub transcripts: HashMap<Box<str>, TranscriptSeen>,
+    /// Whether these are all: each event and each session that was moved out could be read.
+    pub all_transcripts: bool,
     /// The archives in it.
     pub archives: Vec<DbArchive>,
     /// Of one that never had a session: the newest copy beside it that has some, and how many.
@@ -322,6 +324,11 @@ impl DatabaseSeen {
     /// Whether it has the transcript of a session, in the table or moved out of it.
     pub fn has(&self, session: &str) -> bool {
         self.transcripts.contains_key(session) || self.cold.contains(session)
+    }
+
+    /// Whether it is certain that it has no transcript of a session.
+    pub fn lacks(&self, session: &str) -> bool {
+        self.all_transcripts && !self.has(session)
     }
 
     /// Whether nothing in it tells of a session, not even of one that is gone.

@@ -184,7 +184,9 @@ impl Seen<'_> {
             (Some(there), Some(here)) if here.last_at > there.last_at => {
                 format!("it ends {}, the database {}", time(here.last_at), time(there.last_at))
             }
-            (None, Some(here)) if !archived && here.messages > 0 => {
+            (None, Some(here))
+                if !archived && here.messages > 0 && database.lacks(self.session_id) =>
+            {
                 format!("the database {} has nothing of it", database.path.display())
             }
             _ => return None,

@@ -254,6 +254,25 @@ fn a_damaged_database_is_named_and_the_other_one_is_read() {
     assert!(sick.found().contains(&(Code::DatabaseUnreadable, 1)));
 }
 
+/// Nodes whose events could not be read were said to have none, and to be archived.
+#[test]
+fn where_events_cannot_be_read_no_transcript_is_missing() {
+    let sick = sqlite();
+    let database = Connection::open(sick.path(AGENT)).unwrap();
+    let number = |sql: &str| {
+        let number: i64 = database.query_row(sql, [], |row| row.get(0)).unwrap();
+        usize::try_from(number).unwrap()
+    };
+    let root = number("SELECT rootpage FROM sqlite_master WHERE name = 'transcript_events'");
+    let size = number("PRAGMA page_size");
+    let mut bytes = fs::read(sick.path(AGENT)).unwrap();
+    bytes[(root - 1) * size..root * size].fill(0);
+    fs::write(sick.path(AGENT), bytes).unwrap();
+    let found = sick.found();
+    assert!(found.contains(&(Code::DatabaseUnreadable, 1)), "{found:?}");
+    assert!(found.iter().all(|(code, _)| *code != Code::TranscriptMissing), "{found:?}");
+}
+
 /// What was committed to the log alone is read, and the log stays as it is.
 #[test]
 fn a_log_beside_the_database_is_read_and_not_touched() {

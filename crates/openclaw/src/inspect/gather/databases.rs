@@ -155,6 +155,7 @@ impl Gatherer<'_, '_> {
             cold: HashSet::new(),
             windows: HashMap::new(),
             transcripts: HashMap::new(),
+            all_transcripts: false,
             archives: Vec::new(),
             fuller: None,
             bytes: snapshot.bytes,
@@ -182,7 +183,9 @@ impl Gatherer<'_, '_> {
             seen.cold.insert(cold.session_id);
         });
         self.dropped_rows(path, &tally);
-        seen.transcripts = self.transcripts_in(path, &database);
+        let events = self.transcripts_in(&database, &mut seen.transcripts);
+        seen.all_transcripts = tally.dropped.is_empty() && events.dropped.is_empty();
+        self.dropped_rows(path, &events);
         if seen.is_blank() {
             seen.fuller = copies(self.root(), path).into_iter().find_map(|copy| {
                 let count = self.sessions_of(&copy).filter(|count| *count > 0)?;
@@ -203,14 +206,13 @@ impl Gatherer<'_, '_> {
 
     fn transcripts_in(
         &mut self,
-        path: &Path,
         database: &AgentDb,
-    ) -> HashMap<Box<str>, TranscriptSeen> {
-        let mut all = HashMap::new();
+        all: &mut HashMap<Box<str>, TranscriptSeen>,
+    ) -> Tally {
         let mut current: Option<Current> = None;
         let tally = database.events(&mut |event| {
             if current.as_ref().is_none_or(|current| current.session != event.session_id) {
-                finish(current.take(), &mut all);
+                finish(current.take(), all);
                 let survey = TranscriptSurvey::new();
                 current = Some(Current { session: event.session_id, survey, damaged: Vec::new() });
             }
@@ -221,10 +223,9 @@ impl Gatherer<'_, '_> {
                 Err(reason) => current.damaged.push((number, reason)),
             }
         });
-        finish(current, &mut all);
+        finish(current, all);
         self.alive_at(all.values().filter_map(|seen| seen.last_at).max());
-        self.dropped_rows(path, &tally);
-        all
+        tally
     }
 
     fn snapshot(&mut self, path: &Path) -> Option<Snapshot> {
