@@ -93,7 +93,7 @@ fn blank(folder: &Folder, now: Timestamp) -> Survey {
         jobs: None,
         all_jobs: false,
         no_jobs: absent(&folder.root, &folder.jobs_at),
-        jobs_folder: files::beside(&folder.root, &folder.jobs_at),
+        other_folders: files::of_jobs_and_config(&folder.root, &folder.jobs_at),
         beside_jobs: folder.job_states.iter().chain(&folder.old_jobs).cloned().collect(),
         no_state_database: absent(&folder.root, Path::new(folder::STATE_DATABASE)),
         told_agents: BTreeSet::new(),

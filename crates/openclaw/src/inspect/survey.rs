@@ -55,8 +55,9 @@ pub struct Survey {
     pub all_jobs: bool,
     /// The file of jobs, if it is not there.
     pub no_jobs: Option<Absent>,
-    /// The folder of the file of jobs, and the files in it.
-    pub jobs_folder: (PathBuf, Vec<FileSeen>),
+    /// The folders of the file of jobs and of the config, each with its files: of the latter's those that are
+    /// named after it.
+    pub other_folders: Vec<(PathBuf, Vec<FileSeen>)>,
     /// Files that lie beside jobs only.
     pub beside_jobs: Vec<PathBuf>,
     /// The shared database, if it is not there.

@@ -244,6 +244,19 @@ fn stale_temporaries_and_locks_are_found_and_fresh_ones_are_not() {
     sick.is(&[(Code::StaleTemp, 1), (Code::StaleLock, 1)]);
     sick.age(&temp);
     sick.is(&[(Code::StaleTemp, 2), (Code::StaleLock, 1)]);
+    for name in [
+        "cron/jobs-state.json.4711.0123456789abcdef.tmp",
+        "openclaw.json.4711.0b0e1a52-7f0f-4e3a-9d7e-0a1b2c3d4e5f.tmp",
+        "agents/main/sessions/sessions.json.tmp",
+    ] {
+        fs::write(sick.path(name), "{").unwrap();
+        sick.age(&sick.path(name));
+    }
+    // Of something else in the folder: not theirs.
+    let other = sick.path("notes.txt.0b0e1a52-7f0f-4e3a-9d7e-0a1b2c3d4e5f.tmp");
+    fs::write(&other, "x").unwrap();
+    sick.age(&other);
+    sick.is(&[(Code::StaleTemp, 5), (Code::StaleLock, 1)]);
 }
 
 #[test]

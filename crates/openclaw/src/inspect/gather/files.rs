@@ -149,8 +149,17 @@ fn last_of_each(rows: Vec<Row>) -> Vec<Row> {
     kept
 }
 
+/// The folders of the file of jobs and of the config, with their files. What lies beside the config and is not
+/// named after it may be anybody's.
+pub(super) fn of_jobs_and_config(root: &Path, jobs: &Path) -> Vec<(PathBuf, Vec<FileSeen>)> {
+    let (of_jobs, mut of_config) = (beside(root, jobs), beside(root, Path::new(folder::CONFIG)));
+    of_config.1.retain(|file| file.name.starts_with(folder::CONFIG));
+    let is_one = of_jobs.0 == of_config.0;
+    [Some(of_jobs), Some(of_config).filter(|_| !is_one)].into_iter().flatten().collect()
+}
+
 /// The files of the folder that a store lies in, if that is within the state folder; by name.
-pub(super) fn beside(root: &Path, store: &Path) -> (PathBuf, Vec<FileSeen>) {
+fn beside(root: &Path, store: &Path) -> (PathBuf, Vec<FileSeen>) {
     let folder = store.parent().unwrap_or(Path::new("")).to_owned();
     let real = fs::canonicalize(root.join(&folder));
     if !real.is_ok_and(|real| real == root.join(&folder) && real.starts_with(root)) {
