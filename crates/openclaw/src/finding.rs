@@ -74,7 +74,7 @@ codes! {
     StaleTemp = "stale_temp", "stale temporary files";
     /// A lock of a dead process.
     StaleLock = "stale_lock", "stale locks";
-    /// Two jobs with one name, schedule and payload, or declared by one key.
+    /// Two jobs of an agent with one name, schedule, payload and target, or declared by one key.
     JobDuplicated = "job_duplicated", "duplicated jobs";
     /// A job that was done or removed, and is there again.
     JobResurrected = "job_resurrected", "jobs that came back";
