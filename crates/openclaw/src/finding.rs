@@ -38,8 +38,8 @@ codes! {
     IndexUnreadable = "index_unreadable", "session index that cannot be read";
     /// A file that other files speak of is not there.
     StoreMissing = "store_missing", "stores that are gone";
-    /// A database without sessions, beside a copy that has some.
-    StoreEmptied = "store_emptied", "databases without the sessions of their copies";
+    /// A store without the sessions that it had: a copy beside it or the history tells of some.
+    StoreEmptied = "store_emptied", "stores that lost their sessions";
     /// The config, or a value of it, cannot be read, and defaults stand in.
     ConfigUnreadable = "config_unreadable", "settings that cannot be read";
     /// Records of a file or a table that cannot be read.
@@ -74,7 +74,7 @@ codes! {
     StaleTemp = "stale_temp", "stale temporary files";
     /// A lock of a dead process.
     StaleLock = "stale_lock", "stale locks";
-    /// Two jobs with one name, schedule and payload, or declared by one key.
+    /// Two jobs of an agent with one name, schedule, payload and target, or declared by one key.
     JobDuplicated = "job_duplicated", "duplicated jobs";
     /// A job that was done or removed, and is there again.
     JobResurrected = "job_resurrected", "jobs that came back";
@@ -84,7 +84,7 @@ codes! {
     OneShotInterrupted = "one_shot_interrupted", "one-shot jobs that were cut off";
     /// A job whose slot passed a good while ago, under a living gateway.
     JobOverdue = "job_overdue", "overdue jobs";
-    /// Jobs in the old files, and none in the table.
+    /// Jobs in old files and copies that the table has not.
     JobsNotMigrated = "jobs_not_migrated", "jobs that were never migrated";
     /// A database with a large log or many free pages.
     DatabaseBloated = "database_bloated", "bloated databases";

@@ -163,6 +163,8 @@ pub struct SessionRow {
     pub model: Option<Box<str>>,
     /// `spawnedBy`, else `parentSessionKey`.
     pub parent: Option<Box<str>>,
+    /// Other sessions of its key: `usageFamilySessionIds`, and `preCompaction` of `compactionCheckpoints`.
+    pub earlier: Vec<Box<str>>,
     /// The token fields; `None` if the row has none of them.
     pub usage: Option<Usage>,
     /// The size of the row's value in bytes.

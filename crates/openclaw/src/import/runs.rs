@@ -242,7 +242,7 @@ impl Past {
 }
 
 /// Their job and the start: task, log and receipt of one execution agree on both.
-fn cron_id(job: &str, began_at: Timestamp) -> String {
+pub fn cron_id(job: &str, began_at: Timestamp) -> String {
     format!("{job}@{}", began_at.as_millisecond())
 }
 

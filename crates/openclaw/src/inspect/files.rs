@@ -36,9 +36,10 @@ pub fn find(survey: &Survey) -> Vec<(Code, Item)> {
     }));
     found
         .extend(survey.locks.iter().filter_map(|(lock, holder)| stale_lock(survey, lock, *holder)));
-    let (folder, files) = &survey.jobs_folder;
-    if survey.agents.iter().all(|agent| agent.sessions.as_ref() != Some(folder)) {
-        found.extend(files.iter().filter_map(|file| stale_temp(survey, folder, file)));
+    for (folder, files) in &survey.other_folders {
+        if survey.agents.iter().all(|agent| agent.sessions.as_ref() != Some(folder)) {
+            found.extend(files.iter().filter_map(|file| stale_temp(survey, folder, file)));
+        }
     }
     for agent in &survey.agents {
         for file in &agent.files {

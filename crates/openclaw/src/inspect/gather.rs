@@ -10,13 +10,18 @@ use sexton_domain::duration::Duration;
 use sexton_domain::key::SessionKey;
 
 use super::Options;
-use super::survey::{Absent, AgentSeen, ConfigFault, Done, EarlierJobs, End, Survey, ended_as};
+use super::survey::{
+    Absent, AgentSeen, ConfigFault, Done, EarlierJobs, End, INTERRUPTED, Survey, ended_as,
+};
 use crate::address::Address;
 use crate::finding::{Code, Cure, Item, Subject};
 use crate::folder::{self, Folder};
 use crate::heal::cut_off_holders;
 use crate::heal::owner::{self, Claims, Liveness};
-use crate::model::{JobRecord, Lock, Process, RunEntry, RunStatus, Status, Tally, Task};
+use crate::import::runs::cron_id;
+use crate::model::{
+    JobRecord, Lock, Process, Receipt, ReceiptStatus, RunEntry, RunStatus, Status, Tally, Task,
+};
 use crate::read::config::Retention;
 use crate::read::{jobs, runs};
 use sexton_domain::words::counted;
@@ -89,7 +94,7 @@ fn blank(folder: &Folder, now: Timestamp) -> Survey {
         jobs: None,
         all_jobs: false,
         no_jobs: absent(&folder.root, &folder.jobs_at),
-        jobs_folder: files::beside(&folder.root, &folder.jobs_at),
+        other_folders: files::of_jobs_and_config(&folder.root, &folder.jobs_at),
         beside_jobs: folder.job_states.iter().chain(&folder.old_jobs).cloned().collect(),
         no_state_database: absent(&folder.root, Path::new(folder::STATE_DATABASE)),
         told_agents: BTreeSet::new(),
@@ -97,6 +102,7 @@ fn blank(folder: &Folder, now: Timestamp) -> Survey {
         earlier_jobs: None,
         done: HashMap::new(),
         ends: HashMap::new(),
+        runs: HashMap::new(),
         sessions_of_jobs: HashMap::new(),
         tasks: Vec::new(),
         receipts: Vec::new(),
@@ -261,6 +267,7 @@ impl Gatherer<'_, '_> {
                 let agent = key.as_ref().and_then(|key| Some(key.agent()?.to_owned()));
                 self.survey.told_agents.extend(agent.filter(|_| !is_migrated));
                 self.run(&entry, "run log");
+                self.ended(&entry, "run log");
             }
             match read {
                 Ok(tally) => {
@@ -289,6 +296,22 @@ impl Gatherer<'_, '_> {
             if known.is_none_or(|known| known.at < end.at) {
                 self.survey.ends.insert(session.into(), end);
             }
+        }
+    }
+
+    /// The end of a run by the run itself: its task may know neither session nor end.
+    fn ended(&mut self, run: &RunEntry, says: &'static str) {
+        let Some((began_at, status)) = run.run_at.zip(status_of(run)) else { return };
+        let name = cron_id(&run.job_id, began_at).into_boxed_str();
+        self.survey.runs.entry(name).or_insert(End { at: end_of(run), status, says });
+    }
+
+    /// The same by its receipt.
+    fn ended_receipt(&mut self, receipt: &Receipt) {
+        let Some(end) = end_of_receipt(receipt) else { return };
+        let began = receipt.started_at.map(|at| cron_id(&receipt.job_id, at));
+        for name in began.into_iter().chain([receipt.id.clone()]) {
+            self.survey.runs.entry(name.into_boxed_str()).or_insert_with(|| end.clone());
         }
     }
 
@@ -340,7 +363,9 @@ impl Gatherer<'_, '_> {
         if let Some(index) = &agent.index {
             seen.store = self.store(index, &mut seen);
         }
-        seen.database = agent.database.as_ref().and_then(|path| self.agent_database(path));
+        if let Some(path) = &agent.database {
+            seen.database = self.agent_database(path, &mut seen.earlier);
+        }
         self.survey.agents.push(seen);
     }
 
@@ -395,10 +420,27 @@ pub(super) fn end_of(run: &RunEntry) -> Option<Timestamp> {
 
 /// How a run ended in the words of session rows.
 pub(super) fn status_of(run: &RunEntry) -> Option<Status> {
-    let timed_out = run.error.as_deref().is_some_and(|error| error.contains("timed out"));
     match run.status? {
         RunStatus::Ok | RunStatus::Skipped => Some(Status::Done),
-        RunStatus::Error if timed_out => Some(Status::Timeout),
-        RunStatus::Error => Some(Status::Failed),
+        RunStatus::Error => Some(failed(run.error.as_deref())),
     }
+}
+
+fn failed(error: Option<&str>) -> Status {
+    match error {
+        Some(error) if error.contains("timed out") => Status::Timeout,
+        _ => Status::Failed,
+    }
+}
+
+/// How a run ended by its receipt; none while it is under way.
+fn end_of_receipt(receipt: &Receipt) -> Option<End> {
+    let (status, says) = match receipt.status? {
+        ReceiptStatus::Running => return None,
+        ReceiptStatus::Ok | ReceiptStatus::Skipped => (Status::Done, "receipt"),
+        ReceiptStatus::Error => (failed(receipt.error.as_deref()), "receipt"),
+        ReceiptStatus::Superseded => (Status::Killed, "receipt"),
+        ReceiptStatus::Interrupted => (Status::Failed, INTERRUPTED),
+    };
+    Some(End { at: receipt.finished_at, status, says })
 }

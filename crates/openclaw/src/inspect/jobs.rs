@@ -23,7 +23,7 @@ const LATE_SECS: u64 = 300;
 pub fn find(survey: &Survey, zone: &Zone) -> Vec<(Code, Item)> {
     let jobs = survey.jobs.as_deref().unwrap_or_default();
     let mut found = Vec::new();
-    for (original, job, same) in duplicates(jobs) {
+    for (original, job, same) in duplicates(jobs, &survey.default_agent) {
         let evidence = format!("{same} as {}", original.id);
         let help = if job.id == original.id {
             "it stands there twice: take one of the two out of the file".to_owned()
@@ -80,14 +80,19 @@ pub fn count(survey: &Survey) -> Option<JobCount> {
 }
 
 /// Jobs that are the same as an older one, with that and why.
-fn duplicates(jobs: &[JobRecord]) -> Vec<(&JobRecord, &JobRecord, &'static str)> {
+fn duplicates<'a>(
+    jobs: &'a [JobRecord],
+    default_agent: &str,
+) -> Vec<(&'a JobRecord, &'a JobRecord, &'static str)> {
     let alike = groups(jobs, |job| Some(likeness(job)));
+    let alike: Vec<Vec<usize>> =
+        alike.iter().flat_map(|group| by_agent(jobs, group, default_agent)).collect();
     let declared =
         groups(jobs, |job| Some(json!([job.declaration_key.as_ref()?, job.agent]).to_string()));
     let mut seen = BTreeSet::new();
     let mut found = Vec::new();
     for (groups, same) in
-        [(alike, "same name, schedule and payload"), (declared, "declared by the same key")]
+        [(alike, "same name, schedule, payload and target"), (declared, "declared by the same key")]
     {
         for group in groups {
             let Some((first, others)) = group.split_first() else { continue };
@@ -99,6 +104,24 @@ fn duplicates(jobs: &[JobRecord]) -> Vec<(&JobRecord, &JobRecord, &'static str)>
     found
 }
 
+/// A group of jobs by the agents that they work for. Copies are known to lose their agent: one without an agent
+/// is also a copy of a job that is as old or older.
+fn by_agent(jobs: &[JobRecord], group: &[usize], default_agent: &str) -> Vec<Vec<usize>> {
+    let agent = |index: usize| jobs[index].agent.as_deref();
+    let mut group = group.to_vec();
+    group.sort_by_key(|index| (jobs[*index].created_at, agent(*index).is_none(), *index));
+    let mut parts: Vec<(&str, Vec<usize>)> = Vec::new();
+    for index in group {
+        let of = agent(index).unwrap_or(default_agent);
+        let is_of = |part: &str| agent(index).is_none() || part.eq_ignore_ascii_case(of);
+        match parts.iter_mut().find(|(part, _)| is_of(part)) {
+            Some((_, part)) => part.push(index),
+            None => parts.push((of, vec![index])),
+        }
+    }
+    parts.into_iter().map(|(_, part)| part).filter(|part| part.len() > 1).collect()
+}
+
 /// What copies of a job have in common.
 fn likeness(job: &JobRecord) -> String {
     let mut schedule = job.raw.get("schedule").cloned().unwrap_or_default();
@@ -107,7 +130,10 @@ fn likeness(job: &JobRecord) -> String {
         fields.remove("anchorMs");
     }
     let payload = job.raw.get("payload").cloned().unwrap_or_default();
-    json!([job.name.as_deref().unwrap_or_default(), schedule, payload]).to_string()
+    let target = |field: &str| job.raw.pointer(&format!("/delivery/{field}"));
+    let channel = target("channel").cloned().unwrap_or_else(|| json!("last"));
+    let target = [target("to"), target("threadId"), target("accountId")];
+    json!([job.name.as_deref().unwrap_or_default(), schedule, payload, channel, target]).to_string()
 }
 
 /// Jobs that have something in common, by their places; the oldest of each group first.

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 use sexton_domain::duration::Duration;
 
-use super::survey::{AgentSeen, FileSeen, Row, Survey};
+use super::survey::{AgentSeen, FileSeen, Row, StoreSeen, Survey};
 use crate::address::Address;
 use crate::finding::{Code, Cure, Item, Step, Subject};
 use crate::model::Status;
@@ -24,6 +24,9 @@ pub const STRING_LIMIT: u64 = 0x1fff_ffe8;
 pub const MADE_ANEW: &[&str] = &["skillsSnapshot", "systemPromptReport", "pluginDebugEntries"];
 /// A row that was touched within this long may still be without its transcript.
 const FRESH_SECS: u64 = 3600;
+
+/// What helps where two rows have one session.
+const RESET_ONE: &str = "decide which of the two keys the session belongs to, and reset the other";
 
 /// Everything that is wrong with rows.
 pub fn find(survey: &Survey) -> Vec<(Code, Item)> {
@@ -46,7 +49,7 @@ pub fn find(survey: &Survey) -> Vec<(Code, Item)> {
 
 /// Where rows stand: a file or a database.
 enum RowsOf<'a> {
-    Store(&'a super::survey::StoreSeen),
+    Store(&'a StoreSeen),
     Database(&'a super::survey::DatabaseSeen),
 }
 
@@ -82,6 +85,8 @@ impl RowsOf<'_> {
 struct Lineage<'a> {
     /// The rows that name a session, by that.
     by_session: Vec<&'a Row>,
+    /// The same of the nodes of the agent's database.
+    nodes: Vec<&'a Row>,
     /// The transcripts that rows could mean, without their ending: one for each row and name.
     meant: Vec<&'a str>,
     home: Option<String>,
@@ -114,13 +119,21 @@ impl<'a> Lineage<'a> {
         let files = survey.files_beside(agent).map(|file| &*file.name).collect();
         by_session.sort_by_key(|row| &*row.session_id);
         meant.sort_unstable();
-        Self { by_session, meant, home, files, aside: put_aside(survey.files_beside(agent)) }
+        let nodes = agent.database.iter().flat_map(|database| &database.nodes).map(|(row, _)| row);
+        let mut nodes: Vec<&Row> = nodes.filter(|row| !row.session_id.is_empty()).collect();
+        nodes.sort_by_key(|row| &*row.session_id);
+        let aside = put_aside(survey.files_beside(agent));
+        Self { by_session, nodes, meant, home, files, aside }
     }
 
-    /// The rows of a session.
-    fn of_session(&self, session: &str) -> &[&'a Row] {
-        let from = self.by_session.partition_point(|row| &*row.session_id < session);
-        let rest = &self.by_session[from..];
+    /// The rows of a session in the same kind of store.
+    fn of_session(&self, place: &RowsOf<'_>, session: &str) -> &[&'a Row] {
+        let rows = match place {
+            RowsOf::Store(_) => &self.by_session,
+            RowsOf::Database(_) => &self.nodes,
+        };
+        let from = rows.partition_point(|row| &*row.session_id < session);
+        let rest = &rows[from..];
         &rest[..rest.partition_point(|row| &*row.session_id == session)]
     }
 
@@ -317,6 +330,7 @@ impl Seen<'_> {
         Some(self.item(Code::TranscriptMissing, evidence, cure))
     }
 
+    /// Whether there is one, or may be one that could not be read.
     fn has_transcript(&self) -> bool {
         match self.place {
             RowsOf::Store(_) => {
@@ -326,41 +340,72 @@ impl Seen<'_> {
                         .agent
                         .database
                         .as_ref()
-                        .is_some_and(|database| database.has(&self.row.session_id))
+                        .is_some_and(|database| !database.lacks(&self.row.session_id))
             }
-            RowsOf::Database(database) => database.has(&self.row.session_id),
+            RowsOf::Database(database) => !database.lacks(&self.row.session_id),
         }
     }
 
-    /// Iff it names a file of another folder than the other rows do, or the session of another row.
+    /// Iff it names a file of another folder than the other rows do, or the transcript or the session of
+    /// another row.
     fn wrong_pointer(&self) -> Option<(Code, Item)> {
-        let RowsOf::Store(store) = self.place else { return None };
-        if let (Some(named), Some(home)) = (self.row.named.as_deref(), self.lineage.home.as_deref())
-            && folder_of(named).is_some_and(|folder| folder != home)
-        {
-            let evidence = format!("it names {named}; the other rows name files in {home}");
-            let cure = match self.transcript() {
-                Some(file) => Cure::Steps(vec![Step::EditRow {
-                    store: store.path.clone(),
-                    key: self.row.key.to_string(),
-                    was: String::new(),
-                    set: Map::from_iter([(
-                        "sessionFile".to_owned(),
-                        Value::String(format!("{home}/{file}")),
-                    )]),
-                    unset: Vec::new(),
-                }]),
-                None => Cure::Person("bring the file into the sessions folder".to_owned()),
-            };
-            return Some(self.item(Code::PointerWrong, evidence, cure));
-        }
-        let others = self.lineage.of_session(&self.row.session_id);
-        let other = others.iter().find(|other| !is_family(&other.key, &self.row.key))?;
-        let evidence = format!("session {} is also that of {}", self.row.session_id, other.key);
-        let cure = Cure::Person(
-            "decide which of the two keys the session belongs to, and reset the other".to_owned(),
-        );
+        let of_file = match self.place {
+            RowsOf::Store(store) => self.elsewhere(store).or_else(|| self.of_another(store)),
+            RowsOf::Database(_) => None,
+        };
+        of_file.or_else(|| self.shared())
+    }
+
+    fn elsewhere(&self, store: &StoreSeen) -> Option<(Code, Item)> {
+        let (named, home) = (self.row.named.as_deref()?, self.lineage.home.as_deref()?);
+        folder_of(named).filter(|folder| *folder != home)?;
+        let evidence = format!("it names {named}; the other rows name files in {home}");
+        let cure = match self.transcript() {
+            Some(file) => self.pointed_to(store, format!("{home}/{file}")),
+            None => Cure::Person("bring the file into the sessions folder".to_owned()),
+        };
         Some(self.item(Code::PointerWrong, evidence, cure))
+    }
+
+    /// The file that it names has name and header of the session of another row.
+    fn of_another(&self, store: &StoreSeen) -> Option<(Code, Item)> {
+        let named = self.row.named.as_deref()?;
+        let file = names::named(named)?;
+        let session = without_ending(file);
+        let header = self.survey.transcript(self.agent, file)?.header_id.as_deref();
+        if session == &*self.row.session_id || header != Some(session) {
+            return None;
+        }
+        let other = self.other_of(session)?;
+        let evidence = format!("it names {file}, which is the transcript of {}", other.key);
+        let own = format!("{}.jsonl", self.row.session_id);
+        let cure = match self.lineage.files.contains(own.as_str()) {
+            true => self.pointed_to(store, format!("{}{own}", &named[..named.len() - file.len()])),
+            false => Cure::Person(RESET_ONE.to_owned()),
+        };
+        Some(self.item(Code::PointerWrong, evidence, cure))
+    }
+
+    fn shared(&self) -> Option<(Code, Item)> {
+        let other = self.other_of(&self.row.session_id)?;
+        let evidence = format!("session {} is also that of {}", self.row.session_id, other.key);
+        Some(self.item(Code::PointerWrong, evidence, Cure::Person(RESET_ONE.to_owned())))
+    }
+
+    /// Another row of a session, unless the two may share it.
+    fn other_of(&self, session: &str) -> Option<&Row> {
+        let others = self.lineage.of_session(self.place, session);
+        others.iter().find(|other| !is_family(&other.key, &self.row.key)).copied()
+    }
+
+    fn pointed_to(&self, store: &StoreSeen, file: String) -> Cure {
+        Cure::Steps(vec![Step::EditRow {
+            store: store.path.clone(),
+            key: self.row.key.to_string(),
+            was: String::new(),
+            set: Map::from_iter([("sessionFile".to_owned(), Value::String(file))]),
+            unset: Vec::new(),
+        }])
     }
 
     /// Iff it is far above the usual size.

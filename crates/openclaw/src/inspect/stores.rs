@@ -1,12 +1,20 @@
-//! What is wrong with stores as such: those that are gone although something else speaks of them, or empty
-//! beside a copy that is not, and a config that cannot be read.
+//! What is wrong with stores as such: those that are gone although something else speaks of them, empty beside
+//! a copy or a history that is not, or never migrated, and a config that cannot be read.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use super::survey::{Absent, AgentSeen, ConfigFault, Survey};
+use sexton_domain::duration::Duration;
+
+use super::survey::{Absent, AgentSeen, ConfigFault, FileSeen, Survey};
+use super::transcripts::MIGRATE;
 use crate::finding::{Code, Cure, Item, Subject};
+use crate::model::JobRecord;
 use crate::read::names::FileKind;
 use sexton_domain::words::counted;
+
+/// Runs count as young for as long where their rows are kept for ever.
+const DAY_SECS: u64 = 24 * 60 * 60;
 
 /// Everything that is wrong with stores.
 pub fn find(survey: &Survey) -> Vec<(Code, Item)> {
@@ -15,8 +23,10 @@ pub fn find(survey: &Survey) -> Vec<(Code, Item)> {
     found.extend(state_database(survey));
     found.extend(jobs(survey));
     for agent in &survey.agents {
-        found.extend(index(survey, agent).or_else(|| database(survey, agent)));
+        let gone = || index(survey, agent).or_else(|| database(survey, agent));
+        found.extend(never_migrated(survey, agent).or_else(gone));
         found.extend(emptied(agent));
+        found.extend(index_emptied(survey, agent));
     }
     found
 }
@@ -87,12 +97,38 @@ pub fn never_had_jobs(survey: &Survey) -> bool {
         && state_database(survey).is_none()
 }
 
+/// Iff an agent has rows or transcripts and no database, and another agent has one: the migration makes that of
+/// all, and their gateway is not ready before. Where none has one, sessions still lie in files.
+fn never_migrated(survey: &Survey, agent: &AgentSeen) -> Option<(Code, Item)> {
+    agent.no_database.as_ref()?;
+    if survey.beside(agent).any(|other| other.database.is_some()) {
+        return None;
+    }
+    let migrated = survey.agents.iter().find(|other| other.database.is_some())?;
+    let rows = agent.store.as_ref().map_or(0, |store| store.rows.len());
+    let transcripts = transcripts(agent);
+    let store = agent.store.as_ref().map(|store| &store.path);
+    let path = store.or(agent.sessions.as_ref()).filter(|_| rows + transcripts > 0)?;
+    let evidence = format!(
+        "its index has {}, {} beside it, and there is no database of agent {}, while {} has one",
+        counted(rows as u64, "row"),
+        counted(transcripts as u64, "transcript"),
+        agent.id,
+        migrated.id
+    );
+    let (subject, cure) = (Subject::File(path.clone()), Cure::Person(MIGRATE.to_owned()));
+    Some((Code::HalfMigrated, Item { subject, evidence, bytes: None, cure }))
+}
+
+fn transcripts(agent: &AgentSeen) -> usize {
+    agent.files.iter().filter(|file| matches!(file.kind, FileKind::Transcript { .. })).count()
+}
+
 /// Iff an index is gone, transcripts lie there, and neither a database nor another index knows of them.
 fn index(survey: &Survey, agent: &AgentSeen) -> Option<(Code, Item)> {
     let absent = agent.no_index.as_ref()?;
     let has_other = survey.beside(agent).any(|other| other.no_index.is_none());
-    let transcripts =
-        agent.files.iter().filter(|file| matches!(file.kind, FileKind::Transcript { .. })).count();
+    let transcripts = transcripts(agent);
     (agent.no_database.is_some() && !has_other && transcripts > 0).then(|| {
         let transcripts = counted(transcripts as u64, "transcript");
         missing(absent, format!("it is gone, with {transcripts} beside its place"))
@@ -118,4 +154,60 @@ fn emptied(agent: &AgentSeen) -> Option<(Code, Item)> {
     let help = "put the copy in the place of the database if these are the real sessions";
     let (subject, cure) = (Subject::File(database.path.clone()), Cure::Person(help.to_owned()));
     Some((Code::StoreEmptied, Item { subject, evidence, bytes: None, cure }))
+}
+
+/// Iff a whole index names none of the transcripts beside it, although runs of jobs that are there worked in some
+/// within the retention: the own row of such a job stays for as long as the job.
+fn index_emptied(survey: &Survey, agent: &AgentSeen) -> Option<(Code, Item)> {
+    let store = agent.store.as_ref()?;
+    let is_whole = survey.beside(agent).all(|other| other.store.is_none() || other.is_indexed);
+    let has_database = survey.beside(agent).any(|other| other.no_database.is_none());
+    let young = agent.files.iter().filter(|file| is_of_young_run(survey, agent, file)).count();
+    if !is_whole || has_database || young == 0 || names_any(survey, agent) {
+        return None;
+    }
+    let evidence = format!(
+        "its {} name none of {} beside it, though young runs worked in {young} of a job that is there",
+        counted(store.rows.len() as u64, "row"),
+        counted(transcripts(agent) as u64, "transcript"),
+    );
+    let bring =
+        "bring the folder over: `sexton openclaw import PATH` reads transcripts without an index";
+    let help = match store.copies.first() {
+        Some(copy) => format!(
+            "put a copy in its place if that has the rows, {} lies beside it; or {bring}",
+            copy.display()
+        ),
+        None => format!("restore a backup, or {bring}"),
+    };
+    let (subject, cure) = (Subject::File(store.path.clone()), Cure::Person(help));
+    Some((Code::StoreEmptied, Item { subject, evidence, bytes: None, cure }))
+}
+
+/// Whether a row means one of the transcripts of an agent.
+fn names_any(survey: &Survey, agent: &AgentSeen) -> bool {
+    let files: HashSet<&str> = agent.files.iter().map(|file| &*file.name).collect();
+    if survey.rows_beside(agent).any(|row| files.contains(row.file_name().as_str())) {
+        return true;
+    }
+    let known = survey.known_sessions(agent);
+    agent.files.iter().any(|file| match &file.kind {
+        FileKind::Transcript { session_id, .. } => known.contains(session_id.as_str()),
+        _ => false,
+    })
+}
+
+/// Whether a transcript is of a run that was within the retention, of a job that begins a session for each.
+fn is_of_young_run(survey: &Survey, agent: &AgentSeen, file: &FileSeen) -> bool {
+    let FileKind::Transcript { session_id, .. } = &file.kind else { return false };
+    let seen = agent.transcripts.get(&file.name);
+    let told = survey.sessions_of_jobs.get(session_id.as_str()).map(|job| &**job);
+    let job = told.or_else(|| seen?.job.as_deref());
+    let is_isolated =
+        |job: &&JobRecord| job.session_target.as_deref().is_none_or(|target| target == "isolated");
+    let job =
+        survey.jobs.iter().flatten().filter(is_isolated).find(|other| job == Some(&*other.id));
+    let last_at = seen.and_then(|seen| seen.last_at);
+    let retention = survey.retention.unwrap_or(Duration::from_secs(DAY_SECS));
+    job.is_some() && last_at.is_some_and(|at| survey.age(at) < retention)
 }

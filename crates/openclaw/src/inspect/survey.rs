@@ -57,8 +57,9 @@ pub struct Survey {
     pub all_jobs: bool,
     /// The file of jobs, if it is not there.
     pub no_jobs: Option<Absent>,
-    /// The folder of the file of jobs, and the files in it.
-    pub jobs_folder: (PathBuf, Vec<FileSeen>),
+    /// The folders of the file of jobs and of the config, each with its files: of the latter's those that are
+    /// named after it.
+    pub other_folders: Vec<(PathBuf, Vec<FileSeen>)>,
     /// Files that lie beside jobs only.
     pub beside_jobs: Vec<PathBuf>,
     /// The shared database, if it is not there.
@@ -73,6 +74,8 @@ pub struct Survey {
     pub done: HashMap<Box<str>, Done>,
     /// How runs ended, by the id of their session.
     pub ends: HashMap<Box<str>, End>,
+    /// How runs of jobs ended, by their job and start and by the id of their receipt.
+    pub runs: HashMap<Box<str>, End>,
     /// The sessions that some run of a job worked in, with the job: their transcripts are its history.
     pub sessions_of_jobs: HashMap<Box<str>, Box<str>>,
     /// Tasks that have not ended, or are lost.
@@ -133,6 +136,9 @@ pub struct Done {
     pub says: &'static str,
 }
 
+/// Who says that a run ended with the death of its process: what it came to nobody knows.
+pub const INTERRUPTED: &str = "interrupted receipt";
+
 /// How a run ended, and who says so.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct End {
@@ -176,6 +182,8 @@ pub struct AgentSeen {
     pub no_database: Option<Absent>,
     /// Whether all of its index could be read; without one, whether none is to be expected.
     pub is_indexed: bool,
+    /// Sessions that its rows name as earlier ones of their keys.
+    pub earlier: HashSet<Box<str>>,
     /// The files in its sessions folder.
     pub files: Vec<FileSeen>,
     /// What its transcripts say, by file name.
@@ -191,6 +199,8 @@ pub struct StoreSeen {
     pub path: PathBuf,
     /// Its rows; of a repeated key the last.
     pub rows: Vec<Row>,
+    /// Copies of it that lie beside it, the newest first.
+    pub copies: Vec<PathBuf>,
     /// Its size.
     pub bytes: u64,
 }
@@ -268,8 +278,8 @@ pub struct TranscriptSeen {
     pub header_id: Option<Box<str>>,
     /// How many lines it has.
     pub lines: u64,
-    /// The number of the last of them.
-    pub last_line: u64,
+    /// The number of the last of them that can be read.
+    pub last_sound: u64,
     /// How many of them are messages.
     pub messages: u64,
     /// The time of its first line.
@@ -299,6 +309,8 @@ pub struct DatabaseSeen {
     pub windows: HashMap<Box<str>, (Box<str>, Option<Status>)>,
     /// The transcripts in it.
     pub transcripts: HashMap<Box<str>, TranscriptSeen>,
+    /// Whether these are all: each event and each session that was moved out could be read.
+    pub all_transcripts: bool,
     /// The archives in it.
     pub archives: Vec<DbArchive>,
     /// Of one that never had a session: the newest copy beside it that has some, and how many.
@@ -315,6 +327,11 @@ impl DatabaseSeen {
     /// Whether it has the transcript of a session, in the table or moved out of it.
     pub fn has(&self, session: &str) -> bool {
         self.transcripts.contains_key(session) || self.cold.contains(session)
+    }
+
+    /// Whether it is certain that it has no transcript of a session.
+    pub fn lacks(&self, session: &str) -> bool {
+        self.all_transcripts && !self.has(session)
     }
 
     /// Whether nothing in it tells of a session, not even of one that is gone.
@@ -347,7 +364,7 @@ impl TranscriptSeen {
         Self {
             header_id: summary.header.and_then(|header| header.id).map(String::into_boxed_str),
             lines: summary.lines,
-            last_line: summary.last_line,
+            last_sound: summary.last_sound,
             messages: summary.messages,
             first_at: summary.first_at,
             last_at: summary.last_at,

@@ -2,8 +2,8 @@
 //! with the index, text that was never migrated.
 //!
 //! A transcript without a row is an orphan if and only if nothing else explains it: no run of a job worked
-//! in it, no prompt in it names a job, no window or archive of a database holds its id, and it is no file
-//! beside another (checkpoint, trajectory, archive, lock).
+//! in it, no prompt in it names a job, no row names it as an earlier one, no window or archive of a database
+//! holds its id, and it is no file beside another (checkpoint, trajectory, archive, lock).
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -17,6 +17,9 @@ use sexton_domain::words::counted;
 
 /// How much later than its row a transcript may end: their row is written after the last line.
 const LAG_SECS: u64 = 600;
+
+/// What helps with text that a database has not.
+pub const MIGRATE: &str = "run `openclaw doctor --session-sqlite import`, or bring the folder over: `sexton openclaw import PATH` reads both";
 
 /// Where the transcripts of a folder belong, by their number.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
@@ -76,12 +79,19 @@ pub fn find(survey: &Survey) -> (Piles, Vec<(Code, Item)>) {
     (piles, found)
 }
 
-/// The last row of each file that is there.
+/// The row of each file that is there: the last one, before it one of the session that the file is named after.
 fn rows_by_file<'a>(survey: &'a Survey, agent: &'a AgentSeen) -> HashMap<String, &'a Row> {
     let files: HashSet<&str> = agent.files.iter().map(|file| &*file.name).collect();
-    let rows = survey.rows_beside(agent).filter(|row| !row.session_id.is_empty());
-    let named = rows.map(|row| (row.file_name(), row));
-    named.filter(|(name, _)| files.contains(name.as_str())).collect()
+    let mut by_file: HashMap<String, &Row> = HashMap::new();
+    for row in survey.rows_beside(agent).filter(|row| !row.session_id.is_empty()) {
+        let name = row.file_name();
+        let is_own = |row: &Row| name.strip_suffix(".jsonl") == Some(&*row.session_id);
+        let has_better = by_file.get(&name).is_some_and(|known| is_own(known) && !is_own(row));
+        if files.contains(name.as_str()) && !has_better {
+            by_file.insert(name, row);
+        }
+    }
+    by_file
 }
 
 enum Pile {
@@ -125,7 +135,13 @@ impl Seen<'_> {
         let archived = self.agent.database.as_ref().is_some_and(|database| {
             database.archives.iter().any(|archive| &*archive.session_id == self.session_id)
         });
-        if of_job || archived || self.continues(known) { Pile::History } else { Pile::Orphan }
+        let earlier =
+            || self.survey.beside(self.agent).any(|agent| agent.earlier.contains(self.session_id));
+        if of_job || archived || earlier() || self.continues(known) {
+            Pile::History
+        } else {
+            Pile::Orphan
+        }
     }
 
     /// A reset leaves the files of the session before it beside an archive of its name.
@@ -168,15 +184,14 @@ impl Seen<'_> {
             (Some(there), Some(here)) if here.last_at > there.last_at => {
                 format!("it ends {}, the database {}", time(here.last_at), time(there.last_at))
             }
-            (None, Some(here)) if !archived && here.messages > 0 => {
+            (None, Some(here))
+                if !archived && here.messages > 0 && database.lacks(self.session_id) =>
+            {
                 format!("the database {} has nothing of it", database.path.display())
             }
             _ => return None,
         };
-        let cure = Cure::Person(
-            "run `openclaw doctor --session-sqlite import`, or bring the folder over: `sexton openclaw import PATH` reads both".to_owned(),
-        );
-        Some((Code::HalfMigrated, self.item(None, evidence, cure)))
+        Some((Code::HalfMigrated, self.item(None, evidence, Cure::Person(MIGRATE.to_owned()))))
     }
 
     /// Iff the header has the id of neither row nor file, or the transcript goes on after its row.
@@ -227,7 +242,8 @@ impl Seen<'_> {
         Some((Code::LinesDamaged, self.item(None, evidence, cure)))
     }
 
-    /// A call or a result that stands alone may go where it is the last line: others name it as their parent.
+    /// A call or a result that stands alone may go where no line but damaged ones follow: others name it as
+    /// their parent.
     fn unpaired(&self) -> Vec<(Code, Item)> {
         let Some(seen) = self.seen else { return Vec::new() };
         if self.row.is_some_and(|row| row.status == Some(Status::Running)) {
@@ -242,7 +258,7 @@ impl Seen<'_> {
         uncalled
             .chain(unanswered)
             .map(|(line, evidence)| {
-                let cure = if line == seen.last_line {
+                let cure = if line == seen.last_sound {
                     self.without(vec![line])
                 } else {
                     Cure::Person("other lines build on it: reset the session".to_owned())

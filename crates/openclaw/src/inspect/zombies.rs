@@ -10,10 +10,11 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use sexton_domain::duration::Duration;
 
-use super::survey::{AgentSeen, End, Row, Survey, ended_as};
+use super::survey::{AgentSeen, End, INTERRUPTED, Row, Survey, ended_as};
 use crate::address::Address;
 use crate::finding::{Code, Cure, Item, Step, Subject};
 use crate::heal::owner::Liveness;
+use crate::import::runs::cron_id;
 use crate::model::{Lock, Process, Receipt, Status, Task, TaskStatus, is_of_this_run};
 
 /// Every zombie of every agent, and tasks that contradict the history.
@@ -230,12 +231,16 @@ fn contradicted(survey: &Survey, path: &Path, task: &Task) -> Option<(Code, Item
         _ => None,
     };
     let session = task.run.as_ref().and_then(|run| run.session_id.clone());
+    let of_run = end_of_run(survey, task);
     let end = session
         .or_else(in_key)
         .and_then(|session| survey.ends.get(session.as_str()))
         .filter(|end| end.says != "task")
+        .or(of_run.filter(|end| end.says != INTERRUPTED))
         .cloned()
         .or_else(|| end_in_itself(task))
+        // That its process died is no more than a lost task says.
+        .or_else(|| of_run.filter(|_| status != TaskStatus::Lost).cloned())
         .or_else(|| end_by_death(survey, task))?;
     let at = end.at.or(task.last_event_at).or(task.started_at).unwrap_or(survey.as_of);
     let (was, becomes) = (status.as_str(), end_word(end.status));
@@ -256,6 +261,26 @@ fn contradicted(survey: &Survey, path: &Path, task: &Task) -> Option<(Code, Item
     };
     let cure = Cure::Steps(vec![step]);
     Some((Code::TaskContradicted, Item { subject, evidence, bytes: None, cure }))
+}
+
+/// What run logs and receipts say of the run of a cron task: of its id, `cron:<job>:<start>`, since 2026.9
+/// with the receipt behind it, else of its start. So OpenClaw recovers tasks itself.
+fn end_of_run<'a>(survey: &'a Survey, task: &Task) -> Option<&'a End> {
+    let run_id = task.run_id.as_deref().unwrap_or_default();
+    let parts: Vec<&str> = run_id.split(':').collect();
+    let start_of = |ms: &str| Timestamp::from_millisecond(ms.parse().ok()?).ok();
+    let (named, receipt) = match parts[..] {
+        ["cron", job, ms, ref rest @ ..] => {
+            (start_of(ms).map(|at| cron_id(job, at)), rest.first().copied().unwrap_or(run_id))
+        }
+        _ => (None, run_id),
+    };
+    let started = || {
+        let job = task.source_id.as_deref().filter(|_| task.runtime == "cron")?;
+        Some(cron_id(job, task.started_at?))
+    };
+    let of_receipt = survey.runs.get(receipt);
+    of_receipt.or_else(|| survey.runs.get(named.or_else(started)?.as_str()))
 }
 
 /// A cron task whose own detail has a finished run.

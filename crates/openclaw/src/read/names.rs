@@ -81,7 +81,8 @@ pub enum FileKind {
         /// The name of the file that is locked.
         of: String,
     },
-    /// `<file>.<uuid>.tmp` or `<file>.<pid>.<uuid>.tmp`: a write that was not finished.
+    /// `<file>.<uuid>.tmp`, `<file>.<pid>.<uuid>.tmp` or, of older versions, `<file>.<pid>.<16 digits of hex>.tmp`
+    /// and `sessions.json.tmp`: a write that was not finished.
     Temp {
         /// The process that wrote it.
         pid: Option<u32>,
@@ -184,13 +185,17 @@ fn archive(name: &str) -> Option<FileKind> {
 }
 
 fn temp(rest: &str) -> Option<FileKind> {
+    if rest == "sessions.json" {
+        return Some(FileKind::Temp { pid: None });
+    }
     let (file, id) = rest.rsplit_once('.')?;
-    Uuid::try_parse(id).ok()?;
     let pid = file
         .rsplit_once('.')
         .filter(|(_, pid)| is_digits(pid))
         .and_then(|(_, pid)| pid.parse().ok());
-    (!file.is_empty()).then_some(FileKind::Temp { pid })
+    let is_short = || pid.is_some() && id.len() == 16 && is_hex(id);
+    (!file.is_empty() && (Uuid::try_parse(id).is_ok() || is_short()))
+        .then_some(FileKind::Temp { pid })
 }
 
 fn session_id(text: &str) -> Option<String> {
@@ -202,7 +207,11 @@ fn is_digits(text: &str) -> bool {
 }
 
 fn is_generation(text: &str) -> bool {
-    text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+    text.len() == 32 && is_hex(text)
+}
+
+fn is_hex(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// `2026-02-23T12-34-56.000Z`, or without the milliseconds.
@@ -274,6 +283,8 @@ mod tests {
             (format!("{ID}.jsonl.lock"), FileKind::Lock { of: format!("{ID}.jsonl") }),
             (format!("sessions.json.4711.{ID}.tmp"), FileKind::Temp { pid: Some(4711) }),
             (format!("sessions.json.{ID}.tmp"), FileKind::Temp { pid: None }),
+            ("jobs.json.4711.0123456789abcdef.tmp".to_owned(), FileKind::Temp { pid: Some(4711) }),
+            ("sessions.json.tmp".to_owned(), FileKind::Temp { pid: None }),
             (
                 format!("{ID}.jsonl.reset.2026-11-20T19-04-25.028Z"),
                 archived(Reason::Reset, "2026-11-20T19:04:25.028Z", None, Encoding::Plain),
@@ -305,6 +316,8 @@ mod tests {
             "x.trajectory.jsonl.deleted.2026-11-20T18-06-04.476Z",
             "sessions.json.bak.old",
             "notes.tmp",
+            "notes.0123456789abcdef.tmp",
+            "jobs.json.4711.0123.tmp",
             "skills-prompts",
         ] {
             assert_eq!(kind(name), FileKind::Unknown, "{name}");

@@ -158,3 +158,45 @@ fn jobs_that_are_declared_by_one_key_are_one_whatever_they_do() {
     let evidence = sick.evidence(Code::JobDuplicated);
     assert!(evidence.contains("declared by the same key as 1e0faea8"), "{evidence}");
 }
+
+/// One job for each agent, or for each chat that hears of it.
+#[test]
+fn jobs_of_two_agents_or_for_two_targets_are_no_duplicates() {
+    let beside = |change: &dyn Fn(&mut Value)| {
+        let sick = plain();
+        sick.edit("cron/jobs.json", |file| {
+            let jobs = file["jobs"].as_array_mut().unwrap();
+            let mut other = jobs[0].clone();
+            other["id"] = json!(ONCE);
+            change(&mut other);
+            jobs.push(other);
+        });
+        sick.found()
+    };
+    let duplicated = [(Code::JobDuplicated, 1)];
+    assert_eq!(beside(&|_| {}), duplicated);
+    assert_eq!(beside(&|job| job["agentId"] = json!("Main")), duplicated);
+    let later = |job: &mut Value| job["createdAtMs"] = json!(RAN + 600_000);
+    let of_work = |job: &mut Value| job["agentId"] = json!("work");
+    assert_eq!(beside(&|job| (later(job), of_work(job)).1), []);
+    // An update loses the agent of the copies that it makes.
+    assert_eq!(beside(&of_work), duplicated);
+    assert_eq!(beside(&|job| (later(job), job["agentId"] = json!("main")).1), duplicated);
+    let to = |to: &'static str| {
+        move |job: &mut Value| {
+            job["delivery"] = json!({"mode": "announce", "channel": "telegram", "to": to});
+        }
+    };
+    assert_eq!(beside(&to("42")), []);
+    let sick = plain();
+    sick.edit("cron/jobs.json", |file| {
+        let jobs = file["jobs"].as_array_mut().unwrap();
+        let (mut one, mut two) = (jobs[0].clone(), jobs[0].clone());
+        (to("42")(&mut one), to("43")(&mut two));
+        two["id"] = json!(ONCE);
+        *jobs = vec![one, two];
+    });
+    assert_eq!(sick.found(), []);
+    sick.edit("cron/jobs.json", |file| to("42")(&mut file["jobs"][1]));
+    assert_eq!(sick.found(), duplicated);
+}

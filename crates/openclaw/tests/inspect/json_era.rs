@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write as _;
 
 use serde_json::json;
-use sexton_openclaw::finding::Code;
+use sexton_openclaw::finding::{Code, Cure};
 
 use crate::folder::{NOW, SESSIONS, Sick, plain, reset};
 
@@ -244,6 +244,19 @@ fn stale_temporaries_and_locks_are_found_and_fresh_ones_are_not() {
     sick.is(&[(Code::StaleTemp, 1), (Code::StaleLock, 1)]);
     sick.age(&temp);
     sick.is(&[(Code::StaleTemp, 2), (Code::StaleLock, 1)]);
+    for name in [
+        "cron/jobs-state.json.4711.0123456789abcdef.tmp",
+        "openclaw.json.4711.0b0e1a52-7f0f-4e3a-9d7e-0a1b2c3d4e5f.tmp",
+        "agents/main/sessions/sessions.json.tmp",
+    ] {
+        fs::write(sick.path(name), "{").unwrap();
+        sick.age(&sick.path(name));
+    }
+    // Of something else in the folder: not theirs.
+    let other = sick.path("notes.txt.0b0e1a52-7f0f-4e3a-9d7e-0a1b2c3d4e5f.tmp");
+    fs::write(&other, "x").unwrap();
+    sick.age(&other);
+    sick.is(&[(Code::StaleTemp, 5), (Code::StaleLock, 1)]);
 }
 
 #[test]
@@ -289,6 +302,21 @@ fn tools_without_their_other_half_are_found() {
     let mut file = fs::File::options().append(true).open(&path).unwrap();
     writeln!(file, "{result}\n{call}").unwrap();
     sick.is(&[(Code::ToolUnpaired, 2)]);
+}
+
+/// A crash in the middle of a write leaves a call and half a line: one healing left the call to the next.
+#[test]
+fn a_tool_call_before_damaged_lines_goes_with_them() {
+    let sick = plain();
+    let path = sick.session_file("5dd63c93-9d84-491a-af1d-7ee776aa05b5.jsonl");
+    let call = json!({"type": "message", "id": "aa", "parentId": "da429fcd", "timestamp": "2026-11-20T18:05:45.000Z",
+        "message": {"role": "assistant", "content": [{"type": "toolCall", "id": "call_1", "name": "exec", "arguments": {}}]}});
+    let mut file = fs::File::options().append(true).open(&path).unwrap();
+    write!(file, "{call}\nundefined\n\n{{\"type\":\"message\",\"id\":\"t2").unwrap();
+    sick.is(&[(Code::ToolUnpaired, 1), (Code::LinesDamaged, 1)]);
+    let report = sick.report_at(NOW);
+    let mut items = report.findings.iter().flat_map(|finding| &finding.items);
+    assert!(items.all(|item| matches!(item.cure, Cure::Steps(_))), "{:?}", report.findings);
 }
 
 /// Some versions named the file of a run after the run, whatever its row said.

@@ -8,8 +8,10 @@ mod fuzz;
 mod jobs;
 mod json_era;
 mod links;
+mod lost;
 mod sqlite_era;
 mod stores;
+mod tasks;
 #[path = "../fixtures/unpack.rs"]
 mod unpack;
 

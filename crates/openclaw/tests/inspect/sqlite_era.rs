@@ -7,6 +7,7 @@ use sexton_openclaw::finding::Code;
 use sexton_openclaw::inspect::Report;
 
 use crate::folder::{AGENT, STATE, Sick, sqlite};
+use crate::unpack::unpack;
 
 const JOB: &str = "06556bc8-5dc4-4d2c-b101-9ea521072eb9";
 const NEVER_PID: u32 = 4_000_000;
@@ -253,6 +254,25 @@ fn a_damaged_database_is_named_and_the_other_one_is_read() {
     assert!(sick.found().contains(&(Code::DatabaseUnreadable, 1)));
 }
 
+/// Nodes whose events could not be read were said to have none, and to be archived.
+#[test]
+fn where_events_cannot_be_read_no_transcript_is_missing() {
+    let sick = sqlite();
+    let database = Connection::open(sick.path(AGENT)).unwrap();
+    let number = |sql: &str| {
+        let number: i64 = database.query_row(sql, [], |row| row.get(0)).unwrap();
+        usize::try_from(number).unwrap()
+    };
+    let root = number("SELECT rootpage FROM sqlite_master WHERE name = 'transcript_events'");
+    let size = number("PRAGMA page_size");
+    let mut bytes = fs::read(sick.path(AGENT)).unwrap();
+    bytes[(root - 1) * size..root * size].fill(0);
+    fs::write(sick.path(AGENT), bytes).unwrap();
+    let found = sick.found();
+    assert!(found.contains(&(Code::DatabaseUnreadable, 1)), "{found:?}");
+    assert!(found.iter().all(|(code, _)| *code != Code::TranscriptMissing), "{found:?}");
+}
+
 /// What was committed to the log alone is read, and the log stays as it is.
 #[test]
 fn a_log_beside_the_database_is_read_and_not_touched() {
@@ -292,6 +312,38 @@ fn old_files_with_text_that_the_database_has_not_are_found_and_others_are_not() 
     sick.is(&[(Code::HalfMigrated, 2)]);
 }
 
+/// It was added, or came back from a backup, after the migration: no database, no finding.
+#[test]
+fn an_agent_that_was_never_migrated_beside_one_that_was_is_found() {
+    let sick = sqlite();
+    let (from, to) = (Sick::copy("2026.5.6-reset"), sick.path("agents/work"));
+    unpack(&from.path("agents/main"), &to);
+    let index = to.join("sessions/sessions.json");
+    let rows = fs::read_to_string(&index).unwrap().replace("agent:main:", "agent:work:");
+    fs::write(&index, rows).unwrap();
+    sick.is(&[(Code::HalfMigrated, 1)]);
+    let evidence = sick.evidence(Code::HalfMigrated);
+    assert!(evidence.contains("2 rows") && evidence.contains("no database"), "{evidence}");
+    fs::remove_file(&index).unwrap();
+    let found = sick.found();
+    assert!(found.contains(&(Code::HalfMigrated, 1)), "{found:?}");
+    // An agent that has yet to speak.
+    fs::remove_dir_all(to.join("sessions")).unwrap();
+    fs::create_dir_all(to.join("sessions")).unwrap();
+    fs::write(&index, "{}").unwrap();
+    sick.is(&[]);
+}
+
+/// From 2026.5.31 to 2026.7.1 jobs lie in the shared database, and sessions in files.
+#[test]
+fn an_agent_without_a_database_where_no_agent_has_one_is_of_its_era() {
+    let sick = sqlite();
+    fs::remove_dir_all(sick.path("agents")).unwrap();
+    unpack(&Sick::copy("2026.5.6-reset").path("agents"), &sick.path("agents"));
+    let found = sick.found();
+    assert!(found.iter().all(|(code, _)| *code != Code::HalfMigrated), "{found:?}");
+}
+
 #[test]
 fn migrated_job_files_beside_an_empty_table_are_found() {
     let sick = sqlite();
@@ -301,6 +353,31 @@ fn migrated_job_files_beside_an_empty_table_are_found() {
     fs::write(sick.path("cron/jobs.json.migrated"), jobs).unwrap();
     let found = sick.found();
     assert!(found.contains(&(Code::JobsNotMigrated, 1)), "{found:?}");
+}
+
+/// 2026.9.6 declares jobs for itself, so that a table is hardly ever empty.
+#[test]
+fn jobs_of_persons_that_only_old_files_and_copies_have_are_found_beside_declared_ones() {
+    let sick = sqlite();
+    let copy = format!("{STATE}.bak");
+    fs::copy(sick.path(STATE), sick.path(&copy)).unwrap();
+    fs::create_dir_all(sick.path("cron")).unwrap();
+    let jobs = fs::read(Sick::copy("2026.5.6-plain").path("cron/jobs.json")).unwrap();
+    fs::write(sick.path("cron/jobs.json.migrated"), jobs).unwrap();
+    sick.is(&[]);
+    // A new database declares them anew, by other ids.
+    sql(
+        &sick,
+        STATE,
+        "DELETE FROM cron_jobs WHERE declaration_key IS NULL;
+         UPDATE cron_jobs SET job_json = json_set(job_json, '$.id', 'x' || job_id), job_id = 'x' || job_id",
+    );
+    sick.is(&[(Code::JobsNotMigrated, 2)]);
+    let report = sick.report_at(crate::folder::NOW);
+    let finding = report.findings.iter().find(|finding| finding.code == Code::JobsNotMigrated);
+    for item in &finding.unwrap().items {
+        assert!(item.evidence.starts_with("1 job here"), "{}", item.evidence);
+    }
 }
 
 /// A quarter of free pages alone is not worth a healing: they also have to be more than 16 MiB.

@@ -53,6 +53,7 @@ impl Gatherer<'_, '_> {
             if receipt.status == Some(ReceiptStatus::Ok) {
                 self.done(&receipt.job_id, receipt.started_at, "receipt");
             }
+            self.ended_receipt(&receipt);
             if receipt.status == Some(ReceiptStatus::Running) {
                 self.processes.insert(receipt.owner);
                 self.survey.receipts.push(receipt);
@@ -95,39 +96,47 @@ impl Gatherer<'_, '_> {
     }
 
     /// Jobs where this era does not read them, and that the table has not: in the file of the other era, and
-    /// beside an empty table in what was made of that, and in copies of the database.
+    /// beside a table without a job that a person made in what was made of that, and in copies of the database.
     fn unmigrated_jobs(&mut self, path: &Path, migrated: &[JobRecord]) {
+        let lacks = |job: &JobRecord| migrated.iter().all(|other| other.id != job.id);
+        // Their gateway declares its own jobs anew, wherever it begins.
+        let is_emptied = migrated.iter().all(is_declared);
         let files = self.folder.jobs.iter();
-        let old = self.folder.old_jobs.iter().filter(|_| migrated.is_empty());
+        let old = self.folder.old_jobs.iter().filter(|_| is_emptied);
         let files: Vec<PathBuf> = files.chain(old).cloned().collect();
         for path in files {
             let bytes = fs::read(self.root().join(&path)).unwrap_or_default();
             let (mut found, _) = jobs::jobs(&bytes);
-            found.retain(|job| migrated.iter().all(|other| other.id != job.id));
+            found.retain(&lacks);
             if !found.is_empty() {
                 self.survey.unmigrated_jobs.push((path, found.len()));
             }
         }
-        let copies = if migrated.is_empty() { copies(self.root(), path) } else { Vec::new() };
+        let copies = if is_emptied { copies(self.root(), path) } else { Vec::new() };
         for copy in copies {
-            let count = self.jobs_of(&copy).unwrap_or_default();
+            let found = self.jobs_of(&copy).unwrap_or_default();
+            let count = found.iter().filter(|job| lacks(job) && !is_declared(job)).count();
             if count > 0 {
                 self.survey.unmigrated_jobs.push((copy, count));
             }
         }
     }
 
-    /// How many jobs a copy of the state database has; none if it cannot be read.
-    fn jobs_of(&self, copy: &Path) -> Option<usize> {
+    /// The jobs of a copy of the state database; none if it cannot be read.
+    fn jobs_of(&self, copy: &Path) -> Option<Vec<JobRecord>> {
         let snapshot = Snapshot::take(&self.root().join(copy), &self.options.scratch).ok()?;
         let database = StateDb::open(&snapshot).ok()?;
-        let mut count = 0;
-        database.jobs(&mut |_| count += 1);
-        Some(count)
+        let mut found = Vec::new();
+        database.jobs(&mut |job| found.push(job));
+        Some(found)
     }
 
-    /// An agent's database.
-    pub(super) fn agent_database(&mut self, path: &Path) -> Option<DatabaseSeen> {
+    /// An agent's database, and the sessions that its nodes name as earlier ones.
+    pub(super) fn agent_database(
+        &mut self,
+        path: &Path,
+        earlier: &mut HashSet<Box<str>>,
+    ) -> Option<DatabaseSeen> {
         let snapshot = self.snapshot(path)?;
         let database = match AgentDb::open(&snapshot) {
             Ok(database) => database,
@@ -146,6 +155,7 @@ impl Gatherer<'_, '_> {
             cold: HashSet::new(),
             windows: HashMap::new(),
             transcripts: HashMap::new(),
+            all_transcripts: false,
             archives: Vec::new(),
             fuller: None,
             bytes: snapshot.bytes,
@@ -163,6 +173,7 @@ impl Gatherer<'_, '_> {
             self.alive_at(node.row.updated_at);
             let began = node.row.session_id.as_ref().and_then(|id| began.get(id)).copied();
             node.row.started_at = node.row.started_at.or(began);
+            earlier.extend(node.row.earlier.drain(..));
             seen.nodes.push((Row::of(node.row), node.stamp.into()));
         });
         self.dropped_rows(path, &tally);
@@ -172,7 +183,9 @@ impl Gatherer<'_, '_> {
             seen.cold.insert(cold.session_id);
         });
         self.dropped_rows(path, &tally);
-        seen.transcripts = self.transcripts_in(path, &database);
+        let events = self.transcripts_in(&database, &mut seen.transcripts);
+        seen.all_transcripts = tally.dropped.is_empty() && events.dropped.is_empty();
+        self.dropped_rows(path, &events);
         if seen.is_blank() {
             seen.fuller = copies(self.root(), path).into_iter().find_map(|copy| {
                 let count = self.sessions_of(&copy).filter(|count| *count > 0)?;
@@ -193,14 +206,13 @@ impl Gatherer<'_, '_> {
 
     fn transcripts_in(
         &mut self,
-        path: &Path,
         database: &AgentDb,
-    ) -> HashMap<Box<str>, TranscriptSeen> {
-        let mut all = HashMap::new();
+        all: &mut HashMap<Box<str>, TranscriptSeen>,
+    ) -> Tally {
         let mut current: Option<Current> = None;
         let tally = database.events(&mut |event| {
             if current.as_ref().is_none_or(|current| current.session != event.session_id) {
-                finish(current.take(), &mut all);
+                finish(current.take(), all);
                 let survey = TranscriptSurvey::new();
                 current = Some(Current { session: event.session_id, survey, damaged: Vec::new() });
             }
@@ -211,10 +223,9 @@ impl Gatherer<'_, '_> {
                 Err(reason) => current.damaged.push((number, reason)),
             }
         });
-        finish(current, &mut all);
+        finish(current, all);
         self.alive_at(all.values().filter_map(|seen| seen.last_at).max());
-        self.dropped_rows(path, &tally);
-        all
+        tally
     }
 
     fn snapshot(&mut self, path: &Path) -> Option<Snapshot> {
@@ -269,6 +280,11 @@ impl Gatherer<'_, '_> {
     fn dropped_rows(&mut self, path: &Path, tally: &Tally) {
         self.dropped(Code::RecordUnreadable, path, tally, Cure::Person(DOCTOR.to_owned()));
     }
+}
+
+/// Whether their system made a job for itself.
+fn is_declared(job: &JobRecord) -> bool {
+    job.declaration_key.is_some()
 }
 
 /// The transcript that is being read.

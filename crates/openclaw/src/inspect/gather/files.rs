@@ -79,8 +79,9 @@ impl Gatherer<'_, '_> {
         };
         let bytes = file.metadata().map_or(0, |meta| meta.len());
         let (mut rows, mut repeats): (Vec<Row>, bool) = (Vec::new(), false);
-        let read = sessions::rows(file, &mut |row| {
+        let read = sessions::rows(file, &mut |mut row| {
             repeats |= row.again;
+            seen.earlier.extend(row.row.earlier.drain(..));
             rows.push(Row::of(row.row));
         });
         let index = match read {
@@ -93,13 +94,20 @@ impl Gatherer<'_, '_> {
         let sane = |at: &Timestamp| *at <= self.options.now;
         self.alive_at(rows.iter().filter_map(|row| row.updated_at).filter(sane).max());
         seen.is_indexed = index.ending == sessions::Ending::Whole;
-        self.index_sickness(path, &index, seen);
+        let copies = folder::copies(self.root(), path);
+        self.index_sickness(path, &index, seen, &copies);
         // An index may have a hundred thousand rows: they are gone through again only if they have to be.
         let rows = if repeats { last_of_each(rows) } else { rows };
-        Some(StoreSeen { path: path.to_owned(), rows, bytes })
+        Some(StoreSeen { path: path.to_owned(), rows, copies, bytes })
     }
 
-    fn index_sickness(&mut self, path: &Path, index: &sessions::Index, seen: &AgentSeen) {
+    fn index_sickness(
+        &mut self,
+        path: &Path,
+        index: &sessions::Index,
+        seen: &AgentSeen,
+        copies: &[PathBuf],
+    ) {
         let transcripts = seen
             .files
             .iter()
@@ -107,7 +115,7 @@ impl Gatherer<'_, '_> {
             .count();
         let is_new = index.ending == sessions::Ending::Empty && transcripts == 0;
         let what = index.ending.fault().filter(|_| !is_new);
-        let help = match folder::copies(self.root(), path).first() {
+        let help = match copies.first() {
             Some(copy) => format!("a copy lies beside it: {}; or bring the folder over: `sexton openclaw import PATH` needs no index", copy.display()),
             None => "bring the folder over: `sexton openclaw import PATH` reads transcripts without an index; or restore a backup".to_owned(),
         };
@@ -141,8 +149,17 @@ fn last_of_each(rows: Vec<Row>) -> Vec<Row> {
     kept
 }
 
+/// The folders of the file of jobs and of the config, with their files. What lies beside the config and is not
+/// named after it may be anybody's.
+pub(super) fn of_jobs_and_config(root: &Path, jobs: &Path) -> Vec<(PathBuf, Vec<FileSeen>)> {
+    let (of_jobs, mut of_config) = (beside(root, jobs), beside(root, Path::new(folder::CONFIG)));
+    of_config.1.retain(|file| file.name.starts_with(folder::CONFIG));
+    let is_one = of_jobs.0 == of_config.0;
+    [Some(of_jobs), Some(of_config).filter(|_| !is_one)].into_iter().flatten().collect()
+}
+
 /// The files of the folder that a store lies in, if that is within the state folder; by name.
-pub(super) fn beside(root: &Path, store: &Path) -> (PathBuf, Vec<FileSeen>) {
+fn beside(root: &Path, store: &Path) -> (PathBuf, Vec<FileSeen>) {
     let folder = store.parent().unwrap_or(Path::new("")).to_owned();
     let real = fs::canonicalize(root.join(&folder));
     if !real.is_ok_and(|real| real == root.join(&folder) && real.starts_with(root)) {

@@ -26,6 +26,8 @@ pub fn row(key: &str, raw: &[u8]) -> Result<SessionRow, String> {
     row.label = rest.label.or(rest.display_name);
     row.parent = rest.spawned_by.or(rest.parent);
     row.usage = rest.has_usage.then_some(rest.usage);
+    let SessionRow { earlier, session_id, .. } = &mut row;
+    earlier.retain(|id| Some(id) != session_id.as_ref());
     Ok(row)
 }
 
@@ -57,8 +59,33 @@ fn set(row: &mut SessionRow, rest: &mut Rest, name: &str, value: &str) {
         "model" => row.model = text(value),
         "spawnedBy" => rest.spawned_by = text(value),
         "parentSessionKey" => rest.parent = text(value),
+        "usageFamilySessionIds" => each_of(value, &mut |id| row.earlier.extend(text(id))),
+        "compactionCheckpoints" => each_of(value, &mut |checkpoint| {
+            row.earlier.extend(compacted(checkpoint));
+        }),
         _ => set_usage(rest, name, value),
     }
+}
+
+/// The elements of a list; none of what is no list.
+fn each_of(list: &str, each: &mut dyn FnMut(&str)) {
+    let _ = raw::elements(list, each);
+}
+
+/// The session that was compacted.
+fn compacted(checkpoint: &str) -> Option<Box<str>> {
+    let before = member(checkpoint, "preCompaction")?;
+    text(&member(&before, "sessionId")?)
+}
+
+fn member(object: &str, wanted: &str) -> Option<String> {
+    let mut found = None;
+    let read = members(object, &mut |name, value| {
+        if name == wanted {
+            found = Some(value.to_owned());
+        }
+    });
+    read.ok().and(found)
 }
 
 fn set_usage(rest: &mut Rest, name: &str, value: &str) {
@@ -98,6 +125,7 @@ fn empty(key: &str) -> SessionRow {
         label: None,
         model: None,
         parent: None,
+        earlier: Vec::new(),
         usage: None,
         bytes: 0,
         largest: None,
@@ -158,6 +186,7 @@ mod tests {
             label: Some("D".into()),
             model: Some("m".into()),
             parent: Some("agent:main:main".into()),
+            earlier: Vec::new(),
             usage: Some(Usage {
                 input: 1,
                 output: 2,
@@ -173,9 +202,16 @@ mod tests {
     }
 
     #[test]
+    fn other_sessions_of_its_key_are_read_and_its_own_is_none() {
+        let raw = br#"{"usageFamilySessionIds":["r","s",7,""],"sessionId":"s","compactionCheckpoints":[
+            {"preCompaction":{"sessionId":"q"},"postCompaction":{"sessionId":"s"}},{"preCompaction":1},8]}"#;
+        assert_eq!(row("k", raw).unwrap().earlier, ["r".into(), "q".into()]);
+    }
+
+    #[test]
     fn a_field_of_a_wrong_type_is_absent_and_the_row_is_read() {
         let raw = br#"{"sessionId":7,"status":"paused","sessionFile":[],"updatedAt":"now","startedAt":-1,
-            "abortedLastRun":"yes","label":{},"displayName":"D","inputTokens":"many","spawnedBy":null,
+            "abortedLastRun":"yes","usageFamilySessionIds":"s","compactionCheckpoints":{"a":1},"label":{},"displayName":"D","inputTokens":"many","spawnedBy":null,
             "parentSessionKey":"p"}"#;
         let row = row("k", raw).unwrap();
         assert_eq!(
@@ -184,6 +220,7 @@ mod tests {
         );
         assert_eq!((row.pointer, row.aborted_last_run, row.usage), (Pointer::Derived, false, None));
         assert_eq!((row.label.as_deref(), row.parent.as_deref()), (Some("D"), Some("p")));
+        assert!(row.earlier.is_empty());
     }
 
     #[test]

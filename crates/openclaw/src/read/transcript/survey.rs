@@ -56,6 +56,8 @@ pub struct Summary {
     pub lines: u64,
     /// The number of the last of them.
     pub last_line: u64,
+    /// The number of the last one that can be read.
+    pub last_sound: u64,
     /// Messages among them.
     pub messages: u64,
     /// The earliest instant of a line.
@@ -159,6 +161,7 @@ impl Survey {
         self.head(&read);
         match read {
             Ok(line) => {
+                self.summary.last_sound = number;
                 self.add(number, &line);
                 Ok(())
             }
