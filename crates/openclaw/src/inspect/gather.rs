@@ -26,6 +26,7 @@ use crate::read::config::Retention;
 use crate::read::{jobs, runs};
 use sexton_domain::words::counted;
 
+mod beside;
 mod databases;
 mod files;
 
@@ -364,7 +365,7 @@ impl Gatherer<'_, '_> {
             seen.store = self.store(index, &mut seen);
         }
         if let Some(path) = &agent.database {
-            seen.database = self.agent_database(path, &mut seen.earlier);
+            seen.database = self.agent_database(path, &mut seen);
         }
         self.survey.agents.push(seen);
     }

@@ -167,7 +167,7 @@ fn index_emptied(survey: &Survey, agent: &AgentSeen) -> Option<(Code, Item)> {
         return None;
     }
     let evidence = format!(
-        "its {} name none of {} beside it, though young runs worked in {young} of a job that is there",
+        "it has {} and names none of {} beside it, though young runs worked in {young} of a job that is there",
         counted(store.rows.len() as u64, "row"),
         counted(transcripts(agent) as u64, "transcript"),
     );

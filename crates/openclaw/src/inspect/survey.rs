@@ -282,6 +282,8 @@ pub struct TranscriptSeen {
     pub last_sound: u64,
     /// How many of them are messages.
     pub messages: u64,
+    /// How many of these the agent's database does not have in its transcript of the session.
+    pub lacking: u64,
     /// The time of its first line.
     pub first_at: Option<Timestamp>,
     /// The time of its last line.
@@ -366,6 +368,7 @@ impl TranscriptSeen {
             lines: summary.lines,
             last_sound: summary.last_sound,
             messages: summary.messages,
+            lacking: 0,
             first_at: summary.first_at,
             last_at: summary.last_at,
             job,

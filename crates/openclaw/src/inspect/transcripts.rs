@@ -184,6 +184,11 @@ impl Seen<'_> {
             (Some(there), Some(here)) if here.last_at > there.last_at => {
                 format!("it ends {}, the database {}", time(here.last_at), time(there.last_at))
             }
+            (Some(there), Some(here)) if here.lacking > 0 => format!(
+                "the database, which has {} of it, does not have {} of its messages",
+                counted(there.messages, "message"),
+                here.lacking
+            ),
             (None, Some(here))
                 if !archived && here.messages > 0 && database.lacks(self.session_id) =>
             {

@@ -178,10 +178,22 @@ fn jobs_of_two_agents_or_for_two_targets_are_no_duplicates() {
     assert_eq!(beside(&|job| job["agentId"] = json!("Main")), duplicated);
     let later = |job: &mut Value| job["createdAtMs"] = json!(RAN + 600_000);
     let of_work = |job: &mut Value| job["agentId"] = json!("work");
-    assert_eq!(beside(&|job| (later(job), of_work(job)).1), []);
+    assert_eq!(
+        beside(&|job| {
+            later(job);
+            of_work(job);
+        }),
+        []
+    );
     // An update loses the agent of the copies that it makes.
     assert_eq!(beside(&of_work), duplicated);
-    assert_eq!(beside(&|job| (later(job), job["agentId"] = json!("main")).1), duplicated);
+    assert_eq!(
+        beside(&|job| {
+            later(job);
+            job["agentId"] = json!("main");
+        }),
+        duplicated
+    );
     let to = |to: &'static str| {
         move |job: &mut Value| {
             job["delivery"] = json!({"mode": "announce", "channel": "telegram", "to": to});
@@ -192,7 +204,8 @@ fn jobs_of_two_agents_or_for_two_targets_are_no_duplicates() {
     sick.edit("cron/jobs.json", |file| {
         let jobs = file["jobs"].as_array_mut().unwrap();
         let (mut one, mut two) = (jobs[0].clone(), jobs[0].clone());
-        (to("42")(&mut one), to("43")(&mut two));
+        to("42")(&mut one);
+        to("43")(&mut two);
         two["id"] = json!(ONCE);
         *jobs = vec![one, two];
     });

@@ -291,25 +291,74 @@ fn a_log_beside_the_database_is_read_and_not_touched() {
 #[test]
 fn old_files_with_text_that_the_database_has_not_are_found_and_others_are_not() {
     let sick = sqlite();
-    let node: String = Connection::open(sick.path(AGENT))
-        .unwrap()
-        .query_row("SELECT current_session_id FROM session_nodes", [], |row| row.get(0))
-        .unwrap();
-    let line = |at: &str, text: &str| {
-        serde_json::json!({"type": "message", "id": "aa", "parentId": null, "timestamp": at,
-            "message": {"role": "user", "content": text}})
+    let (node, events) = events(&sick);
+    let line = |at: &str| {
+        serde_json::json!({"type": "message", "id": "zz", "parentId": null, "timestamp": at,
+            "message": {"role": "user", "content": "[cron:x y] hello"}})
+        .to_string()
     };
-    let header = |id: &str| serde_json::json!({"type": "session", "version": 3, "id": id, "timestamp": "2026-11-20T10:00:00Z"});
-    let write = |id: &str, at: &str| {
-        let text = format!("{}\n{}\n", header(id), line(at, "[cron:x y] hello"));
-        fs::write(sick.session_file(&format!("{id}.jsonl")), text).unwrap();
+    let header = |id: &str| {
+        serde_json::json!({"type": "session", "version": 3, "id": id, "timestamp": "2026-11-20T10:00:00Z"}).to_string()
     };
-    write(&node, "2026-11-20T10:00:01Z");
+    let write = |id: &str, lines: &[String]| {
+        fs::write(sick.session_file(&format!("{id}.jsonl")), lines.join("\n") + "\n").unwrap();
+    };
+    write(&node, &events);
     sick.is(&[]);
-    write(&node, "2026-11-20T18:09:00Z");
+    write(&node, &[&events[..], &[line("2026-11-20T18:09:00Z")]].concat());
     sick.is(&[(Code::HalfMigrated, 1)]);
-    write("99999999-0000-4000-8000-000000000000", "2026-11-20T10:00:01Z");
+    write("99999999-0000-4000-8000-000000000000", &[header("9"), line("2026-11-20T10:00:01Z")]);
     sick.is(&[(Code::HalfMigrated, 2)]);
+}
+
+/// The header, the messages and the rest of the one session of the healthy folder.
+fn events(sick: &Sick) -> (String, Vec<String>) {
+    let database = Connection::open(sick.path(AGENT)).unwrap();
+    let of_node = "SELECT current_session_id FROM session_nodes";
+    let node: String = database.query_row(of_node, [], |row| row.get(0)).unwrap();
+    let all = "SELECT event_json FROM transcript_events WHERE session_id = ?1 ORDER BY seq";
+    let mut statement = database.prepare(all).unwrap();
+    let events = statement.query_map([&node], |row| row.get(0)).unwrap();
+    let events = events.collect::<Result<Vec<String>, _>>().unwrap();
+    (node, events)
+}
+
+/// Only when they ended was compared: text of before that counted as there.
+#[test]
+fn old_files_with_other_text_that_end_before_the_database_are_found() {
+    let sick = sqlite();
+    let (node, events) = events(&sick);
+    let count = events.len();
+    let file = sick.session_file(&format!("{node}.jsonl"));
+    let message = |n: u32, at: &str| {
+        serde_json::json!({"type": "message", "id": format!("old{n}"), "timestamp": format!("{at}:0{n}.123Z"),
+            "message": {"role": "user", "content": "only here"}})
+        .to_string()
+    };
+    let of = |at: &str| (1..=4).map(|n| message(n, at)).collect::<Vec<_>>();
+    for (lines, lacks) in [
+        // A prefix, and one that branches off.
+        (events[..count - 1].to_vec(), 0),
+        ([&events[..count - 2], &of("2026-11-20T18:00")].concat(), 4),
+        // As long, and another end.
+        ([&events[..count - 1], &[message(1, "2026-11-20T18:00")]].concat(), 1),
+        // An older one of the same name.
+        ([&events[..1], &of("2026-11-19T10:00")].concat(), 4),
+    ] {
+        fs::write(&file, lines.join("\n") + "\n").unwrap();
+        if lacks == 0 {
+            sick.is(&[]);
+            continue;
+        }
+        sick.is(&[(Code::HalfMigrated, 1)]);
+        let evidence = sick.evidence(Code::HalfMigrated);
+        assert!(evidence.contains(&format!("not have {lacks} of its messages")), "{evidence}");
+    }
+    // An import that gave them other ids has them by their time.
+    let renamed: Vec<String> =
+        events.iter().map(|event| event.replace("\"id\":\"", "\"id\":\"x")).collect();
+    fs::write(&file, renamed.join("\n") + "\n").unwrap();
+    sick.is(&[]);
 }
 
 /// It was added, or came back from a backup, after the migration: no database, no finding.

@@ -10,7 +10,7 @@ use sexton_domain::key::SessionKey;
 use super::Gatherer;
 use crate::finding::{Code, Cure, Item, Subject};
 use crate::folder::copies;
-use crate::inspect::survey::{DatabaseSeen, Row, TranscriptSeen};
+use crate::inspect::survey::{AgentSeen, DatabaseSeen, Row, TranscriptSeen};
 use crate::model::{JobRecord, ReceiptStatus, Tally};
 use crate::read::agent_db::AgentDb;
 use crate::read::database::DatabaseError;
@@ -131,11 +131,12 @@ impl Gatherer<'_, '_> {
         Some(found)
     }
 
-    /// An agent's database, and the sessions that its nodes name as earlier ones.
+    /// An agent's database. What the agent has otherwise is compared with it, and learns which sessions its
+    /// nodes name as earlier ones.
     pub(super) fn agent_database(
         &mut self,
         path: &Path,
-        earlier: &mut HashSet<Box<str>>,
+        agent: &mut AgentSeen,
     ) -> Option<DatabaseSeen> {
         let snapshot = self.snapshot(path)?;
         let database = match AgentDb::open(&snapshot) {
@@ -173,7 +174,7 @@ impl Gatherer<'_, '_> {
             self.alive_at(node.row.updated_at);
             let began = node.row.session_id.as_ref().and_then(|id| began.get(id)).copied();
             node.row.started_at = node.row.started_at.or(began);
-            earlier.extend(node.row.earlier.drain(..));
+            agent.earlier.extend(node.row.earlier.drain(..));
             seen.nodes.push((Row::of(node.row), node.stamp.into()));
         });
         self.dropped_rows(path, &tally);
@@ -186,6 +187,7 @@ impl Gatherer<'_, '_> {
         let events = self.transcripts_in(&database, &mut seen.transcripts);
         seen.all_transcripts = tally.dropped.is_empty() && events.dropped.is_empty();
         self.dropped_rows(path, &events);
+        self.compare(agent, &database, &seen);
         if seen.is_blank() {
             seen.fuller = copies(self.root(), path).into_iter().find_map(|copy| {
                 let count = self.sessions_of(&copy).filter(|count| *count > 0)?;
