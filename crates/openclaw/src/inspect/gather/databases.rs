@@ -253,8 +253,12 @@ impl Gatherer<'_, '_> {
                 let evidence = "it is no database of OpenClaw: its version is 0".to_owned();
                 self.database_sick(path, evidence, DOCTOR);
             }
-            DatabaseError::UnknownVersion { .. } => {
-                let help = "use a newer version of Sexton; nothing in it was read";
+            DatabaseError::UnknownVersion { found, known } => {
+                let help = if found < known.start() {
+                    "let a newer OpenClaw bring it up to date (`openclaw doctor --fix`); nothing in it was read"
+                } else {
+                    "use a newer version of Sexton; nothing in it was read"
+                };
                 self.database_sick(path, error.to_string(), help);
             }
             DatabaseError::NotADatabase | DatabaseError::Malformed(_) => {
