@@ -20,7 +20,7 @@ use super::account::Source;
 use super::brought::Brought;
 use super::entries;
 use super::runs::{Past, Place as RunPlace};
-use super::sessions::{self, Home};
+use super::sessions::{self, End, Home};
 use super::text::{Text, Texts};
 use crate::folder::{CONFIG, Folder, FolderError, copies};
 use crate::model::is_of_this_run;
@@ -31,6 +31,7 @@ mod agents;
 mod database;
 mod files;
 mod history;
+mod index;
 mod jobs;
 mod under_way;
 
@@ -250,10 +251,7 @@ impl Gather<'_, '_> {
         began_at: Option<Timestamp>,
     ) -> Home {
         let run = self.run_of.get(session).copied();
-        let of_run = run
-            .and_then(|run| self.pasts.get(&run)?.0.session_key.as_deref())
-            .filter(|key| self.key(key).is_ok_and(|key| key.kind() == SessionKind::Run));
-        let theirs = of_run.or(row).filter(|key| self.key(key).is_ok());
+        let theirs = self.run_key(session).or(row).filter(|key| self.key(key).is_ok());
         let own = theirs.and_then(agent_of).unwrap_or_else(|| own_agent(agent));
         let agent = self.agent(agent);
         let made =
@@ -268,6 +266,12 @@ impl Gather<'_, '_> {
         let past = run.and_then(|run| self.pasts.get(&run)).map(|(past, _)| past).filter(is_of);
         let ended_at = past.and_then(|past| past.ended_at);
         Home { key, agent, own, run, job, outcome: past.map(|past| past.outcome), ended_at }
+    }
+
+    /// The key that the run of a session of theirs gives to it.
+    fn run_key(&self, session: &str) -> Option<&str> {
+        let key = self.pasts.get(self.run_of.get(session)?)?.0.session_key.as_deref()?;
+        self.key(key).is_ok_and(|key| key.kind() == SessionKind::Run).then_some(key)
     }
 
     /// A session of theirs is told of.
@@ -332,7 +336,7 @@ impl Gather<'_, '_> {
 }
 
 /// The drafts, each row without a transcript joined to the one that has the transcript of its session: it was
-/// put aside while the row stayed.
+/// put aside while the row stayed, or has a name that the row does not tell.
 fn joined(drafts: Vec<Draft>) -> Vec<Draft> {
     let there = |draft: &Draft| (draft.told.home.own.clone(), draft.told.id.clone());
     let (mut told, bare): (Vec<_>, Vec<_>) =
@@ -343,11 +347,26 @@ fn joined(drafts: Vec<Draft>) -> Vec<Draft> {
     }
     for draft in bare {
         match places.get(&there(&draft)) {
-            Some(place) => told[*place].rows.extend(draft.rows),
+            Some(place) => told[*place].join(draft),
             None => told.push(draft),
         }
     }
     told
+}
+
+impl Draft {
+    /// Takes over the row of its session.
+    fn join(&mut self, row: Self) {
+        self.rows.extend(row.rows);
+        let told = &mut self.told;
+        if !told.home.key.is_makeshift() {
+            return;
+        }
+        told.home = row.told.home;
+        if matches!(told.end, End::Followed(_)) {
+            (told.end, told.data) = (row.told.end, row.told.data);
+        }
+    }
 }
 
 /// The job in a key of theirs.
