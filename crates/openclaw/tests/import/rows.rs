@@ -4,9 +4,10 @@ use std::fs;
 
 use serde_json::{Value, json};
 use sexton_openclaw::import::gather::{Gathered, Generation};
+use sexton_openclaw::model::Place;
 
-use crate::RESET;
-use crate::folder::{Copy, SESSIONS};
+use crate::folder::{AGENT, Copy, SESSIONS, source};
+use crate::{RESET, SESSION as EVENTS};
 
 /// Rows of the reset folder, and the session of the first.
 const ONE: &str = "agent:main:bench1";
@@ -104,4 +105,55 @@ fn a_transcript_of_a_topic_has_the_row_of_its_session() {
     let found = folder.gather();
     let expected = (ONE, SESSION, &*format!("{SESSION}-topic-7.jsonl"));
     assert!(whole(&found).contains(&expected), "{:?}", whole(&found));
+}
+
+#[test]
+fn of_two_rows_that_share_a_session_one_has_it_and_the_other_is_named() {
+    let folder = Copy::of("2026.5.6-reset");
+    folder.index(&|rows| {
+        let [id, updated_at] = ["sessionId", "updatedAt"].map(|field| rows[ONE][field].clone());
+        rows[OTHER]["sessionFile"] = file(SESSION);
+        rows[OTHER]["sessionId"] = id;
+        rows[OTHER]["updatedAt"] = json!(updated_at.as_u64().unwrap() - 1);
+    });
+    let found = folder.gather();
+    let has = whole(&found);
+    assert!(has.contains(&(ONE, SESSION, &*format!("{SESSION}.jsonl"))), "{has:?}");
+    let index = source(&found, &format!("{SESSIONS}/sessions.json"));
+    let [lost] = &index.done.quarantined[..] else { panic!("{index:?}") };
+    assert_eq!(lost.place, Place::Key(OTHER.to_owned()));
+    assert_eq!(lost.reason, format!("its session is that of {ONE}"));
+
+    // The family of a job shares one.
+    let folder = Copy::of("2026.5.6-plain");
+    folder.index(&|rows| {
+        let row = rows[CRON].clone();
+        let run = row["sessionId"].as_str().unwrap();
+        rows.insert(format!("{CRON}:run:{run}"), row.clone());
+    });
+    let found = folder.gather();
+    let index = source(&found, &format!("{SESSIONS}/sessions.json"));
+    assert!(index.done.quarantined.is_empty(), "{index:?}");
+}
+
+#[test]
+fn of_two_nodes_that_share_a_session_the_one_of_its_window_has_it() {
+    let folder = Copy::of("2026.9.6-plain");
+    let chat = "agent:main:telegram:direct:42";
+    let before = folder.gather();
+    folder.sql(
+        AGENT,
+        &format!(
+            "INSERT INTO session_nodes (session_key, current_session_id, entry_json, entry_valid,
+               updated_at, created_at, created_via)
+             VALUES ('{chat}', '{EVENTS}', '{{\"sessionId\":\"{EVENTS}\"}}', 1,
+               1900000000000, 1795197793345, 'channel')"
+        ),
+    );
+    let found = folder.gather();
+    assert_eq!(whole(&found), whole(&before));
+    let nodes = source(&found, &format!("{AGENT}#session_nodes"));
+    let [lost] = &nodes.done.quarantined[..] else { panic!("{nodes:?}") };
+    assert_eq!(lost.place, Place::Row(chat.to_owned()));
+    assert!(lost.reason.starts_with("its session is that of agent:main:cron:"), "{lost:?}");
 }

@@ -1,5 +1,6 @@
 //! The index of the JSON era: its rows, each with the transcript that it means.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
 use std::io::Read as _;
@@ -7,7 +8,7 @@ use std::path::Path;
 
 use super::Gather;
 use super::files::may_read;
-use crate::address::{self, Address};
+use crate::address::{self, Address, is_family};
 use crate::import::text;
 use crate::model::{Encoding, Place, SessionRow};
 use crate::read::names::{self, FileKind};
@@ -118,12 +119,36 @@ impl Gather<'_, '_> {
     }
 
     /// The rows that mean one transcript, as one.
-    fn sharing(&mut self, mut rows: Vec<SessionRow>, source: usize) -> Option<Indexed> {
-        rows.sort_by_key(|row| std::cmp::Reverse(row.updated_at));
+    fn sharing(&mut self, rows: Vec<SessionRow>, source: usize) -> Option<Indexed> {
+        let key = rows.iter().find_map(|row| self.run_key(row.session_id.as_deref()?));
+        let (rows, others) = family(rows, |row| row, key);
         let row = rows.first()?.clone();
+        let done = &mut self.found.sources[source].done;
+        for other in others {
+            done.quarantine(Place::Key(other.key.to_string()), is_of(&row.key));
+        }
         let keys = rows.into_iter().map(|row| row.key).collect();
         Some(Indexed { row, keys, source, path: self.found.sources[source].path.clone() })
     }
+}
+
+/// Of rows that share a session those whose keys belong together, the newest first, and the others, which lose
+/// it. `key` is that of the session, where something else than these rows tells it.
+pub(super) fn family<T>(
+    mut rows: Vec<T>,
+    row: fn(&T) -> &SessionRow,
+    key: Option<&str>,
+) -> (Vec<T>, Vec<T>) {
+    rows.sort_by_key(|it| Reverse(row(it).updated_at));
+    let named = |it: &&T| key.is_some_and(|key| is_family(key, &row(it).key));
+    let first = rows.iter().find(named).or_else(|| rows.first());
+    let Some(key) = first.map(|first| row(first).key.clone()) else { return Default::default() };
+    rows.into_iter().partition(|it| is_family(&key, &row(it).key))
+}
+
+/// Why a row has lost its session.
+pub(super) fn is_of(key: &str) -> String {
+    format!("its session is that of {key}")
 }
 
 /// What lies beside the rows of an index.
