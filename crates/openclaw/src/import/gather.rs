@@ -14,7 +14,7 @@ use sexton_domain::name::{AgentName, JobKey};
 use sexton_domain::run::{Outcome, Run};
 use sexton_domain::schedule::Zone;
 use sexton_domain::session::Session;
-use sexton_domain::usage::Usage;
+use sexton_domain::usage::{Tokens, Usage};
 
 use super::account::Source;
 use super::brought::Brought;
@@ -113,7 +113,23 @@ struct Draft {
     told: sessions::Told,
     rows: Vec<usize>,
     text: Option<Text>,
+    /// What else it is called there: the name of its file and its row may have another id than its header.
+    also: Vec<String>,
 }
+
+/// The sessions of the folder as ours, as far as runs have to know them.
+#[derive(Default)]
+struct Met {
+    /// By the agent and the id there.
+    ids: HashMap<There, SessionId>,
+    /// Those whose transcripts tell what they took.
+    told: HashSet<There>,
+    /// What the sessions of runs took, by their transcripts.
+    took: HashMap<RunId, Tokens>,
+}
+
+/// An agent and the id of a session there.
+type There = (AgentName, String);
 
 /// The reading of a folder.
 struct Gather<'a, 'b> {
@@ -276,36 +292,50 @@ impl Gather<'_, '_> {
 
     /// A session of theirs is told of.
     fn draft(&mut self, told: sessions::Told, rows: Vec<usize>, text: Option<Text>) {
-        self.drafts.push(Draft { told, rows, text });
+        self.drafts.push(Draft { told, rows, text, also: Vec::new() });
     }
 
     fn finish(mut self) -> Gathered {
         let now = self.options.now;
         let drafts = joined(std::mem::take(&mut self.drafts));
         let mut seen: HashSet<SessionId> = HashSet::new();
-        let mut session_of: HashMap<(AgentName, String), SessionId> = HashMap::new();
+        let (mut met, mut others) = (Met::default(), Vec::new());
         let (mut first, mut again) = (Vec::new(), Vec::new());
-        for Draft { told, rows, text } in drafts {
-            let theirs = (told.home.own.clone(), told.id.clone());
+        for Draft { told, rows, text, also } in drafts {
+            let own = told.home.own.clone();
+            let theirs = (own.clone(), told.id.clone());
             let mut session = sessions::session(told, now);
             let other = self.options.sessions.other_id(&session, text.is_some());
             session.id = other.unwrap_or(session.id);
-            session_of.entry(theirs).or_insert(session.id);
-            let pile = if seen.insert(session.id) { &mut first } else { &mut again };
-            pile.push(Generation { session, rows, text });
+            let tells = text.is_some() && session.usage.is_some();
+            met.meet(theirs, session.id, tells);
+            let other = |id| ((own.clone(), id), session.id, tells);
+            others.extend(also.into_iter().map(other));
+            let generation = Generation { session, rows, text };
+            if seen.insert(generation.session.id) {
+                met.takes(&generation);
+                first.push(generation);
+            } else {
+                again.push(generation);
+            }
         }
+        others.retain(|(theirs, ..)| !met.ids.contains_key(theirs));
+        others.into_iter().for_each(|(theirs, id, tells)| met.meet(theirs, id, tells));
         sessions::link(first.iter_mut().map(|generation| &mut generation.session));
         first.sort_by_key(|generation| generation.session.id);
         first.append(&mut again);
-        let tell = |it: &&Generation| it.text.is_some() && it.session.usage.is_some();
-        let told: HashSet<SessionId> = first.iter().filter(tell).map(|it| it.session.id).collect();
         let pasts = std::mem::take(&mut self.pasts);
         let runs = pasts.into_values().map(|(past, records)| {
-            let place = self.place(&past, &session_of);
+            let there = past.there();
+            let place = self.place(&past, there.as_ref().and_then(|it| met.ids.get(it)).copied());
             let model = past.model.clone();
-            let run = past.run(place, now);
+            let mut run = past.run(place, now);
             let sum = entries::sum(&run, model);
-            let sum = sum.filter(|_| run.session.is_none_or(|session| !told.contains(&session)));
+            let sum = sum.filter(|_| there.is_none_or(|it| !met.told.contains(&it)));
+            // A run log tells of no cost.
+            if run.usage.is_none_or(|usage| usage.cost_micro_usd == 0) {
+                run.usage = met.took.get(&run.id).copied().or(run.usage);
+            }
             Ran { run, records, sum }
         });
         self.found.runs = runs.collect();
@@ -314,7 +344,7 @@ impl Gather<'_, '_> {
     }
 
     /// Whose a run is.
-    fn place(&self, past: &Past, sessions: &HashMap<(AgentName, String), SessionId>) -> RunPlace {
+    fn place(&self, past: &Past, session: Option<SessionId>) -> RunPlace {
         let job = past.job.as_deref().and_then(|job| self.jobs.get(job).cloned());
         let key = past.session_key.as_deref().and_then(|key| self.key(key).ok());
         let agent = key.as_ref().and_then(|key| key.agent()?.parse().ok());
@@ -328,9 +358,6 @@ impl Gather<'_, '_> {
             Some(job) => SessionKey::for_job(&agent, job),
             None => SessionKey::main(&agent),
         });
-        let own = past.session_key.as_deref().and_then(agent_of).unwrap_or_else(main_agent);
-        let session = past.session.clone().map(|session| (own, session));
-        let session = session.and_then(|session| sessions.get(&session).copied());
         RunPlace { agent, key, job: job.map(|(id, _)| id), job_key, session }
     }
 }
@@ -352,6 +379,34 @@ fn joined(drafts: Vec<Draft>) -> Vec<Draft> {
         }
     }
     told
+}
+
+impl Past {
+    /// Its session there.
+    fn there(&self) -> Option<There> {
+        let own = self.session_key.as_deref().and_then(agent_of).unwrap_or_else(main_agent);
+        Some((own, self.session.clone()?))
+    }
+}
+
+impl Met {
+    /// A session; `tells` if its transcript tells what it took.
+    fn meet(&mut self, theirs: There, id: SessionId, tells: bool) {
+        if tells {
+            self.told.insert(theirs.clone());
+        }
+        self.ids.entry(theirs).or_insert(id);
+    }
+
+    /// What a session took counts for the run that has it to itself, if its cost is known.
+    fn takes(&mut self, generation: &Generation) {
+        let Generation { session, text, .. } = generation;
+        let usage = session.usage.filter(|usage| text.is_some() && usage.cost_micro_usd > 0);
+        if let (Some(run), Some(usage)) = (session.run, usage) {
+            let sum = self.took.entry(run).or_default();
+            *sum = sum.plus(usage);
+        }
+    }
 }
 
 impl Draft {

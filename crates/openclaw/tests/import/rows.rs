@@ -157,3 +157,49 @@ fn of_two_nodes_that_share_a_session_the_one_of_its_window_has_it() {
     assert_eq!(lost.place, Place::Row(chat.to_owned()));
     assert!(lost.reason.starts_with("its session is that of agent:main:cron:"), "{lost:?}");
 }
+
+/// The session of the run of a job in the plain folder, and its transcript.
+const RUN: &str = "cadab6e7-1a89-4614-b4f0-ce79aefe5edd";
+
+/// What a run took, and whether that is counted beside its transcripts.
+fn took(found: &Gathered) -> (u64, bool) {
+    let ran = found
+        .runs
+        .iter()
+        .find(|ran| ran.run.origin.as_deref().is_some_and(|origin| origin.data["session"] == RUN));
+    let ran = ran.unwrap();
+    (ran.run.usage.unwrap().cost_micro_usd, ran.sum.is_some())
+}
+
+#[test]
+fn a_run_is_counted_once_whatever_the_header_of_its_transcript_names_and_in_how_many_it_is() {
+    let path = format!("{SESSIONS}/{RUN}.jsonl");
+    let folder = Copy::of("2026.5.6-plain");
+    let text = fs::read_to_string(folder.path(&path)).unwrap();
+    assert!(!took(&folder.gather()).1);
+    folder.write(&path, &text.replace(&format!("\"id\":\"{RUN}\""), &format!("\"id\":\"{NONE}\"")));
+    let found = folder.gather();
+    assert!(!took(&found).1);
+    let linked = found.runs.iter().filter(|ran| ran.run.session.is_some()).count();
+    assert_eq!(linked, found.runs.len());
+
+    let folder = Copy::of("2026.5.6-plain");
+    let head = text.lines().next().unwrap().replace("18:0", "17:0");
+    folder.write(&format!("{SESSIONS}/{RUN}-topic-7.jsonl"), &format!("{head}\n"));
+    assert!(!took(&folder.gather()).1);
+}
+
+#[test]
+fn a_run_took_what_its_transcript_says_where_its_log_tells_of_no_cost() {
+    let folder = Copy::of("2026.5.6-plain");
+    let found = folder.gather();
+    let sessions = found.generations.iter().map(|it| &it.session);
+    let session = sessions.into_iter().find(|it| it.origin.as_deref().unwrap().id == RUN).unwrap();
+    let cost = session.usage.unwrap().cost_micro_usd;
+    let path = format!("{SESSIONS}/{RUN}.jsonl");
+    let text = fs::read_to_string(folder.path(&path)).unwrap();
+    assert!(text.contains("\"total\":0}"), "{text}");
+    assert_eq!((cost, took(&found).0), (0, 0));
+    folder.write(&path, &text.replace("\"total\":0}", "\"total\":0.003}"));
+    assert_eq!(took(&folder.gather()), (3000, false));
+}

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use super::Gather;
 use super::index::{Index, Indexed};
+use super::{Draft, Gather};
 use crate::import::account::Source;
 use crate::import::entries::tokens;
 use crate::import::sessions::{End, Told};
@@ -162,8 +162,8 @@ impl Gather<'_, '_> {
             }
             return;
         }
-        let Found { path: file, encoding, .. } = found;
-        let from = From::File { path: file, encoding, last_line: glance.last_line };
+        let from =
+            From::File { path: found.path, encoding: found.encoding, last_line: glance.last_line };
         let text = Text { source, records: glance.records, from };
         let end = match (&found.aside, current) {
             (Some((reason, _)), _) => End::Aside(*reason, home.status(None)),
@@ -190,7 +190,8 @@ impl Gather<'_, '_> {
         };
         let rows =
             current.map(|current| vec![current.source; current.keys.len()]).unwrap_or_default();
-        self.draft(told, rows, Some(text));
+        let also = of.map(str::to_owned).into_iter().chain([found.session]).collect();
+        self.drafts.push(Draft { told, rows, text: Some(text), also });
     }
 
     /// A row whose transcript is not there.
