@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use super::index::{Index, Indexed};
-use super::{Draft, Gather};
+use super::{Draft, Gather, Gathered};
 use crate::import::account::Source;
 use crate::import::entries::tokens;
 use crate::import::sessions::{End, Told};
-use crate::import::text::{self, From, Glance, Text};
+use crate::import::text::{self, From, GONE, Glance, Text};
 use crate::model::{Encoding, Place, SessionRow};
 use crate::read::names::{self, FileKind, Reason};
 
@@ -165,6 +165,9 @@ impl Gather<'_, '_> {
         let from =
             From::File { path: found.path, encoding: found.encoding, last_line: glance.last_line };
         let text = Text { source, records: glance.records, from };
+        if glance.is_unreadable && current.is_none() && home.run.is_none() {
+            return self.tells_nothing(&text);
+        }
         let end = match (&found.aside, current) {
             (Some((reason, _)), _) => End::Aside(*reason, home.status(None)),
             (None, Some(current)) => End::Current(home.status(current.row.status)),
@@ -192,6 +195,20 @@ impl Gather<'_, '_> {
             current.map(|current| vec![current.source; current.keys.len()]).unwrap_or_default();
         let also = of.map(str::to_owned).into_iter().chain([found.session]).collect();
         self.drafts.push(Draft { told, rows, text: Some(text), also });
+    }
+
+    /// A transcript of which no line can be read, and of whose session nothing else tells, is no session.
+    fn tells_nothing(&mut self, text: &Text) {
+        let Gathered { texts, sources, .. } = &mut self.found;
+        let done = &mut sources[text.source].done;
+        let mut drop = |place, reason: String| done.quarantine(place, reason);
+        let read = texts.read(text, &mut |number, line| {
+            drop(text.place(number), line.err().unwrap_or_else(|| GONE.to_owned()));
+        });
+        match read {
+            Ok(cut) => cut.into_iter().for_each(|cut| drop(cut.place, cut.reason)),
+            Err(error) => drop(Place::Whole, error.to_string()),
+        }
     }
 
     /// A row whose transcript is not there.
