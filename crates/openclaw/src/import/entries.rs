@@ -14,7 +14,7 @@ use sexton_domain::session::Session;
 use sexton_domain::usage::{Tokens, Usage};
 
 use crate::model;
-use crate::read::transcript::Line;
+use crate::read::transcript::{self, Line};
 
 /// The entries of a line; `last` is the number of the entry before them, `at` the time where the line
 /// has none.
@@ -27,14 +27,20 @@ pub fn entries(line: &Line<'_>, last: u64, at: Timestamp) -> Vec<Entry> {
     (last + 1..).zip(pieces(text)).map(entry).collect()
 }
 
-/// Whether these entries of a line agree with one that is stored, if they are to be it. A line without a
-/// time has that of another one, which may be read otherwise by now.
-pub fn agree(entries: &[Entry], line: &Line<'_>, stored: &Entry) -> bool {
-    let same = |entry: &Entry| {
-        let timed = line.at.is_none() || entry.at.as_millisecond() == stored.at.as_millisecond();
-        timed && entry.role == stored.role && entry.content == stored.content
-    };
-    entries.iter().find(|entry| entry.seq == stored.seq).is_none_or(same)
+/// Whether an entry of a line is one that is stored. A line without a time has that of another one, which may
+/// be read otherwise by now. A header says the same if it names the same session: the version and the folder in it
+/// are those of who wrote it last.
+pub fn agree(entry: &Entry, line: &Line<'_>, stored: &Entry) -> bool {
+    let timed = line.at.is_none() || entry.at.as_millisecond() == stored.at.as_millisecond();
+    let is_at = entry.seq == stored.seq && timed && entry.role == stored.role;
+    is_at && (entry.content == stored.content || is_header_of(line, &stored.content))
+}
+
+/// Whether a line and what is stored are headers of one session.
+fn is_header_of(line: &Line<'_>, stored: &str) -> bool {
+    let header = |line: &Line<'_>| line.id.clone().filter(|_| line.kind == "session");
+    let Some(id) = header(line) else { return false };
+    transcript::line(stored.as_bytes()).is_ok_and(|stored| header(&stored) == Some(id))
 }
 
 /// What an isolated run took in all, as one report; none where it says nothing or was nothing. Such a run has
@@ -203,20 +209,34 @@ mod tests {
     fn a_line_agrees_with_what_is_stored_of_it_and_with_nothing_else() {
         let raw = r#"{"type":"leaf","timestamp":"2026-11-20T19:04:21.411Z"}"#;
         let line = line(raw.as_bytes()).unwrap();
-        let entries = entries(&line, 6, Timestamp::UNIX_EPOCH);
-        let stored = entries[0].clone();
-        assert!(agree(&entries, &line, &stored));
-        assert!(agree(&entries, &line, &Entry { seq: 8, role: Role::User, ..stored.clone() }));
+        let entry = &entries(&line, 6, Timestamp::UNIX_EPOCH)[0];
+        let stored = entry.clone();
+        assert!(agree(entry, &line, &stored));
         let others = [
+            Entry { seq: 8, ..stored.clone() },
             Entry { role: Role::User, ..stored.clone() },
             Entry { content: "other".to_owned(), ..stored.clone() },
             Entry { at: Timestamp::UNIX_EPOCH, ..stored.clone() },
         ];
         for other in others {
-            assert!(!agree(&entries, &line, &other), "{other:?}");
+            assert!(!agree(entry, &line, &other), "{other:?}");
         }
         let untimed = Line { at: None, ..line };
-        assert!(agree(&entries, &untimed, &Entry { at: Timestamp::UNIX_EPOCH, ..stored }));
+        assert!(agree(entry, &untimed, &Entry { at: Timestamp::UNIX_EPOCH, ..stored }));
+    }
+
+    #[test]
+    fn headers_agree_if_they_name_the_same_session() {
+        let header = |id: &str, cwd: &str| {
+            format!(r#"{{"type":"session","version":4,"id":"{id}","cwd":"{cwd}"}}"#)
+        };
+        let raw = header("s", "/a");
+        let line = line(raw.as_bytes()).unwrap();
+        let entry = &entries(&line, 0, Timestamp::UNIX_EPOCH)[0];
+        let agrees = |content: String| agree(entry, &line, &Entry { content, ..entry.clone() });
+        assert!(agrees(header("s", "/b")));
+        assert!(!agrees(header("t", "/a")));
+        assert!(!agrees("{}".to_owned()));
     }
 
     /// P12: the id came from the run. Once the history of runs was pruned there, the same line had another

@@ -14,13 +14,13 @@ use sexton_domain::name::{AgentName, JobKey};
 use sexton_domain::run::{Outcome, Run};
 use sexton_domain::schedule::Zone;
 use sexton_domain::session::Session;
-use sexton_domain::usage::Usage;
+use sexton_domain::usage::{Tokens, Usage};
 
 use super::account::Source;
 use super::brought::Brought;
 use super::entries;
 use super::runs::{Past, Place as RunPlace};
-use super::sessions::{self, Home};
+use super::sessions::{self, End, Home};
 use super::text::{Text, Texts};
 use crate::folder::{CONFIG, Folder, FolderError, copies};
 use crate::model::is_of_this_run;
@@ -31,6 +31,7 @@ mod agents;
 mod database;
 mod files;
 mod history;
+mod index;
 mod jobs;
 mod under_way;
 
@@ -116,7 +117,23 @@ struct Draft {
     told: sessions::Told,
     rows: Vec<usize>,
     text: Option<Text>,
+    /// What else it is called there: the name of its file and its row may have another id than its header.
+    also: Vec<String>,
 }
+
+/// The sessions of the folder as ours, as far as runs have to know them.
+#[derive(Default)]
+struct Met {
+    /// By the agent and the id there.
+    ids: HashMap<There, SessionId>,
+    /// Those whose transcripts tell what they took.
+    told: HashSet<There>,
+    /// What the sessions of runs took, by their transcripts.
+    took: HashMap<RunId, Tokens>,
+}
+
+/// An agent and the id of a session there.
+type There = (AgentName, String);
 
 /// The reading of a folder.
 struct Gather<'a, 'b> {
@@ -257,10 +274,7 @@ impl Gather<'_, '_> {
         began_at: Option<Timestamp>,
     ) -> Home {
         let run = self.run_of.get(session).copied();
-        let of_run = run
-            .and_then(|run| self.pasts.get(&run)?.0.session_key.as_deref())
-            .filter(|key| self.key(key).is_ok_and(|key| key.kind() == SessionKind::Run));
-        let theirs = of_run.or(row).filter(|key| self.key(key).is_ok());
+        let theirs = self.run_key(session).or(row).filter(|key| self.key(key).is_ok());
         let own = theirs.and_then(agent_of).unwrap_or_else(|| own_agent(agent));
         let agent = self.agent(agent);
         let made =
@@ -277,38 +291,58 @@ impl Gather<'_, '_> {
         Home { key, agent, own, run, job, outcome: past.map(|past| past.outcome), ended_at }
     }
 
+    /// The key that the run of a session of theirs gives to it.
+    fn run_key(&self, session: &str) -> Option<&str> {
+        let key = self.pasts.get(self.run_of.get(session)?)?.0.session_key.as_deref()?;
+        self.key(key).is_ok_and(|key| key.kind() == SessionKind::Run).then_some(key)
+    }
+
     /// A session of theirs is told of.
     fn draft(&mut self, told: sessions::Told, rows: Vec<usize>, text: Option<Text>) {
-        self.drafts.push(Draft { told, rows, text });
+        self.drafts.push(Draft { told, rows, text, also: Vec::new() });
     }
 
     fn finish(mut self) -> Gathered {
         let now = self.options.now;
         let drafts = joined(std::mem::take(&mut self.drafts));
         let mut seen: HashSet<SessionId> = HashSet::new();
-        let mut session_of: HashMap<(AgentName, String), SessionId> = HashMap::new();
+        let (mut met, mut others) = (Met::default(), Vec::new());
         let (mut first, mut again) = (Vec::new(), Vec::new());
-        for Draft { told, rows, text } in drafts {
-            let theirs = (told.home.own.clone(), told.id.clone());
+        for Draft { told, rows, text, also } in drafts {
+            let own = told.home.own.clone();
+            let theirs = (own.clone(), told.id.clone());
             let mut session = sessions::session(told, now);
             let other = self.options.sessions.other_id(&session, text.is_some());
             session.id = other.unwrap_or(session.id);
-            session_of.entry(theirs).or_insert(session.id);
-            let pile = if seen.insert(session.id) { &mut first } else { &mut again };
-            pile.push(Generation { session, rows, text });
+            let tells = text.is_some() && session.usage.is_some();
+            met.meet(theirs, session.id, tells);
+            let other = |id| ((own.clone(), id), session.id, tells);
+            others.extend(also.into_iter().map(other));
+            let generation = Generation { session, rows, text };
+            if seen.insert(generation.session.id) {
+                met.takes(&generation);
+                first.push(generation);
+            } else {
+                again.push(generation);
+            }
         }
+        others.retain(|(theirs, ..)| !met.ids.contains_key(theirs));
+        others.into_iter().for_each(|(theirs, id, tells)| met.meet(theirs, id, tells));
         sessions::link(first.iter_mut().map(|generation| &mut generation.session));
         first.sort_by_key(|generation| generation.session.id);
         first.append(&mut again);
-        let tell = |it: &&Generation| it.text.is_some() && it.session.usage.is_some();
-        let told: HashSet<SessionId> = first.iter().filter(tell).map(|it| it.session.id).collect();
         let pasts = std::mem::take(&mut self.pasts);
         let runs = pasts.into_values().map(|(past, records)| {
-            let place = self.place(&past, &session_of);
+            let there = past.there();
+            let place = self.place(&past, there.as_ref().and_then(|it| met.ids.get(it)).copied());
             let model = past.model.clone();
-            let run = past.run(place, now);
+            let mut run = past.run(place, now);
             let sum = entries::sum(&run, model);
-            let sum = sum.filter(|_| run.session.is_none_or(|session| !told.contains(&session)));
+            let sum = sum.filter(|_| there.is_none_or(|it| !met.told.contains(&it)));
+            // A run log tells of no cost.
+            if run.usage.is_none_or(|usage| usage.cost_micro_usd == 0) {
+                run.usage = met.took.get(&run.id).copied().or(run.usage);
+            }
             Ran { run, records, sum }
         });
         self.found.runs = runs.collect();
@@ -317,7 +351,7 @@ impl Gather<'_, '_> {
     }
 
     /// Whose a run is.
-    fn place(&self, past: &Past, sessions: &HashMap<(AgentName, String), SessionId>) -> RunPlace {
+    fn place(&self, past: &Past, session: Option<SessionId>) -> RunPlace {
         let job = past.job.as_deref().and_then(|job| self.jobs.get(job).cloned());
         let key = past.session_key.as_deref().and_then(|key| self.key(key).ok());
         let agent = key.as_ref().and_then(|key| key.agent()?.parse().ok());
@@ -331,15 +365,12 @@ impl Gather<'_, '_> {
             Some(job) => SessionKey::for_job(&agent, job),
             None => SessionKey::main(&agent),
         });
-        let own = past.session_key.as_deref().and_then(agent_of).unwrap_or_else(main_agent);
-        let session = past.session.clone().map(|session| (own, session));
-        let session = session.and_then(|session| sessions.get(&session).copied());
         RunPlace { agent, key, job: job.map(|(id, _)| id), job_key, session }
     }
 }
 
 /// The drafts, each row without a transcript joined to the one that has the transcript of its session: it was
-/// put aside while the row stayed.
+/// put aside while the row stayed, or has a name that the row does not tell.
 fn joined(drafts: Vec<Draft>) -> Vec<Draft> {
     let there = |draft: &Draft| (draft.told.home.own.clone(), draft.told.id.clone());
     let (mut told, bare): (Vec<_>, Vec<_>) =
@@ -350,11 +381,54 @@ fn joined(drafts: Vec<Draft>) -> Vec<Draft> {
     }
     for draft in bare {
         match places.get(&there(&draft)) {
-            Some(place) => told[*place].rows.extend(draft.rows),
+            Some(place) => told[*place].join(draft),
             None => told.push(draft),
         }
     }
     told
+}
+
+impl Past {
+    /// Its session there.
+    fn there(&self) -> Option<There> {
+        let own = self.session_key.as_deref().and_then(agent_of).unwrap_or_else(main_agent);
+        Some((own, self.session.clone()?))
+    }
+}
+
+impl Met {
+    /// A session; `tells` if its transcript tells what it took.
+    fn meet(&mut self, theirs: There, id: SessionId, tells: bool) {
+        if tells {
+            self.told.insert(theirs.clone());
+        }
+        self.ids.entry(theirs).or_insert(id);
+    }
+
+    /// What a session took counts for the run that has it to itself, if its cost is known.
+    fn takes(&mut self, generation: &Generation) {
+        let Generation { session, text, .. } = generation;
+        let usage = session.usage.filter(|usage| text.is_some() && usage.cost_micro_usd > 0);
+        if let (Some(run), Some(usage)) = (session.run, usage) {
+            let sum = self.took.entry(run).or_default();
+            *sum = sum.plus(usage);
+        }
+    }
+}
+
+impl Draft {
+    /// Takes over the row of its session.
+    fn join(&mut self, row: Self) {
+        self.rows.extend(row.rows);
+        let told = &mut self.told;
+        if !told.home.key.is_makeshift() {
+            return;
+        }
+        told.home = row.told.home;
+        if matches!(told.end, End::Followed(_)) {
+            (told.end, told.data) = (row.told.end, row.told.data);
+        }
+    }
 }
 
 /// The job in a key of theirs.

@@ -16,7 +16,7 @@ use crate::stamp::Hashing;
 
 const BUFFER: usize = 128 * 1024;
 /// Why records that were looked at are not there when they are to be stored.
-const GONE: &str = "it was renamed or cut while it was read; import again";
+pub(super) const GONE: &str = "it was renamed or cut while it was read; import again";
 
 /// A transcript.
 #[derive(Debug, Clone)]
@@ -97,6 +97,8 @@ pub struct Glance {
     pub records: u64,
     /// The number of its last line.
     pub last_line: u64,
+    /// No line of it can be read.
+    pub is_unreadable: bool,
 }
 
 /// Receives each line, or why it is none.
@@ -214,6 +216,8 @@ fn lines(input: impl Read, encoding: Encoding, each: Each<'_>) -> io::Result<Opt
 impl Glance {
     pub(super) fn of(summary: &Summary) -> Self {
         let header = summary.header.as_ref();
+        let odd = summary.damaged.count + summary.void.count;
+        let odd = odd + u64::from(summary.partial_tail.is_some());
         Self {
             id: header.and_then(|header| header.id.clone()),
             began_at: header.and_then(|header| header.at).or(summary.first_at),
@@ -221,6 +225,7 @@ impl Glance {
             usage: summary.usage,
             records: summary.lines + u64::from(summary.cut.is_some()),
             last_line: summary.last_line,
+            is_unreadable: summary.lines == odd,
         }
     }
 

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use sexton_domain::duration::Duration;
 
 use super::survey::{AgentSeen, FileSeen, Row, StoreSeen, Survey};
-use crate::address::Address;
+use crate::address::{self, Address, is_family};
 use crate::finding::{Code, Cure, Item, Step, Subject};
 use crate::model::Status;
 use crate::read::names::{self, FileKind, Reason};
@@ -281,13 +281,8 @@ impl Seen<'_> {
     /// The name of its transcript file, if that is there.
     fn transcript(&self) -> Option<&str> {
         let has = |name: &str| self.lineage.files.get(name).copied();
-        let of_id = |id: &str| has(&format!("{id}.jsonl"));
-        // Some versions named the files of runs after the run, whatever their rows said.
-        let run = || match self.row.address() {
-            Address::Run { run, .. } => of_id(&run),
-            _ => None,
-        };
-        has(&self.row.file_name()).or_else(|| of_id(&self.row.session_id)).or_else(run)
+        let Row { key, session_id, named, .. } = self.row;
+        address::transcript(key, named.as_deref(), Some(session_id), has)
     }
 
     /// Iff it names a session, nothing of that session is there, and the row is not fresh or running.
@@ -456,20 +451,6 @@ fn made_anew(place: &RowsOf<'_>) -> Option<(Code, Item)> {
         cure: Cure::Steps(vec![step]),
     };
     (rows > 0).then_some((Code::RowOversized, item))
-}
-
-/// A job's own row and those of its runs may share a session: older versions kept one object in both.
-fn is_family(a: &str, b: &str) -> bool {
-    if a == b {
-        return true;
-    }
-    match (Address::of(a), Address::of(b)) {
-        (
-            Address::Job(a) | Address::Run { job: a, .. },
-            Address::Job(b) | Address::Run { job: b, .. },
-        ) => a == b,
-        _ => a.starts_with(&format!("{b}:")) || b.starts_with(&format!("{a}:")),
-    }
 }
 
 fn remove(store: PathBuf, key: &str) -> Step {

@@ -108,6 +108,12 @@ pub fn file_name(pointer: Option<&str>, session_id: &str) -> String {
     pointer.and_then(named).map_or_else(|| format!("{session_id}.jsonl"), str::to_owned)
 }
 
+/// The name that an archive had before it was put aside.
+pub fn before_aside(archive: &str) -> &str {
+    let end = archive.find(".jsonl.").map_or(archive.len(), |end| end + ".jsonl".len());
+    &archive[..end]
+}
+
 /// The last part of a path, whichever system wrote it; none if it ends with a separator.
 pub fn named(path: &str) -> Option<&str> {
     path.rsplit(['/', '\\']).next().filter(|name| !name.is_empty())

@@ -243,3 +243,27 @@ fn a_folder_that_cannot_be_looked_into_is_quarantined_by_name() {
         assert_eq!((account.read, account.done.quarantined.len()), (1, 1), "{barred}");
     }
 }
+
+/// A session of 1970 without an entry came of each.
+#[test]
+fn a_transcript_of_which_nothing_can_be_read_is_no_session_unless_a_row_tells_of_it() {
+    let folder = Copy::of("2026.5.6-reset");
+    let before = folder.gather().generations.len();
+    let [empty, odd, cut] = [".jsonl", "1.jsonl", ".jsonl.deleted.2026-11-20T18-06-05.809Z.zst"]
+        .map(|ending| format!("{SESSIONS}/00000000-0000-4000-8000-000000000001{ending}"));
+    folder.write(&empty, "");
+    folder.write(&odd, "undefined\n{");
+    let lines = fs::read(folder.path(&format!("{SESSIONS}/{RESET}.jsonl"))).unwrap();
+    fs::write(folder.path(&cut), &zstd::encode_all(lines.as_slice(), 0).unwrap()[..40]).unwrap();
+    let found = stored(folder.gather());
+    assert_eq!(found.generations.len(), before);
+    let read = |path| {
+        let source = source(&found, path);
+        (source.read, source.done.quarantined.len())
+    };
+    assert_eq!([&empty, &odd, &cut].map(|path| read(path)), [(0, 0), (2, 2), (1, 1)]);
+
+    let folder = Copy::of("2026.5.6-reset");
+    folder.write(&format!("{SESSIONS}/{RESET}.jsonl"), "");
+    assert_eq!(stored(folder.gather()).generations.len(), before);
+}

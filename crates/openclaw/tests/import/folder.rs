@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use sexton_domain::schedule::Zone;
 use sexton_openclaw::import::account::Source;
 use sexton_openclaw::import::brought::Brought;
@@ -43,6 +43,14 @@ impl Copy {
     pub fn write(&self, name: &str, text: &str) {
         fs::create_dir_all(self.path(name).parent().unwrap()).unwrap();
         fs::write(self.path(name), text).unwrap();
+    }
+
+    /// Changes the rows of the index.
+    pub fn index(&self, change: &dyn Fn(&mut Map<String, Value>)) {
+        let path = format!("{SESSIONS}/sessions.json");
+        let mut rows: Value = serde_json::from_slice(&fs::read(self.path(&path)).unwrap()).unwrap();
+        change(rows.as_object_mut().unwrap());
+        self.write(&path, &rows.to_string());
     }
 
     /// Has this process hold the lock of a session: it is taken for a gateway.

@@ -14,6 +14,7 @@ use sexton_openclaw::model::Place;
 
 mod account;
 mod folder;
+mod rows;
 mod under_way;
 #[path = "../fixtures/unpack.rs"]
 mod unpack;

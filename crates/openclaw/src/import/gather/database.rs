@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::Gather;
 use super::files::{evidence, used};
+use super::index::{family, is_of};
 use crate::import::account::Source;
 use crate::import::sessions::{End, Home, Told};
 use crate::import::text::{From, Glance, Text};
@@ -96,19 +97,36 @@ impl Gather<'_, '_> {
         }
         let read = database.nodes(&mut |node| nodes.push(node));
         let at = self.table(source, "session_nodes", read);
-        for mut node in nodes {
-            if let Err(reason) = self.key(&node.row.key) {
-                self.found.sources[at]
-                    .done
-                    .quarantine(Place::Row(node.row.key.to_string()), reason);
-                continue;
+        let mut sharing: BTreeMap<String, Vec<Node>> = BTreeMap::new();
+        for node in nodes {
+            match self.key(&node.row.key) {
+                Ok(_) => sharing.entry(node.session_id.clone()).or_default().push(node),
+                Err(reason) => {
+                    let row = Place::Row(node.row.key.to_string());
+                    self.found.sources[at].done.quarantine(row, reason);
+                }
             }
-            let known = known.entry(node.session_id.clone()).or_default();
-            known.rows.push(at);
-            let began = known.window.as_ref().and_then(|window| window.started_at);
-            node.row.started_at = node.row.started_at.or(began);
-            known.node = Some(node);
         }
+        for (session, nodes) in sharing {
+            self.node(nodes, at, known.entry(session).or_default());
+        }
+    }
+
+    /// The nodes of one session, as one.
+    fn node(&mut self, nodes: Vec<Node>, at: usize, known: &mut Known) {
+        let session = nodes.first().map(|node| node.session_id.as_str());
+        let key = session.and_then(|session| self.run_key(session));
+        let key = key.or(known.window.as_ref().map(|window| &*window.key));
+        let (nodes, others) = family(nodes, |node| &node.row, key);
+        known.rows.extend(nodes.iter().map(|_| at));
+        let Some(mut node) = nodes.into_iter().next() else { return };
+        for other in others {
+            let row = Place::Row(other.row.key.to_string());
+            self.found.sources[at].done.quarantine(row, is_of(&node.row.key));
+        }
+        let began = known.window.as_ref().and_then(|window| window.started_at);
+        node.row.started_at = node.row.started_at.or(began);
+        known.node = Some(node);
     }
 
     fn window(&mut self, agent: &str, path: &str, session: String, known: Known, events: Events) {

@@ -1,28 +1,18 @@
 //! Sessions of the JSON era: rows of the index, transcripts and archives, told from the files' names.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use super::Gather;
+use super::index::{Index, Indexed};
+use super::{Draft, Gather, Gathered};
 use crate::import::account::Source;
 use crate::import::entries::tokens;
 use crate::import::sessions::{End, Told};
-use crate::import::text::{self, From, Glance, Text};
+use crate::import::text::{self, From, GONE, Glance, Text};
 use crate::model::{Encoding, Place, SessionRow};
 use crate::read::names::{self, FileKind, Reason};
-use crate::read::sessions::rows;
-use crate::stamp::Hashing;
-
-/// The rows of the index that name one transcript, with the source they are counted in. A job's base row
-/// and the row of its last run name the same one.
-struct Indexed {
-    row: SessionRow,
-    keys: Vec<Box<str>>,
-    source: usize,
-    path: String,
-}
 
 /// A transcript of the folder.
 struct Found {
@@ -38,82 +28,25 @@ impl Gather<'_, '_> {
     /// The sessions of an agent that are in files.
     pub(super) fn files(&mut self, agent: usize) {
         let agent_id = self.folder.agents[agent].id.clone();
-        let mut index = self.index(agent);
-        let Some(folder) = self.folder.agents[agent].sessions.clone() else { return };
+        let folder = self.folder.agents[agent].sessions.clone();
+        let names = folder.as_deref().map(|folder| self.names(folder)).unwrap_or_default();
+        let mut index = self.index(agent, &names);
+        let Some(folder) = folder else { return };
         let mut used = HashSet::new();
-        for found in self.transcripts(&folder, &mut index) {
-            let row = index.get(&found.name);
+        for found in self.transcripts(&folder, names, &mut index) {
             if found.aside.is_none() {
                 used.insert(found.name.clone());
             }
-            self.transcript(&agent_id, found, row);
+            self.transcript(&agent_id, found, &index);
         }
-        index.retain(|name, _| !used.contains(name));
-        for indexed in index.into_values() {
+        index.rows.retain(|name, _| !used.contains(name));
+        for indexed in index.rows.into_values() {
             self.bare_row(&agent_id, indexed);
         }
     }
 
-    /// The rows of an agent's index, by the names of their transcripts.
-    fn index(&mut self, agent: usize) -> BTreeMap<String, Indexed> {
-        let mut index = BTreeMap::new();
-        let Some(path) = self.folder.agents[agent].index.clone() else { return index };
-        let Some(file) = self.opened(&path) else { return index };
-        let mut found: BTreeMap<Box<str>, SessionRow> = BTreeMap::new();
-        let mut again = Vec::new();
-        let mut file = Hashing::new(file);
-        let read =
-            rows(&mut file, &mut |row| again.extend(found.insert(row.row.key.clone(), row.row)));
-        // What lies behind the end of the value belongs to the file that was read.
-        let read =
-            read.and_then(|read| std::io::copy(&mut file, &mut std::io::sink()).map(|_| read));
-        let mut source = text::source(file, &path);
-        match read {
-            Ok(read) => {
-                let fault = read.ending.fault();
-                let said = |fault| {
-                    format!(
-                        "{}: {fault}; sessions without a row come by their transcripts",
-                        source.path
-                    )
-                };
-                self.found.remarks.extend(fault.map(said));
-                source.found(read.tally);
-            }
-            Err(error) => {
-                source.read = (found.len() + again.len()) as u64;
-                source.unread(error.to_string());
-            }
-        }
-        for before in again {
-            let place = Place::Byte(before.range.start);
-            source.done.quarantine(place, format!("key {} stands there again", before.key));
-        }
-        let name = source.path.clone();
-        let at = self.source(source);
-        for row in found.into_values() {
-            match self.key(&row.key) {
-                Ok(_) => {
-                    let (keys, path) = (vec![row.key.clone()], name.clone());
-                    let indexed = Indexed { row, keys, source: at, path };
-                    let named = file_of(&indexed.row);
-                    index
-                        .entry(named)
-                        .and_modify(|known: &mut Indexed| known.join(&indexed))
-                        .or_insert(indexed);
-                }
-                Err(reason) => {
-                    let place = Place::Key(row.key.to_string());
-                    self.found.sources[at].done.quarantine(place, reason);
-                }
-            }
-        }
-        index
-    }
-
-    /// The transcripts of a folder: current ones first, then those that were put aside, by name. The rows
-    /// of those that cannot be read are taken out of the index.
-    fn transcripts(&mut self, folder: &Path, index: &mut BTreeMap<String, Indexed>) -> Vec<Found> {
+    /// The names of the files of a folder, sorted.
+    fn names(&mut self, folder: &Path) -> Vec<String> {
         let entries = match std::fs::read_dir(self.at(folder)) {
             Ok(entries) => entries,
             Err(error) => {
@@ -127,6 +60,12 @@ impl Gather<'_, '_> {
             .map(|entry| entry.file_name().to_string_lossy().into_owned())
             .collect();
         names.sort();
+        names
+    }
+
+    /// The transcripts of a folder: current ones first, then those that were put aside, by name. The rows
+    /// of those that cannot be read are taken out of the index.
+    fn transcripts(&mut self, folder: &Path, names: Vec<String>, index: &mut Index) -> Vec<Found> {
         let mut found = Vec::new();
         for name in names {
             let path = folder.join(&name);
@@ -134,11 +73,11 @@ impl Gather<'_, '_> {
                 continue;
             }
             let kind = names::kind(&name);
-            if let Err(why) = self.may_read(&path) {
+            if let Err(why) = may_read(&self.folder.root, &path) {
                 match &kind {
                     FileKind::Transcript { .. } => {
                         self.lost(&path, why);
-                        self.without_transcript(index.remove(&name).as_ref());
+                        self.without_transcript(index.rows.remove(&name).as_ref());
                     }
                     FileKind::Archive { reason: Reason::Deleted | Reason::Reset, .. } => {
                         self.lost(&path, why);
@@ -160,10 +99,9 @@ impl Gather<'_, '_> {
                     self.found.left_out.push(path.display().to_string());
                 }
                 FileKind::Archive { session_id, reason, at, encoding, .. } => {
-                    let end = name.find(".jsonl.").map_or(name.len(), |end| end + ".jsonl".len());
                     found.push(Found {
                         path,
-                        name: name[..end].to_owned(),
+                        name: names::before_aside(&name).to_owned(),
                         session: session_id,
                         encoding,
                         aside: Some((reason, at)),
@@ -174,20 +112,6 @@ impl Gather<'_, '_> {
         }
         found.sort_by_key(|found| found.aside.is_some());
         found
-    }
-
-    /// Links are followed inside the folder only.
-    fn may_read(&self, path: &Path) -> Result<(), String> {
-        let path = self.at(path);
-        let is_link = std::fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_symlink());
-        let target = std::fs::canonicalize(&path).map_err(|error| error.to_string())?;
-        match std::fs::metadata(&target).is_ok_and(|meta| meta.is_file()) {
-            false => Err("no regular file".to_owned()),
-            true if is_link && !target.starts_with(&self.folder.root) => {
-                Err(format!("it leads out of the folder, to {}", target.display()))
-            }
-            true => Ok(()),
-        }
     }
 
     /// Looks through a transcript.
@@ -211,8 +135,8 @@ impl Gather<'_, '_> {
         }
     }
 
-    fn transcript(&mut self, agent: &str, found: Found, indexed: Option<&Indexed>) {
-        let current = indexed.filter(|_| found.aside.is_none());
+    fn transcript(&mut self, agent: &str, found: Found, index: &Index) {
+        let current = index.rows.get(&found.name).filter(|_| found.aside.is_none());
         let Some((glance, mut source)) = self.look(&found) else {
             return self.without_transcript(current);
         };
@@ -222,16 +146,14 @@ impl Gather<'_, '_> {
             None => found.session.clone(),
             Some(_) => path.clone(),
         });
-        let row = indexed.map(|indexed| &indexed.row);
         let of = current.and_then(|current| current.row.session_id.as_deref());
-        let key = row.map(|row| &*row.key);
+        let key = index.key_of(&found.name);
         let last = current.and_then(|current| current.row.run_began_at());
         let home = self.home(key, agent, of.unwrap_or(&id), last);
         let status = current.and_then(|current| current.row.status);
         let source = self.source(source);
-        let current_row = current.map(|current| &current.row);
         if found.aside.is_none()
-            && (self.is_under_way(&found.session, status, current_row, &home)
+            && (self.is_under_way(&found.session, status, current.map(|it| &it.row), &home)
                 || current.is_none() && self.is_newer_than_rows(&found.session, glance.began_at))
         {
             self.found.sources[source].done.leave(glance.records);
@@ -240,16 +162,19 @@ impl Gather<'_, '_> {
             }
             return;
         }
-        let Found { path: file, encoding, .. } = found;
-        let from = From::File { path: file, encoding, last_line: glance.last_line };
+        let from =
+            From::File { path: found.path, encoding: found.encoding, last_line: glance.last_line };
         let text = Text { source, records: glance.records, from };
+        if glance.is_unreadable && current.is_none() && home.run.is_none() {
+            return self.tells_nothing(&text);
+        }
         let end = match (&found.aside, current) {
             (Some((reason, _)), _) => End::Aside(*reason, home.status(None)),
             (None, Some(current)) => End::Current(home.status(current.row.status)),
             (None, None) => End::Followed(home.status(None)),
         };
         let put_aside = found.aside.and_then(|(_, at)| at);
-        let row = current_row;
+        let row = current.map(|current| &current.row);
         let told = Told {
             id,
             end,
@@ -268,7 +193,22 @@ impl Gather<'_, '_> {
         };
         let rows =
             current.map(|current| vec![current.source; current.keys.len()]).unwrap_or_default();
-        self.draft(told, rows, Some(text));
+        let also = of.map(str::to_owned).into_iter().chain([found.session]).collect();
+        self.drafts.push(Draft { told, rows, text: Some(text), also });
+    }
+
+    /// A transcript of which no line can be read, and of whose session nothing else tells, is no session.
+    fn tells_nothing(&mut self, text: &Text) {
+        let Gathered { texts, sources, .. } = &mut self.found;
+        let done = &mut sources[text.source].done;
+        let mut drop = |place, reason: String| done.quarantine(place, reason);
+        let read = texts.read(text, &mut |number, line| {
+            drop(text.place(number), line.err().unwrap_or_else(|| GONE.to_owned()));
+        });
+        match read {
+            Ok(cut) => cut.into_iter().for_each(|cut| drop(cut.place, cut.reason)),
+            Err(error) => drop(Place::Whole, error.to_string()),
+        }
     }
 
     /// A row whose transcript is not there.
@@ -295,20 +235,18 @@ impl Gather<'_, '_> {
     }
 }
 
-impl Indexed {
-    /// Another row of the same transcript. That of the current session says more than one that was left
-    /// behind.
-    fn join(&mut self, other: &Self) {
-        if other.row.updated_at > self.row.updated_at {
-            self.row = other.row.clone();
+/// Links are followed inside the folder only.
+pub(super) fn may_read(root: &Path, path: &Path) -> Result<(), String> {
+    let path = root.join(path);
+    let is_link = std::fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_symlink());
+    let target = std::fs::canonicalize(&path).map_err(|error| error.to_string())?;
+    match std::fs::metadata(&target).is_ok_and(|meta| meta.is_file()) {
+        false => Err("no regular file".to_owned()),
+        true if is_link && !target.starts_with(root) => {
+            Err(format!("it leads out of the folder, to {}", target.display()))
         }
-        self.keys.extend_from_slice(&other.keys);
+        true => Ok(()),
     }
-}
-
-/// The name of a row's transcript.
-fn file_of(row: &SessionRow) -> String {
-    names::file_name(row.pointer.named(), row.session_id.as_deref().unwrap_or(&row.key))
 }
 
 fn began(row: &SessionRow) -> Option<jiff::Timestamp> {

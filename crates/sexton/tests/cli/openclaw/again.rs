@@ -7,6 +7,9 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::*;
 
+/// Why a line is not stored whose place is taken.
+const OTHER: &str = "another line is stored at its place";
+
 /// Conversations that go on: these lines of each, from the second on an answer a second.
 pub fn talk(root: &Path, chats: usize, lines: Range<u64>) {
     let sessions = root.join("agents/main/sessions");
@@ -109,7 +112,7 @@ fn until_open(place: &Place) -> Value {
 }
 
 /// Imports a folder whose conversation has lines that cannot be added: how many were there, how many not,
-/// and why not.
+/// and why not, each reason once.
 fn refused(place: &Place, folder: &Path) -> (u64, u64, String) {
     let ended = place.run(&["openclaw", "import", folder.to_str().unwrap(), "--json"]);
     assert_eq!(ended.code, 1, "{ended:?}");
@@ -118,10 +121,10 @@ fn refused(place: &Place, folder: &Path) -> (u64, u64, String) {
     let lines = sources.iter().find(|it| it["path"].as_str().unwrap().ends_with(".jsonl")).unwrap();
     let quarantined = lines["quarantined"].as_array().unwrap();
     assert_eq!(lines["imported"], 0, "{lines}");
-    let reason = quarantined[0]["reason"].as_str().unwrap();
-    assert!(quarantined.iter().all(|it| it["reason"] == reason), "{lines}");
+    let mut reasons: Vec<_> = quarantined.iter().map(|it| it["reason"].as_str().unwrap()).collect();
+    reasons.dedup();
     let count = quarantined.len().try_into().unwrap();
-    (lines["already_present"].as_u64().unwrap(), count, reason.to_owned())
+    (lines["already_present"].as_u64().unwrap(), count, reasons.join("; "))
 }
 
 #[test]
@@ -187,11 +190,66 @@ fn a_transcript_that_was_rewritten_there_is_not_gone_on_with() {
     let (file, mut lines) = lines(&folder);
     lines[10] = lines[10].replace("answer 10", "another answer");
     fs::write(&file, format!("{}\n", lines.join("\n"))).unwrap();
-    let reason = "the transcript was rewritten since it was imported".to_owned();
+    let reason =
+        format!("{OTHER}; the last line that is stored is another one than in this transcript");
     for _ in 0..2 {
         assert_eq!(refused(&place, &folder), (10, 4, reason.clone()));
         assert_eq!(chat(&place)["entry_count"], before["entry_count"]);
     }
+}
+
+/// What became of the lines of a source, and which were quarantined, where something was.
+fn became(place: &Place, folder: &Path, ending: &str) -> (u64, u64, Vec<String>) {
+    let ended = place.run(&["openclaw", "import", folder.to_str().unwrap(), "--json"]);
+    assert_eq!(ended.code, 1, "{ended:?}");
+    let receipt = ended.document();
+    let sources = receipt["sources"].as_array().unwrap();
+    let source = sources.iter().find(|it| it["path"].as_str().unwrap().ends_with(ending)).unwrap();
+    let quarantined = source["quarantined"].as_array().unwrap();
+    let said = |it: &Value| format!("{}: {}", it["place"], it["reason"].as_str().unwrap());
+    let [imported, present] =
+        ["imported", "already_present"].map(|column| source[column].as_u64().unwrap());
+    (imported, present, quarantined.iter().map(said).collect())
+}
+
+/// A1: only the last line that was stored was compared.
+#[test]
+fn a_line_in_the_place_of_another_is_named_wherever_it_is_and_new_lines_come() {
+    let place = Place::new(CONFIG);
+    let folder = place.dir.path().join("talk");
+    talk(&folder, 1, 0..11);
+    import(&place, &folder);
+    talk(&folder, 1, 11..14);
+    let (file, mut lines) = lines(&folder);
+    lines[5] = lines[5].replace("answer 5", "another answer");
+    fs::write(&file, format!("{}\n", lines.join("\n"))).unwrap();
+    let named = vec![format!("{}: {OTHER}", json!({ "line": 6 }))];
+    assert_eq!(became(&place, &folder, ".jsonl"), (3, 10, named.clone()));
+    assert_eq!(became(&place, &folder, ".jsonl"), (0, 13, named));
+}
+
+/// A1: lines of a second text of a session counted as present by their places.
+#[test]
+fn lines_of_a_text_beside_another_one_of_the_session_are_there_or_named() {
+    let place = Place::new(CONFIG);
+    let folder = place.dir.path().join("talk");
+    talk(&folder, 1, 0..13);
+    let (file, all) = lines(&folder);
+    let aside = ".jsonl.deleted.2026-11-20T11-00-00.000Z";
+    let other: Vec<_> = all.iter().map(|line| line.replace("answer 1", "another ")).collect();
+    fs::write(file.to_str().unwrap().replace(".jsonl", aside), format!("{}\n", other.join("\n")))
+        .unwrap();
+    fs::write(&file, format!("{}\n", all[..11].join("\n"))).unwrap();
+    // The answers 1 and 10 are other ones, and so is what follows.
+    let (imported, present, named) = became(&place, &folder, aside);
+    assert_eq!((imported, present, named.len()), (0, 9, 4), "{named:?}");
+    assert_eq!(named[0], format!("{}: {OTHER}", json!({ "line": 2 })));
+    assert_eq!(became(&place, &folder, aside), (0, 9, named));
+    assert_eq!(chat(&place)["entry_count"], 11);
+    // Text that goes on with what is stored comes.
+    fs::write(&file, format!("{}\n", all.join("\n"))).unwrap();
+    became(&place, &folder, aside);
+    assert_eq!(chat(&place)["entry_count"], 13);
 }
 
 /// P12: reports had the numbers of their lines. The line behind one that was left out there took the number

@@ -13,7 +13,7 @@ use sexton_domain::plan::imports;
 use sexton_domain::session::Session;
 use sexton_domain::usage::Usage;
 use sexton_openclaw::import::account::Became;
-use sexton_openclaw::import::entries::{agree, entries, sum_id, usage};
+use sexton_openclaw::import::entries::{entries, sum_id, usage};
 use sexton_openclaw::import::gather::{Generation, NewJob, Ran};
 use sexton_openclaw::import::text::{Text, Texts};
 
@@ -22,13 +22,18 @@ use tokio::runtime::Handle;
 
 use super::receipt::{Book, Kept, Receipt};
 use crate::failure::{Exit, Failure};
+use beside::Beside;
+
+mod beside;
 
 /// So many changes and entries are stored at once.
 const BATCH: usize = 2000;
 /// So many batches are on their way at once.
 const ON_THEIR_WAY: usize = 4;
-/// Why lines are not added where the one before them is not what is stored.
-const REWRITTEN: &str = "the transcript was rewritten since it was imported";
+/// Why a line is not stored where its place is taken.
+const OTHER: &str = "another line is stored at its place";
+/// Why a line is not added behind the last one that is stored.
+const BEHIND_OTHER: &str = "the last line that is stored is another one than in this transcript";
 
 /// Stores what it is given.
 pub struct Keeper<'a> {
@@ -76,6 +81,12 @@ impl Stored {
             Self::Session(session) => session.entry_count,
             Self::Told(_, before) => *before,
         }
+    }
+
+    /// Why a line with this last number is not stored, if what is stored in its places is it or nothing.
+    fn refuses(&self, last: u64, is_other: bool) -> Option<&'static str> {
+        let is_behind = last > self.entries();
+        is_behind.then(|| is_other.then_some(BEHIND_OTHER).or(self.closed())).flatten()
     }
 
     /// Why more entries cannot be added.
@@ -193,18 +204,22 @@ impl<'a> Keeper<'a> {
         Ok(archive.map_or(Stored::Nothing, |archive| Stored::Archived(archive.into())))
     }
 
-    /// The entry of a session that is the last one of before this import.
-    fn last_before(&self, id: SessionId, stored: &Stored) -> Result<Option<Entry>, Failure> {
-        let (Some(store), Some(after)) = (self.reads, stored.entries_before().checked_sub(1))
-        else {
-            return Ok(None);
+    /// The entries of a session that are stored. Those that this import stored are waited for; a dry run
+    /// stores none.
+    fn beside(&mut self, session: SessionId, stored: &Stored) -> Result<Beside<'a>, Failure> {
+        let until = match (stored, self.writes) {
+            (Stored::Told(entries, _), Some(_)) => {
+                self.settle()?;
+                *entries
+            }
+            _ => stored.entries_before(),
         };
-        let page = self.runtime.block_on(store.read().entries(id, after, 1)).map_err(unread)?;
-        Ok(page.into_iter().next())
+        Ok(Beside::new(self.reads, self.runtime.clone(), session, until))
     }
 
-    /// Stores the lines of a transcript behind the entries that are there, unless it is another one by
-    /// now. Returns the number of the last entry of both.
+    /// Stores the lines of a transcript behind the entries that are there, unless the last of those is
+    /// another one. A line in the place of one of them is it, or is named. Returns the number of the last
+    /// entry of both.
     fn transcript(
         &mut self,
         session: &Session,
@@ -213,9 +228,10 @@ impl<'a> Keeper<'a> {
         texts: &Texts,
     ) -> Result<u64, Failure> {
         let have = stored.entries();
-        let before = self.last_before(session.id, stored)?;
+        let mut beside = self.beside(session.id, stored)?;
         let is_summed = self.is_summed(session)?;
-        let mut rewritten = None;
+        // The last entry that is stored is another one.
+        let mut is_other = false;
         let (mut last, mut at) = (0, session.opened_at);
         let read = texts.read(text, &mut |number, line| match line {
             _ if self.failed.is_some() => {}
@@ -224,13 +240,16 @@ impl<'a> Keeper<'a> {
                 let entries = entries(line, last, at);
                 at = line.at.unwrap_or(at);
                 last += entries.len() as u64;
-                if before.as_ref().is_some_and(|before| !agree(&entries, line, before)) {
-                    rewritten = Some(REWRITTEN);
-                }
+                let agrees = match beside.agrees(&entries, line) {
+                    Ok(agrees) => agrees,
+                    Err(failure) => return self.failed = Some(failure),
+                };
+                is_other |= !agrees && last >= have;
                 let source = self.book.of(text.source);
-                match rewritten.or(stored.closed()) {
-                    _ if last <= have && rewritten.is_none() => source.count(Became::Present),
+                let refused = if agrees { stored.refuses(last, is_other) } else { Some(OTHER) };
+                match refused {
                     Some(reason) => source.quarantine(text.place(number), reason),
+                    None if last <= have => source.count(Became::Present),
                     None => {
                         source.count(Became::Imported);
                         let seq = entries.first().map_or(last, |entry| entry.seq);
@@ -253,7 +272,7 @@ impl<'a> Keeper<'a> {
             }
         }
         self.batch.close(session.id);
-        Ok(if rewritten.is_some() { have } else { last })
+        Ok(if is_other { have } else { last })
     }
 
     /// Whether what the run of a session took is stored already, as one report.
@@ -318,10 +337,17 @@ impl<'a> Keeper<'a> {
         if self.book.is_behind() {
             self.store(Vec::new())?;
         }
+        self.settle()?;
+        Ok(self.book.finish())
+    }
+
+    /// Waits until everything that was told is stored.
+    fn settle(&mut self) -> Result<(), Failure> {
+        self.flush()?;
         while !self.tickets.is_empty() {
             self.answer()?;
         }
-        Ok(self.book.finish())
+        Ok(())
     }
 }
 
