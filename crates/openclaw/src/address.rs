@@ -1,5 +1,6 @@
-//! What their session keys address.
+//! What their session keys address, and how their runs are told from each other.
 
+use jiff::Timestamp;
 use sexton_domain::key::{SessionKey, SessionKind, Shape};
 
 use crate::model::Receipt;
@@ -39,6 +40,11 @@ impl Address {
         let (Self::Run { job, .. } | Self::Job(job)) = self else { return None };
         running.iter().find(|receipt| receipt.job_id.eq_ignore_ascii_case(job))
     }
+}
+
+/// A run of a job by the job and its start: task, log and receipt of one execution agree on both.
+pub fn cron_id(job: &str, began_at: Timestamp) -> String {
+    format!("{job}@{}", began_at.as_millisecond())
 }
 
 /// The transcript that a row means, of those that are there: the file that it names, else that of its session,

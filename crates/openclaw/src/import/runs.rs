@@ -12,7 +12,7 @@ use sexton_domain::run::{
 use sexton_domain::usage::Tokens;
 
 use super::{entries, ids};
-use crate::address::Address;
+use crate::address::{Address, cron_id};
 use crate::model::{Receipt, ReceiptStatus, RunEntry, RunStatus, Task, TaskStatus};
 
 /// An execution as their records tell of it.
@@ -239,11 +239,6 @@ impl Past {
             ..queued
         }
     }
-}
-
-/// Their job and the start: task, log and receipt of one execution agree on both.
-pub fn cron_id(job: &str, began_at: Timestamp) -> String {
-    format!("{job}@{}", began_at.as_millisecond())
 }
 
 /// The word of their scheduler for a job that ran for too long.

@@ -14,11 +14,11 @@ use super::survey::{
     Absent, AgentSeen, ConfigFault, Done, EarlierJobs, End, INTERRUPTED, Survey, ended_as,
 };
 use crate::address::Address;
+use crate::address::cron_id;
 use crate::finding::{Code, Cure, Item, Subject};
 use crate::folder::{self, Folder};
 use crate::heal::cut_off_holders;
 use crate::heal::owner::{self, Claims, Liveness};
-use crate::import::runs::cron_id;
 use crate::model::{
     JobRecord, Lock, Process, Receipt, ReceiptStatus, RunEntry, RunStatus, Status, Tally, Task,
 };

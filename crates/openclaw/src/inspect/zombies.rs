@@ -11,10 +11,9 @@ use serde_json::{Map, Value, json};
 use sexton_domain::duration::Duration;
 
 use super::survey::{AgentSeen, End, INTERRUPTED, Row, Survey, ended_as};
-use crate::address::Address;
+use crate::address::{Address, cron_id};
 use crate::finding::{Code, Cure, Item, Step, Subject};
 use crate::heal::owner::Liveness;
-use crate::import::runs::cron_id;
 use crate::model::{Lock, Process, Receipt, Status, Task, TaskStatus, is_of_this_run};
 
 /// Every zombie of every agent, and tasks that contradict the history.
