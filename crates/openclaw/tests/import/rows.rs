@@ -21,7 +21,7 @@ const CRON: &str = "agent:main:cron:1e0faea8-493d-4ba7-96eb-5c51b3d0e63f";
 const NONE: &str = "00000000-0000-4000-8000-000000000001";
 
 fn file(session: &str) -> Value {
-    json!(format!("/home/user/.openclaw/{SESSIONS}/{session}.jsonl"))
+    json!(format!("/srv/openclaw/{SESSIONS}/{session}.jsonl"))
 }
 
 /// What has rows and a transcript: the key, the session there, and the file.
