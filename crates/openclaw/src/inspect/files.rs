@@ -28,6 +28,10 @@ pub fn find(survey: &Survey) -> Vec<(Code, Item)> {
         let evidence = "it leads out of the folder by a link, and was not read".to_owned();
         file_item(Code::FileLinked, path.clone(), evidence, cure)
     }));
+    found.extend(survey.many_names.iter().map(|(path, links)| {
+        let cure = Cure::Person(COPY.to_owned());
+        file_item(Code::FileLinked, path.clone(), hard_link(*links), cure)
+    }));
     found.extend(survey.unreadable.iter().map(|(path, reason)| {
         let cure = Cure::Person("see to the permissions and the disk".to_owned());
         let evidence =
@@ -94,12 +98,17 @@ fn linked(agent: &AgentSeen, file: &FileSeen) -> Option<(Code, Item)> {
     let rewrite = Step::DropLines { path: path.clone(), was: unstamped(), lines: Vec::new() };
     let cure = match file.kind {
         FileKind::Transcript { .. } => Cure::Steps(vec![rewrite]),
-        _ => {
-            Cure::Person("put a copy in its place: cp FILE FILE.new && mv FILE.new FILE".to_owned())
-        }
+        _ => Cure::Person(COPY.to_owned()),
     };
-    let evidence = format!("a hard link, one of {} names", file.links);
-    Some(file_item(Code::FileLinked, path, evidence, cure))
+    Some(file_item(Code::FileLinked, path, hard_link(file.links), cure))
+}
+
+/// What helps with a file that has another name.
+const COPY: &str =
+    "stop the gateway and put a copy in its place: cp FILE FILE.new && mv FILE.new FILE";
+
+fn hard_link(links: u64) -> String {
+    format!("a hard link, one of {links} names")
 }
 
 fn near_limit(survey: &Survey, agent: &AgentSeen) -> Vec<(Code, Item)> {

@@ -67,6 +67,7 @@ fn blank(folder: &Folder, now: Timestamp) -> Survey {
     let config = &folder.config;
     Survey {
         root: folder.root.clone(),
+        many_names: files::many_names(folder),
         linked_out: folder.linked_out.clone(),
         unreadable: folder.unreadable.clone(),
         config: (!folder.remarks.is_empty()).then(|| ConfigFault {

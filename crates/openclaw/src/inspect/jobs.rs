@@ -36,11 +36,16 @@ pub fn find(survey: &Survey, zone: &Zone) -> Vec<(Code, Item)> {
         let item = |evidence, help| item(&survey.jobs_source, job, evidence, help);
         let back = resurrected::why(survey, job, zone);
         // What should not be there is late for no other reason.
-        let passed = || passed(survey, job, zone).filter(|_| back.is_none());
+        let passed = passed(survey, job, zone).filter(|_| back.is_none());
         let overdue = overdue(survey, job).filter(|_| back.is_none());
-        let never = never_fires(job, zone, survey.as_of).or_else(passed);
-        if let Some(reason) = never.filter(|_| job.enabled) {
-            let help = format!("change its schedule, or remove it: openclaw cron edit {}", job.id);
+        let change = format!("change its schedule, or remove it: openclaw cron edit {}", job.id);
+        let never = never_fires(job, zone, survey.as_of).map(|reason| (reason, change.clone()));
+        let late = || {
+            passed.map(|reason| {
+                (reason, format!("OpenClaw runs it when it starts; if it should not, {change}"))
+            })
+        };
+        if let Some((reason, help)) = never.or_else(late).filter(|_| job.enabled) {
             found.push((Code::JobNeverFires, item(reason, help)));
         }
         if let Some(evidence) = cut_off(survey, job) {

@@ -26,6 +26,8 @@ pub struct Survey {
     pub as_of: Timestamp,
     /// Where the folder lies.
     pub root: PathBuf,
+    /// Stores, other than those in folders of sessions, that have more than one name, and how many.
+    pub many_names: Vec<(PathBuf, u64)>,
     /// What leads out of it by a link.
     pub linked_out: Vec<PathBuf>,
     /// Folders that cannot be looked into, and why.

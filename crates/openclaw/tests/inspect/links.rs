@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use serde_json::json;
 use sexton_openclaw::finding::{Code, Subject};
 
-use crate::folder::{AGENT, NOW, SESSIONS, Sick, plain, sqlite};
+use crate::folder::{AGENT, NOW, SESSIONS, STATE, Sick, plain, sqlite};
 
 /// A transcript of the folder of the JSON era.
 const TRANSCRIPT: &str = "5dd63c93-9d84-491a-af1d-7ee776aa05b5.jsonl";
@@ -139,6 +139,24 @@ fn archives_of_a_database_go_to_the_linked_folder_of_sessions() {
     add_overdue(&sick);
     sick.is(&[(Code::RunOverdue, 1)]);
     assert!(sick.help(Code::RunOverdue).contains("is reached by a link"));
+}
+
+#[test]
+fn stores_with_a_second_name_are_found() {
+    let (json, sqlite) = (plain(), sqlite());
+    for (sick, store) in [
+        (&json, "cron/jobs.json"),
+        (&json, "cron/jobs-state.json"),
+        (&json, "cron/runs/1e0faea8-493d-4ba7-96eb-5c51b3d0e63f.jsonl"),
+        (&sqlite, STATE),
+        (&sqlite, AGENT),
+    ] {
+        let other = sick.path("second-name");
+        fs::hard_link(sick.path(store), &other).unwrap();
+        sick.is(&[(Code::FileLinked, 1)]);
+        fs::remove_file(other).unwrap();
+        sick.is(&[]);
+    }
 }
 
 /// What a folder of another user held was not there, and nothing was wrong. (A link that leads to itself cannot

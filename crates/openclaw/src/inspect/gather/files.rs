@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
 use super::Gatherer;
 use crate::finding::{Code, Cure, Item, Subject};
-use crate::folder;
+use crate::folder::{self, Folder};
 use crate::heal::owner;
 use crate::inspect::survey::{AgentSeen, FileSeen, Row, StoreSeen, TranscriptSeen};
 use crate::model::Encoding;
@@ -149,6 +150,20 @@ fn last_of_each(rows: Vec<Row>) -> Vec<Row> {
     kept
 }
 
+/// Stores of jobs, of their history and databases that have more than one name.
+pub(super) fn many_names(folder: &Folder) -> Vec<(PathBuf, u64)> {
+    let Folder { agents, jobs, job_states, job_quarantine, run_logs, .. } = folder;
+    let Folder { state_database, task_database, .. } = folder;
+    let databases = agents.iter().filter_map(|agent| agent.database.as_ref());
+    let shared = [jobs, job_states, job_quarantine, state_database, task_database];
+    let all = shared.into_iter().flatten().chain(run_logs).chain(databases);
+    let names = |path: &PathBuf| {
+        let links = fs::metadata(folder.root.join(path)).ok()?.nlink();
+        (links > 1).then(|| (path.clone(), links))
+    };
+    all.filter_map(names).collect()
+}
+
 /// The folders of the file of jobs and of the config, with their files. What lies beside the config and is not
 /// named after it may be anybody's.
 pub(super) fn of_jobs_and_config(root: &Path, jobs: &Path) -> Vec<(PathBuf, Vec<FileSeen>)> {
@@ -173,7 +188,6 @@ fn beside(root: &Path, store: &Path) -> (PathBuf, Vec<FileSeen>) {
 }
 
 fn file_seen(entry: &fs::DirEntry, name: &str) -> Option<FileSeen> {
-    use std::os::unix::fs::MetadataExt as _;
     let meta = entry.metadata().ok()?;
     let is_link = meta.file_type().is_symlink();
     (is_link || meta.is_file()).then(|| FileSeen {
