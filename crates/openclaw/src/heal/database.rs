@@ -239,7 +239,8 @@ fn give_back(db: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Ends a task. It is cleaned up when theirs are: a lost one after a day, others after seven.
+/// Ends a task. It is cleaned up when theirs are: a lost one after a day, others after seven. What it
+/// says of an error stays, unless it succeeded after all.
 fn end_task(
     db: &Connection,
     id: &str,
@@ -250,7 +251,8 @@ fn end_task(
     const DAY_MS: i64 = 24 * 60 * 60 * 1000;
     let keep = if status == "lost" { DAY_MS } else { 7 * DAY_MS };
     db.execute(
-        "UPDATE task_runs SET status = ?2, ended_at = ?3, error = coalesce(?4, error), \
+        "UPDATE task_runs SET status = ?2, ended_at = ?3, \
+         error = CASE ?2 WHEN 'succeeded' THEN NULL ELSE coalesce(error, ?4) END, \
          cleanup_after = coalesce(cleanup_after, ?3 + ?5) WHERE task_id = ?1",
         rusqlite::params![id, status, ended_at, error, keep],
     )?;

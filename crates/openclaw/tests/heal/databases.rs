@@ -154,6 +154,26 @@ fn an_ended_task_is_cleaned_up_when_theirs_are() {
     });
 }
 
+/// A task that was taken for lost said so for ever.
+#[test]
+fn a_task_that_succeeded_after_all_has_no_error_and_another_keeps_its_own() {
+    for (ended, kept) in [("succeeded", "error IS NULL"), ("failed", "error = 'it was lost'")] {
+        let scene = Scene::new();
+        let db = Connection::open(scene.path(STATE)).unwrap();
+        db.execute_batch("UPDATE task_runs SET status = 'lost', error = 'it was lost'").unwrap();
+        drop(db);
+        let Step::EndTask { database, id, ended_at, error, .. } = scene.end_task() else {
+            panic!()
+        };
+        let (was, status) = ("lost".to_owned(), ended.to_owned());
+        let step = Step::EndTask { database, id, was, status, ended_at, error };
+        there_and_back(&scene, vec![vec![step]], |scene| {
+            let sql = format!("SELECT count(*) FROM task_runs WHERE status = '{ended}' AND {kept}");
+            assert_eq!(number(&scene.look(STATE), &sql), 1, "{ended}");
+        });
+    }
+}
+
 #[test]
 fn a_compacted_database_gives_its_free_pages_back() {
     let scene = Scene::new();
