@@ -347,6 +347,8 @@ fn jobs_that_are_here_already_stay_and_what_is_otherwise_there_is_said() {
     assert_eq!(again(true, &disable), format!("enabled, as they are there: {key}"));
     let edited = |job: &mut Job| (job.spec.enabled, job.revision) = (false, 2);
     assert_eq!(again(true, &edited), is_otherwise(&enable));
+    let ran = |job: &mut Job| (job.spec.enabled, job.counters.ok) = (false, 1);
+    assert_eq!(again(true, &ran), is_otherwise(&enable));
     assert_eq!(
         again(true, &|job| job.removed_at = Some(job.created_at)),
         format!("the job {key} was removed here, and stays so")

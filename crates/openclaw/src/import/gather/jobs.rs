@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use sexton_domain::change::{Change, Record};
 use sexton_domain::errors::causes;
 use sexton_domain::id::JobId;
-use sexton_domain::job::{Job, Source as Declared, Target};
+use sexton_domain::job::{Counters, Job, Source as Declared, Target};
 use sexton_domain::name::JobKey;
 use sexton_domain::plan::{Moment, jobs as plan};
 use sexton_domain::schedule::Schedule;
@@ -298,13 +298,19 @@ fn be_late(job: &mut Job, at: Timestamp) {
 
 /// A job that an earlier import brought and nobody has touched since, as it runs.
 fn enabled(stored: &Job, record: &JobRecord, now: Timestamp) -> Option<Job> {
-    let is_as_it_came = !stored.spec.enabled && stored.revision == 1 && stored.suspension.is_none();
+    // One that somebody ran by hand is no more as it came: a one-shot would run again.
+    let is_as_it_came = !stored.spec.enabled
+        && stored.revision == 1
+        && stored.suspension.is_none()
+        && stored.counters == Counters::default();
     if !is_as_it_came {
         return None;
     }
     let mut job = stored.clone();
     if let Some(at) = due_there(record, &stored.spec.schedule, now) {
         job.spec.enabled = true;
+        job.revision += 1;
+        job.updated_at = now;
         be_late(&mut job, at);
         return Some(job);
     }
