@@ -174,6 +174,12 @@ fn folder_of(path: &str) -> Option<&str> {
     path.rsplit_once(['/', '\\']).map(|(folder, _)| folder)
 }
 
+/// A file in the folder of the one that a pointer names.
+fn beside(named: &str, file: &str) -> String {
+    let own = names::named(named).map_or(0, str::len);
+    format!("{}{file}", &named[..named.len() - own])
+}
+
 struct Seen<'a> {
     survey: &'a Survey,
     agent: &'a AgentSeen,
@@ -341,11 +347,14 @@ impl Seen<'_> {
         }
     }
 
-    /// Iff it names a file of another folder than the other rows do, or the transcript or the session of
-    /// another row.
+    /// Iff it names a file of another folder than the other rows do, the transcript or the session of another
+    /// row, or a file that is not there while that of its session is.
     fn wrong_pointer(&self) -> Option<(Code, Item)> {
         let of_file = match self.place {
-            RowsOf::Store(store) => self.elsewhere(store).or_else(|| self.of_another(store)),
+            RowsOf::Store(store) => self
+                .elsewhere(store)
+                .or_else(|| self.of_another(store))
+                .or_else(|| self.to_nothing(store)),
             RowsOf::Database(_) => None,
         };
         of_file.or_else(|| self.shared())
@@ -375,9 +384,20 @@ impl Seen<'_> {
         let evidence = format!("it names {file}, which is the transcript of {}", other.key);
         let own = format!("{}.jsonl", self.row.session_id);
         let cure = match self.lineage.files.contains(own.as_str()) {
-            true => self.pointed_to(store, format!("{}{own}", &named[..named.len() - file.len()])),
+            true => self.pointed_to(store, beside(named, &own)),
             false => Cure::Person(RESET_ONE.to_owned()),
         };
+        Some(self.item(Code::PointerWrong, evidence, cure))
+    }
+
+    /// The file that it names is gone, and that of its session is there.
+    fn to_nothing(&self, store: &StoreSeen) -> Option<(Code, Item)> {
+        let named = self.row.named.as_deref()?;
+        let file = names::named(named).filter(|file| !self.lineage.files.contains(file))?;
+        let own = format!("{}.jsonl", self.row.session_id);
+        self.lineage.files.get(own.as_str())?;
+        let evidence = format!("it names {file}, which is not there; that of its session is {own}");
+        let cure = self.pointed_to(store, beside(named, &own));
         Some(self.item(Code::PointerWrong, evidence, cure))
     }
 

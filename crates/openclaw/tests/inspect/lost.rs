@@ -3,7 +3,7 @@
 use std::fs;
 
 use rusqlite::{Connection, params};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use sexton_openclaw::finding::{Code, Cure};
 
 use crate::folder::{AGENT, NOW, SESSIONS, Sick, plain, reset, sqlite};
@@ -91,7 +91,39 @@ fn a_row_that_names_the_transcript_of_another_row_is_found_and_pointed_to_its_ow
     }
 }
 
-/// The same in the SQLite era, where nodes name sessions and no files.
+/// OpenClaw goes by the name: it would begin the conversation anew, with the transcript beside it.
+#[test]
+fn a_row_that_names_a_file_that_is_gone_is_found_and_pointed_to_its_transcript() {
+    let gone = "11111111-2222-4333-8444-555555555555";
+    let sick = plain();
+    let key = sick.first_key();
+    let pointed_to = |rows: &mut Map<String, Value>, key: &str, name: &str| {
+        let file = rows[key]["sessionFile"].as_str().unwrap();
+        let (folder, _) = file.rsplit_once('/').unwrap();
+        rows[key]["sessionFile"] = json!(format!("{folder}/{name}.jsonl"));
+    };
+    sick.edit_rows(|rows| pointed_to(rows, &key, gone));
+    sick.is(&[(Code::PointerWrong, 1)]);
+    let own = format!("sessions/{}.jsonl\"", sick.session_of(&key));
+    let report = sick.report_at(NOW);
+    let Cure::Steps(steps) = &report.findings[0].items[0].cure else { panic!("{report:?}") };
+    assert!(format!("{steps:?}").contains(&own), "{steps:?}");
+
+    // Some versions named the files of runs after the run, whatever the rows said.
+    let (sick, run) = (plain(), "21111111-2222-4333-8444-555555555555");
+    let of_run = format!("agent:main:cron:{JOB}:run:{run}");
+    let session = sick.session_of(&key);
+    sick.edit_rows(|rows| {
+        rows.insert(of_run.clone(), rows[&key].clone());
+        rows[&of_run]["sessionId"] = json!(gone);
+        pointed_to(rows, &of_run, gone);
+    });
+    let text = fs::read_to_string(sick.session_file(&format!("{session}.jsonl"))).unwrap();
+    fs::write(sick.session_file(&format!("{run}.jsonl")), text.replace(&session, run)).unwrap();
+    sick.is(&[]);
+}
+
+/// In the SQLite era nodes name sessions and no files.
 #[test]
 fn two_nodes_of_one_session_are_found_unless_they_are_of_one_job() {
     let add = |sick: &Sick, key: &str| {
