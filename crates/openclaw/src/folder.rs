@@ -39,8 +39,10 @@ pub struct Folder {
     pub job_states: Option<PathBuf>,
     /// `jobs-quarantine.json` beside it.
     pub job_quarantine: Option<PathBuf>,
-    /// Files of jobs that were migrated or copied: `jobs.json.migrated`, `jobs.json.bak`.
-    pub old_jobs: Vec<PathBuf>,
+    /// `jobs.json.bak` beside it.
+    pub job_backup: Option<PathBuf>,
+    /// What migrations made of it: `jobs.json.migrated` beside it and the like.
+    pub migrated_jobs: Vec<PathBuf>,
     /// `cron/runs/*.jsonl`.
     pub run_logs: Vec<PathBuf>,
     /// `state/openclaw.sqlite`.
@@ -135,10 +137,8 @@ impl Folder {
             agents: agents(&config, &mut look),
             job_states: look.there(beside("jobs-state.json")),
             job_quarantine: look.there(beside("jobs-quarantine.json")),
-            old_jobs: ["jobs.json.migrated", "jobs.json.bak"]
-                .into_iter()
-                .filter_map(|name| look.there(beside(name)))
-                .collect(),
+            job_backup: look.there(beside("jobs.json.bak")),
+            migrated_jobs: migrated_jobs(&mut look, &beside("jobs.json.migrated")),
             // Theirs are renamed once they are migrated, and keep what the database has pruned.
             run_logs: look.listed(&beside("runs"), &[".jsonl", ".jsonl.migrated"]),
             jobs_at: cron.clone(),
@@ -336,6 +336,23 @@ fn agent(config: &Config, id: String, look: &mut Look<'_>) -> Agent {
     let sessions = index.parent().map(Path::to_owned).and_then(|folder| look.there(folder));
     let sessions = sessions.filter(|folder| look.can_list(folder));
     Agent { sessions, index_at: index.clone(), index: look.there(index), database, database_at, id }
+}
+
+/// What migrations of jobs left: the file of that name, those with a number behind it, and the same in the folders
+/// that they were put away in (openclaw/openclaw#97422), the newest first.
+fn migrated_jobs(look: &mut Look<'_>, usual: &Path) -> Vec<PathBuf> {
+    let (folder, name) = (usual.with_file_name(""), usual.file_name().unwrap_or_default());
+    let entries = look.entries(&folder).into_iter().map(|entry| entry.file_name());
+    let away = entries.filter(|name| name.to_string_lossy().starts_with("_archived-seeds-"));
+    let mut folders: Vec<PathBuf> = away.map(|away| folder.join(away)).collect();
+    folders.sort();
+    folders.push(folder);
+    let files = folders.into_iter().rev().flat_map(|folder| {
+        let first = folder.join(name);
+        let rest = copies(look.root, &first);
+        std::iter::once(first).chain(rest)
+    });
+    files.collect::<Vec<_>>().into_iter().filter_map(|path| look.there(path)).collect()
 }
 
 /// Copies of a file that lie beside it by their names (`.bak`, `.corrupt-…` and the like), the newest first.

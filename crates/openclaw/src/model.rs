@@ -238,7 +238,7 @@ pub struct JobRecord {
     pub id: String,
     /// `name`.
     pub name: Option<String>,
-    /// `declarationKey`: the system made it.
+    /// `declarationKey`: whoever made it declares it again and again.
     pub declaration_key: Option<String>,
     /// `agentId`.
     pub agent: Option<String>,
@@ -262,6 +262,24 @@ pub struct JobRecord {
     pub raw: Value,
     /// Where in its source.
     pub place: Place,
+}
+
+/// Keys of what OpenClaw declares for itself begin so.
+const OF_SYSTEM: [&str; 3] = ["heartbeat:", "memory-core:", "skill-collection-review:"];
+/// Before there were keys, what its memory plugin makes told itself by this in its description.
+const OF_MEMORY_CORE: &str = "[managed-by=memory-core.";
+
+impl JobRecord {
+    /// What tells that OpenClaw made it for itself, and makes it anew where it is missing.
+    pub fn system_mark(&self) -> Option<&str> {
+        let key = self.declaration_key.as_deref();
+        let key = key.filter(|key| OF_SYSTEM.iter().any(|start| key.starts_with(start)));
+        key.or_else(|| {
+            let description = self.raw.get("description")?.as_str()?;
+            let at = description.find(OF_MEMORY_CORE)?;
+            description[at..].split_inclusive(']').next()
+        })
+    }
 }
 
 /// How a run of theirs ended.

@@ -97,7 +97,8 @@ fn blank(folder: &Folder, now: Timestamp) -> Survey {
         all_jobs: false,
         no_jobs: absent(&folder.root, &folder.jobs_at),
         other_folders: files::of_jobs_and_config(&folder.root, &folder.jobs_at),
-        beside_jobs: folder.job_states.iter().chain(&folder.old_jobs).cloned().collect(),
+        beside_jobs: folder.job_states.iter().chain(&folder.job_backup).cloned().collect(),
+        migrated_jobs: folder.migrated_jobs.clone(),
         no_state_database: absent(&folder.root, Path::new(folder::STATE_DATABASE)),
         told_agents: BTreeSet::new(),
         unmigrated_jobs: Vec::new(),
@@ -211,8 +212,7 @@ impl Gatherer<'_, '_> {
 
     /// OpenClaw keeps what the file of jobs held before it wrote it.
     fn earlier_jobs(&mut self) {
-        let is_earlier = |path: &&PathBuf| path.extension().is_some_and(|ending| ending == "bak");
-        let Some(path) = self.folder.old_jobs.iter().find(is_earlier).cloned() else { return };
+        let Some(path) = self.folder.job_backup.clone() else { return };
         self.reading(&path);
         let (jobs, tally) = jobs::jobs(&fs::read(self.root().join(&path)).unwrap_or_default());
         if tally.dropped.is_empty() {

@@ -2,7 +2,7 @@
 //! a copy or a history that is not, or never migrated, and a config that cannot be read.
 
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use sexton_domain::duration::Duration;
 
@@ -68,25 +68,20 @@ fn state_database(survey: &Survey) -> Option<(Code, Item)> {
         !barred.any(|folder| home.starts_with(folder) || folder.starts_with(&home))
     };
     let own = survey.agents.iter().filter(|agent| agent.no_database.is_none()).filter(is_seen);
-    let migrated = survey.beside_jobs.iter().find(|path| is_migrated(path));
+    let migrated = survey.migrated_jobs.first();
     let speaks = own.map(|agent| format!("agent {} has a database", agent.id));
     let speaks = speaks.chain(migrated.map(|path| format!("{} is there", path.display())));
     let evidence = speaks.into_iter().next()?;
     Some(missing(absent, format!("it is gone, and {evidence}")))
 }
 
-fn is_migrated(path: &Path) -> bool {
-    path.extension().is_some_and(|ending| ending == "migrated")
-}
-
 /// Iff the file of jobs is gone, its state or a copy is there, and no later store has the jobs.
 fn jobs(survey: &Survey) -> Option<(Code, Item)> {
     let absent = survey.no_jobs.as_ref()?;
     survey.no_state_database.as_ref()?;
-    let mut beside = survey.beside_jobs.iter().filter(|path| !is_migrated(path));
-    let first: &PathBuf = beside.next()?;
-    let migrated = survey.beside_jobs.iter().any(|path| is_migrated(path));
-    (!migrated).then(|| missing(absent, format!("it is gone, and {} is there", first.display())))
+    let first = survey.beside_jobs.first()?;
+    let gone = || missing(absent, format!("it is gone, and {} is there", first.display()));
+    survey.migrated_jobs.is_empty().then(gone)
 }
 
 /// Iff there is no store of jobs, and nothing tells of one that is gone.

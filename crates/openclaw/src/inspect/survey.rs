@@ -64,6 +64,8 @@ pub struct Survey {
     pub other_folders: Vec<(PathBuf, Vec<FileSeen>)>,
     /// Files that lie beside jobs only.
     pub beside_jobs: Vec<PathBuf>,
+    /// What migrations made of the file of jobs.
+    pub migrated_jobs: Vec<PathBuf>,
     /// The shared database, if it is not there.
     pub no_state_database: Option<Absent>,
     /// The agents whose sessions the history names: run logs, and tasks and receipts of the shared database.

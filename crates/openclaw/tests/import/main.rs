@@ -86,6 +86,12 @@ fn jobs_come_from_the_table_and_from_files_only_where_it_has_none() {
         assert!(found.left_out.iter().any(|left| left.starts_with(path)), "{:?}", found.left_out);
     }
     fs::rename(&migrated, folder.path("cron/jobs.json")).unwrap();
+    // What OpenClaw makes for itself wherever it begins is not what people made.
+    folder.sql(STATE, "DELETE FROM cron_jobs WHERE declaration_key IS NULL");
+    let found = folder.gather();
+    let of_people = jobs(&found).into_iter().filter(|(_, path, _)| *path != table);
+    assert_eq!(of_people.collect::<Vec<_>>(), of("cron/jobs.json"));
+    assert_eq!(found.jobs.len(), 3 + 2);
     folder.sql(STATE, "DELETE FROM cron_jobs");
     assert_eq!(jobs(&folder.gather()), of("cron/jobs.json"));
     fs::rename(folder.path("cron/jobs.json"), folder.path("cron/jobs.json.migrated")).unwrap();

@@ -3,6 +3,7 @@
 use std::fs;
 
 use rusqlite::{Connection, params};
+use serde_json::{Value, json};
 use sexton_openclaw::finding::Code;
 use sexton_openclaw::inspect::Report;
 
@@ -24,8 +25,7 @@ fn add_run(sick: &Sick, n: u32, status: &str, at: i64) -> String {
     let id = format!("00000000-0000-4000-8000-{n:012}");
     let key = format!("agent:main:cron:{JOB}:run:{id}");
     let connection = Connection::open(sick.path(AGENT)).unwrap();
-    let entry =
-        serde_json::json!({"sessionId": id, "updatedAt": at, "status": status, "startedAt": at});
+    let entry = json!({"sessionId": id, "updatedAt": at, "status": status, "startedAt": at});
     connection
         .execute(
             "INSERT INTO session_nodes (session_key, current_session_id, entry_json, updated_at, status, created_via)
@@ -40,7 +40,8 @@ fn add_run(sick: &Sick, n: u32, status: &str, at: i64) -> String {
             params![id, key, at, status],
         )
         .unwrap();
-    let header = serde_json::json!({"type": "session", "version": 4, "id": id, "timestamp": "2026-11-20T18:05:57.043Z"});
+    let header =
+        json!({"type": "session", "version": 4, "id": id, "timestamp": "2026-11-20T18:05:57.043Z"});
     connection
         .execute(
             "INSERT INTO transcript_events (session_id, seq, event_json, created_at) VALUES (?1, 0, ?2, ?3)",
@@ -293,12 +294,13 @@ fn old_files_with_text_that_the_database_has_not_are_found_and_others_are_not() 
     let sick = sqlite();
     let (node, events) = events(&sick);
     let line = |at: &str| {
-        serde_json::json!({"type": "message", "id": "zz", "parentId": null, "timestamp": at,
+        json!({"type": "message", "id": "zz", "parentId": null, "timestamp": at,
             "message": {"role": "user", "content": "[cron:x y] hello"}})
         .to_string()
     };
     let header = |id: &str| {
-        serde_json::json!({"type": "session", "version": 3, "id": id, "timestamp": "2026-11-20T10:00:00Z"}).to_string()
+        json!({"type": "session", "version": 3, "id": id, "timestamp": "2026-11-20T10:00:00Z"})
+            .to_string()
     };
     let write = |id: &str, lines: &[String]| {
         fs::write(sick.session_file(&format!("{id}.jsonl")), lines.join("\n") + "\n").unwrap();
@@ -331,7 +333,7 @@ fn old_files_with_other_text_that_end_before_the_database_are_found() {
     let count = events.len();
     let file = sick.session_file(&format!("{node}.jsonl"));
     let message = |n: u32, at: &str| {
-        serde_json::json!({"type": "message", "id": format!("old{n}"), "timestamp": format!("{at}:0{n}.123Z"),
+        json!({"type": "message", "id": format!("old{n}"), "timestamp": format!("{at}:0{n}.123Z"),
             "message": {"role": "user", "content": "only here"}})
         .to_string()
     };
@@ -427,6 +429,38 @@ fn jobs_of_persons_that_only_old_files_and_copies_have_are_found_beside_declared
     for item in &finding.unwrap().items {
         assert!(item.evidence.starts_with("1 job here"), "{}", item.evidence);
     }
+}
+
+/// Who put the migrated files away is not known: they were found in such folders, with the only copy of 37 jobs
+/// (openclaw/openclaw#97422). Jobs that OpenClaw makes for itself are not missing.
+#[test]
+fn jobs_that_only_files_have_that_were_put_away_are_found() {
+    let sick = sqlite();
+    let away = "cron/_archived-seeds-20260625T204233/jobs.json.migrated.3";
+    fs::create_dir_all(sick.path(away).parent().unwrap()).unwrap();
+    let mut jobs: Value = serde_json::from_slice(
+        &fs::read(Sick::copy("2026.5.6-plain").path("cron/jobs.json")).unwrap(),
+    )
+    .unwrap();
+    let of_plugin = json!({
+        "id": "c5a1", "name": "Memory Dreaming Promotion", "enabled": true,
+        "description": "[managed-by=memory-core.short-term-promotion] Promote recalls.",
+        "schedule": {"kind": "cron", "expr": "0 3 * * *"}, "sessionTarget": "main",
+        "payload": {"kind": "systemEvent", "text": "__openclaw_memory_core_short_term_promotion_dream__"},
+    });
+    jobs["jobs"].as_array_mut().unwrap().push(of_plugin.clone());
+    fs::write(sick.path(away), jobs.to_string()).unwrap();
+    sick.is(&[]);
+    // What is left was made by the plugin, before there were keys of declarations.
+    let raw = serde_json::to_string(&of_plugin).unwrap();
+    let left = format!(
+        "DELETE FROM cron_jobs WHERE declaration_key IS NULL;
+         UPDATE cron_jobs SET declaration_key = NULL, job_json = '{raw}' WHERE name LIKE 'Memory%'"
+    );
+    sql(&sick, STATE, &left);
+    sick.is(&[(Code::JobsNotMigrated, 1)]);
+    let evidence = sick.evidence(Code::JobsNotMigrated);
+    assert!(evidence.starts_with("1 job here"), "{evidence}");
 }
 
 /// A quarter of free pages alone is not worth a healing: they also have to be more than 16 MiB.

@@ -38,10 +38,8 @@ pub struct NewJob {
 impl Gather<'_, '_> {
     /// The jobs of the files, where the state database has none: of the first one that has some.
     pub(super) fn job_files(&mut self) {
-        let is_migrated = |path: &PathBuf| path.extension().is_some_and(|end| end == "migrated");
-        let old = self.folder.old_jobs.iter().cloned();
-        let (migrated, copies): (Vec<PathBuf>, Vec<PathBuf>) = old.partition(is_migrated);
-        self.found.left_out.extend(copies.iter().map(|path| path.display().to_string()));
+        let backup = self.folder.job_backup.iter().map(|path| path.display().to_string());
+        self.found.left_out.extend(backup);
         let mut has_jobs = self.job_table.is_some();
         let states = self.folder.job_states.clone();
         if has_jobs {
@@ -51,13 +49,14 @@ impl Gather<'_, '_> {
         let (known, at) = states.unzip();
         let known = known.unwrap_or_default();
         let mut of = BTreeSet::new();
-        for path in self.folder.jobs.clone().into_iter().chain(migrated) {
-            if self.job_table.is_some() && self.folder.jobs.as_ref() == Some(&path) {
-                self.superseded_jobs(&path);
+        let files = self.folder.jobs.iter().chain(&self.folder.migrated_jobs);
+        for path in &files.cloned().collect::<Vec<PathBuf>>() {
+            if self.job_table.is_some() && self.folder.jobs.as_ref() == Some(path) {
+                self.superseded_jobs(path);
             } else if has_jobs {
-                self.leave_jobs_out(Some(&path));
+                self.leave_jobs_out(Some(path));
             } else {
-                let found = self.job_file(&path, &known);
+                let found = self.job_file(path, &known);
                 has_jobs = !found.is_empty();
                 of.extend(found);
             }
@@ -158,7 +157,9 @@ impl Gather<'_, '_> {
     pub(super) fn job_table(&mut self, database: &StateDb, source: &Source) {
         let mut records = Vec::new();
         let read = database.jobs(&mut |record| records.push(record));
-        if !records.is_empty() || !read.dropped.is_empty() {
+        // What their gateway makes for itself wherever it begins says nothing of where the others are.
+        let is_of_persons = records.iter().any(|record| record.system_mark().is_none());
+        if is_of_persons || !read.dropped.is_empty() {
             let ids = records.iter().map(|record| record.id.clone());
             self.job_table.get_or_insert_default().extend(ids);
         }

@@ -17,8 +17,6 @@ pub const MAX_JOB_ORIGIN_BYTES: usize = 16 * 1024;
 const MAX_NAME_BYTES: usize = 256;
 /// Their longest timer, which caps every time limit there: 2^31 - 1 ms.
 const MAX_TIMEOUT_MS: f64 = 2_147_483_647.0;
-/// Jobs that OpenClaw declares for itself have keys that begin so.
-const OF_SYSTEM: [&str; 3] = ["heartbeat:", "memory-core:", "skill-collection-review:"];
 /// Fields that are kept and that nothing here acts on.
 const KEPT: [&str; 13] = [
     "delivery",
@@ -155,12 +153,10 @@ impl<'a> Draft<'a> {
     }
 
     pub(super) fn enabled(&mut self) -> bool {
-        if let Some(key) = self.record.declaration_key.as_deref()
-            && OF_SYSTEM.iter().any(|start| key.starts_with(start))
-        {
+        if let Some(mark) = self.record.system_mark() {
             self.hold(
                 "declarationKey",
-                format!("OpenClaw declared it for itself ({key}); here nothing needs it"),
+                format!("OpenClaw declared it for itself ({mark}); here nothing needs it"),
             );
         }
         if self.record.state.auto_disabled {

@@ -98,24 +98,24 @@ impl Gatherer<'_, '_> {
     /// Jobs where this era does not read them, and that the table has not: in the file of the other era, and
     /// beside a table without a job that a person made in what was made of that, and in copies of the database.
     fn unmigrated_jobs(&mut self, path: &Path, migrated: &[JobRecord]) {
-        let lacks = |job: &JobRecord| migrated.iter().all(|other| other.id != job.id);
-        // Their gateway declares its own jobs anew, wherever it begins.
-        let is_emptied = migrated.iter().all(is_declared);
+        let is_of_person = |job: &JobRecord| job.system_mark().is_none();
+        let lacks =
+            |job: &JobRecord| is_of_person(job) && migrated.iter().all(|other| other.id != job.id);
+        let is_emptied = !migrated.iter().any(is_of_person);
         let files = self.folder.jobs.iter();
-        let old = self.folder.old_jobs.iter().filter(|_| is_emptied);
+        let old = self.folder.migrated_jobs.iter().filter(|_| is_emptied);
         let files: Vec<PathBuf> = files.chain(old).cloned().collect();
         for path in files {
             let bytes = fs::read(self.root().join(&path)).unwrap_or_default();
-            let (mut found, _) = jobs::jobs(&bytes);
-            found.retain(&lacks);
-            if !found.is_empty() {
-                self.survey.unmigrated_jobs.push((path, found.len()));
+            let count = jobs::jobs(&bytes).0.iter().filter(|job| lacks(job)).count();
+            if count > 0 {
+                self.survey.unmigrated_jobs.push((path, count));
             }
         }
         let copies = if is_emptied { copies(self.root(), path) } else { Vec::new() };
         for copy in copies {
             let found = self.jobs_of(&copy).unwrap_or_default();
-            let count = found.iter().filter(|job| lacks(job) && !is_declared(job)).count();
+            let count = found.iter().filter(|job| lacks(job)).count();
             if count > 0 {
                 self.survey.unmigrated_jobs.push((copy, count));
             }
@@ -286,11 +286,6 @@ impl Gatherer<'_, '_> {
     fn dropped_rows(&mut self, path: &Path, tally: &Tally) {
         self.dropped(Code::RecordUnreadable, path, tally, Cure::Person(DOCTOR.to_owned()));
     }
-}
-
-/// Whether their system made a job for itself.
-fn is_declared(job: &JobRecord) -> bool {
-    job.declaration_key.is_some()
 }
 
 /// The transcript that is being read.
