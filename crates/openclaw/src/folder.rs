@@ -201,7 +201,7 @@ fn blank() -> Config {
 
 /// Whether a path exists and does not lead out of the folder by a link. Paths that the config puts
 /// elsewhere need only exist.
-fn is_inside(root: &Path, path: &Path) -> bool {
+pub fn is_inside(root: &Path, path: &Path) -> bool {
     let Ok(real) = fs::canonicalize(path) else { return false };
     real.starts_with(root) || !path.starts_with(root)
 }

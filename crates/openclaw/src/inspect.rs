@@ -127,6 +127,7 @@ pub fn inspect(path: &Path, options: Options<'_>) -> Result<Report, FolderError>
     found.extend(jobs::find(survey, &zone));
     found.extend(files::find(survey));
     found.extend(stores::find(survey));
+    found.extend(stores::changed_sources(survey, &found));
     Ok(Report {
         era: folder.era(),
         version: gathered.version,

@@ -11,6 +11,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::finding::Stamp;
+
 /// Where in a file a record stands.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -458,6 +460,16 @@ pub struct Lease {
     pub id: String,
     /// `owner_pid` and `owner_start_time`.
     pub owner: Process,
+}
+
+/// A row of `migration_sources` for session files that stay until a plugin has taken its part of them. While they
+/// are not as they were when they were imported, their gateway does not go on with that.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Retained {
+    /// `imported_at`.
+    pub imported_at: Option<Timestamp>,
+    /// The files, as `report_json` names them, and what they held.
+    pub sources: Vec<(String, Stamp)>,
 }
 
 /// A row of `session_windows`: one generation of a key's transcript.

@@ -29,6 +29,7 @@ use sexton_domain::words::counted;
 mod beside;
 mod databases;
 mod files;
+mod retained;
 
 /// The longest that a run may take where its job says nothing (an agent's turn).
 const DEFAULT_RUN_SECS: u64 = 3600;
@@ -102,6 +103,7 @@ fn blank(folder: &Folder, now: Timestamp) -> Survey {
         no_state_database: absent(&folder.root, Path::new(folder::STATE_DATABASE)),
         told_agents: BTreeSet::new(),
         unmigrated_jobs: Vec::new(),
+        changed_sources: Vec::new(),
         earlier_jobs: None,
         done: HashMap::new(),
         ends: HashMap::new(),

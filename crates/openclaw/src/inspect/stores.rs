@@ -6,12 +6,15 @@ use std::path::Path;
 
 use sexton_domain::duration::Duration;
 
-use super::survey::{Absent, AgentSeen, ConfigFault, FileSeen, Survey};
+use super::survey::{Absent, AgentSeen, ChangedSource, ConfigFault, FileSeen, Survey};
 use super::transcripts::MIGRATE;
 use crate::finding::{Code, Cure, Item, Subject};
 use crate::model::JobRecord;
 use crate::read::names::FileKind;
 use sexton_domain::words::counted;
+
+/// What helps with a file that was imported and has changed since.
+const PUT_BACK: &str = "`openclaw doctor --fix` stops at it: put back a copy that is as it was then; or bring the folder over: `sexton openclaw import PATH` reads both";
 
 /// Runs count as young for as long where their rows are kept for ever.
 const DAY_SECS: u64 = 24 * 60 * 60;
@@ -113,6 +116,30 @@ fn never_migrated(survey: &Survey, agent: &AgentSeen) -> Option<(Code, Item)> {
     );
     let (subject, cure) = (Subject::File(path.clone()), Cure::Person(MIGRATE.to_owned()));
     Some((Code::HalfMigrated, Item { subject, evidence, bytes: None, cure }))
+}
+
+/// Files that were imported and have to stay, and are not as they were, unless it was found that they have text
+/// that the database has not.
+pub fn changed_sources(survey: &Survey, found: &[(Code, Item)]) -> Vec<(Code, Item)> {
+    let is_found = |path: &Path| {
+        let mut items = found.iter().filter(|(code, _)| *code == Code::HalfMigrated);
+        items.any(|(_, item)| matches!(&item.subject, Subject::File(own) if own == path))
+    };
+    let changed = survey.changed_sources.iter().filter(|source| !is_found(&source.path));
+    let item = |ChangedSource { path, imported_at, was, is }: &ChangedSource| {
+        let now = match is {
+            None => "and is gone".to_owned(),
+            Some(bytes) if bytes == was => "and holds other text".to_owned(),
+            Some(bytes) => format!("and has {bytes} bytes"),
+        };
+        let at = imported_at.map_or_else(|| "once".to_owned(), |at| at.to_string());
+        let evidence = format!(
+            "it was imported {at} with {was} bytes, has to stay like that for a plugin, {now}"
+        );
+        let subject = Subject::File(path.clone());
+        Item { subject, evidence, bytes: *is, cure: Cure::Person(PUT_BACK.to_owned()) }
+    };
+    changed.map(|source| (Code::HalfMigrated, item(source))).collect()
 }
 
 fn transcripts(agent: &AgentSeen) -> usize {

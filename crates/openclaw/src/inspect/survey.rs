@@ -72,6 +72,8 @@ pub struct Survey {
     pub told_agents: BTreeSet<String>,
     /// Jobs in files that the SQLite era does not read any more.
     pub unmigrated_jobs: Vec<(PathBuf, usize)>,
+    /// Files of sessions that were imported, have to stay as they were, and have not.
+    pub changed_sources: Vec<ChangedSource>,
     /// The jobs of the file of jobs before it was last written, if that could be read as a whole.
     pub earlier_jobs: Option<EarlierJobs>,
     /// The last run of each job that ended well, by the job.
@@ -111,6 +113,19 @@ pub struct ConfigFault {
     pub remarks: Vec<String>,
     /// Copies of it that lie beside it, the newest first.
     pub copies: Vec<PathBuf>,
+}
+
+/// A file that was imported and is not as it was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChangedSource {
+    /// Where it lies, or lay.
+    pub path: PathBuf,
+    /// When it was imported.
+    pub imported_at: Option<Timestamp>,
+    /// Its size then, in bytes.
+    pub was: u64,
+    /// Its size now; none if it is gone.
+    pub is: Option<u64>,
 }
 
 /// A store that is not there.

@@ -2,11 +2,14 @@
 
 use std::ops::RangeInclusive;
 
+use serde_json::Value;
+
 use super::database::{Database, DatabaseError, Info};
 use super::snapshot::Snapshot;
 use super::table::Table;
 use super::{jobs, tasks};
-use crate::model::{Boot, JobRecord, Lease, Place, Receipt, ReceiptStatus, Tally, Task};
+use crate::finding::Stamp;
+use crate::model::{Boot, JobRecord, Lease, Place, Receipt, ReceiptStatus, Retained, Tally, Task};
 
 /// 18 was seen, 17 is described.
 const KNOWN: RangeInclusive<i64> = 17..=18;
@@ -46,6 +49,15 @@ const LEASES: Table = Table {
     columns: &["owner_pid", "owner_start_time"],
     sizes: &[],
 };
+
+const MIGRATIONS: Table = Table {
+    name: "migration_sources",
+    key: &["source_key"],
+    columns: &["migration_kind", "removed_source", "imported_at", "report_json"],
+    sizes: &[],
+};
+/// The kind of those that stay until a plugin has taken its part. Of others the hash may be that of a record.
+const RETAINED: &str = "deferred-plugin-session-import";
 
 /// The state database.
 #[derive(Debug)]
@@ -138,6 +150,28 @@ impl StateDb {
             Ok(())
         })
     }
+
+    /// Hands on the files of sessions that were imported and have to stay as they were.
+    pub fn retained(&self, each: &mut dyn FnMut(Retained)) -> Tally {
+        self.0.rows(MIGRATIONS, &mut |row| {
+            let is_kept = row.text("migration_kind") == Some(RETAINED)
+                && row.number("removed_source").is_none_or(|removed| removed == 0);
+            if is_kept {
+                let report = row.json("report_json")?.ok_or("report_json is not there")?;
+                let sources = report["sources"].as_array().ok_or("report_json has no sources")?;
+                let sources = sources.iter().map(retained).collect::<Option<_>>();
+                let sources = sources.ok_or("report_json has a source without path or identity")?;
+                each(Retained { imported_at: row.time("imported_at"), sources });
+            }
+            Ok(())
+        })
+    }
+}
+
+fn retained(source: &Value) -> Option<(String, Stamp)> {
+    let identity = &source["identity"];
+    let (bytes, sha256) = (identity["size"].as_u64()?, identity["sha256"].as_str()?.to_owned());
+    Some((source["path"].as_str()?.to_owned(), Stamp { bytes, sha256 }))
 }
 
 fn receipt_status(word: &str) -> Option<ReceiptStatus> {

@@ -9,6 +9,7 @@ mod jobs;
 mod json_era;
 mod links;
 mod lost;
+mod retained;
 mod sqlite_era;
 mod stores;
 mod tasks;

@@ -62,6 +62,10 @@ impl Gatherer<'_, '_> {
         self.dropped_rows(&path, &tally);
         let tally = database.leases(&mut |lease| self.survey.leases.push(lease));
         self.dropped_rows(&path, &tally);
+        let mut retained = Vec::new();
+        let tally = database.retained(&mut |source| retained.push(source));
+        self.dropped_rows(&path, &tally);
+        self.retained(&retained);
         let tally = database.boots(&mut |boot| {
             self.alive_at(boot.completed_at.or(boot.started_at));
             self.survey.boots.push(boot);
