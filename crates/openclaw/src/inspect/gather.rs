@@ -1,6 +1,6 @@
 //! Reads a whole state folder into a [`Survey`]: every source once, what cannot be read is taken down.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::{self, File};
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
@@ -103,6 +103,7 @@ fn blank(folder: &Folder, now: Timestamp) -> Survey {
         no_state_database: absent(&folder.root, Path::new(folder::STATE_DATABASE)),
         told_agents: BTreeSet::new(),
         unmigrated_jobs: Vec::new(),
+        agents_before: BTreeMap::new(),
         changed_sources: Vec::new(),
         earlier_jobs: None,
         done: HashMap::new(),

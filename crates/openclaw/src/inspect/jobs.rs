@@ -48,6 +48,9 @@ pub fn find(survey: &Survey, zone: &Zone) -> Vec<(Code, Item)> {
         if let Some((reason, help)) = never.or_else(late).filter(|_| job.enabled) {
             found.push((Code::JobNeverFires, item(reason, help)));
         }
+        if let Some((evidence, help)) = lost_agent(survey, job) {
+            found.push((Code::JobsNotMigrated, item(evidence, help)));
+        }
         if let Some(evidence) = cut_off(survey, job) {
             let help =
                 format!("run it again if its work is still wanted: openclaw cron run {}", job.id);
@@ -186,6 +189,15 @@ fn item(source: &Path, job: &JobRecord, evidence: String, help: String) -> Item 
 
 fn name(job: &JobRecord) -> &str {
     job.name.as_deref().unwrap_or(&job.id)
+}
+
+/// Iff it names no agent, and named one that it does not have by default before it was migrated: versions that go
+/// by the agent never start it.
+fn lost_agent(survey: &Survey, job: &JobRecord) -> Option<(String, String)> {
+    let (path, agent) = survey.agents_before.get(&job.id).filter(|_| job.agent.is_none())?;
+    let evidence = format!("it names no agent, in {} it named {agent}", path.display());
+    let help = format!("if that still holds: openclaw cron edit {} --agent {agent}", job.id);
+    (!agent.eq_ignore_ascii_case(&survey.default_agent)).then_some((evidence, help))
 }
 
 /// Iff it is a one-shot that was running when its gateway died, or was marked so, and will not run again.

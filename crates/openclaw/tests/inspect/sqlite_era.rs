@@ -463,6 +463,26 @@ fn jobs_that_only_files_have_that_were_put_away_are_found() {
     assert!(evidence.starts_with("1 job here"), "{evidence}");
 }
 
+/// A migration lost the agents of all jobs, and the next version started none of them (openclaw/openclaw#93031).
+#[test]
+fn a_job_that_lost_its_agent_on_the_way_is_found() {
+    for (agent, found) in [("main", &[][..]), ("work", &[(Code::JobsNotMigrated, 1)][..])] {
+        let sick = sqlite();
+        fs::create_dir_all(sick.path("cron")).unwrap();
+        let job = json!({"id": JOB, "name": "t1", "enabled": true, "agentId": agent,
+            "schedule": {"kind": "every", "everyMs": 3_600_000}, "payload": {"kind": "agentTurn"}});
+        let jobs = json!({"version": 1, "jobs": [job]}).to_string();
+        fs::write(sick.path("cron/jobs.json.migrated"), jobs).unwrap();
+        sick.is(found);
+        sql(
+            &sick,
+            STATE,
+            "UPDATE cron_jobs SET job_json = json_set(job_json, '$.agentId', 'other')",
+        );
+        assert!(sick.found().iter().all(|(code, _)| *code != Code::JobsNotMigrated));
+    }
+}
+
 /// A quarter of free pages alone is not worth a healing: they also have to be more than 16 MiB.
 #[test]
 fn a_database_is_bloated_by_a_quarter_of_free_pages_above_16_mib() {

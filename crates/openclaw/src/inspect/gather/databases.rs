@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use jiff::Timestamp;
 use sexton_domain::key::SessionKey;
@@ -106,12 +106,18 @@ impl Gatherer<'_, '_> {
         let lacks =
             |job: &JobRecord| is_of_person(job) && migrated.iter().all(|other| other.id != job.id);
         let is_emptied = !migrated.iter().any(is_of_person);
-        let files = self.folder.jobs.iter();
-        let old = self.folder.migrated_jobs.iter().filter(|_| is_emptied);
-        let files: Vec<PathBuf> = files.chain(old).cloned().collect();
-        for path in files {
+        let (current, old) = (self.folder.jobs.clone(), self.folder.migrated_jobs.clone());
+        let files = current.into_iter().map(|path| (path, true));
+        for (path, is_read) in files.chain(old.into_iter().map(|path| (path, is_emptied))) {
             let bytes = fs::read(self.root().join(&path)).unwrap_or_default();
-            let count = jobs::jobs(&bytes).0.iter().filter(|job| lacks(job)).count();
+            let (there, _) = jobs::jobs(&bytes);
+            for job in &there {
+                if let Some(agent) = &job.agent {
+                    let before = (path.clone(), agent.clone());
+                    self.survey.agents_before.entry(job.id.clone()).or_insert(before);
+                }
+            }
+            let count = there.iter().filter(|job| is_read && lacks(job)).count();
             if count > 0 {
                 self.survey.unmigrated_jobs.push((path, count));
             }
