@@ -326,7 +326,7 @@ pub struct DatabaseSeen {
     pub path: PathBuf,
     /// Its nodes: rows whose range is empty, each with its stamp.
     pub nodes: Vec<(Row, Box<str>)>,
-    /// Sessions whose events were moved out of the table.
+    /// Sessions whose events were moved out of the table, into an archive that cannot be read.
     pub cold: HashSet<Box<str>>,
     /// Its windows: id, key and status.
     pub windows: HashMap<Box<str>, (Box<str>, Option<Status>)>,

@@ -299,10 +299,11 @@ fn in_database(agent: &AgentSeen) -> Vec<(Code, Item)> {
         .map(|(id, _)| &**id)
         .collect();
     let mut found = Vec::new();
-    let mut ids: Vec<_> = database.transcripts.keys().collect();
-    ids.sort();
-    for id in ids {
-        let seen = &database.transcripts[id];
+    // What is left of one whose beginning cannot be read has no fault of its own.
+    let whole = database.transcripts.iter().filter(|(id, _)| !database.cold.contains(&**id));
+    let mut whole: Vec<_> = whole.collect();
+    whole.sort_by_key(|(id, _)| *id);
+    for (id, seen) in whole {
         let item = |evidence: String, help: &str| Item {
             subject: subject(id),
             evidence,

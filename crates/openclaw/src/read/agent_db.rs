@@ -1,6 +1,7 @@
 //! `agents/<id>/agent/openclaw-agent.sqlite`: session nodes, windows and archives. The transcripts in it
 //! are a file of their own.
 
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use sha2::{Digest as _, Sha256};
@@ -12,8 +13,10 @@ use super::table::{Columns, Table};
 use crate::hex::hex;
 use crate::model::{DbArchive, Encoding, SessionRow, Tally, Window};
 
+mod cold;
 mod events;
 
+pub use cold::Cold;
 pub use events::{Event, place_of};
 
 /// From the introduction, as described, to 23, which was seen.
@@ -61,16 +64,13 @@ const ARCHIVES: Table = Table {
     ],
     sizes: &["archive_blob"],
 };
-const COLD: Table = Table {
-    name: "session_transcript_cold_archives",
-    key: &["session_id"],
-    columns: &["archive_name", "event_count", "raw_bytes", "storage"],
-    sizes: &[],
-};
-
 /// An agent's database.
 #[derive(Debug)]
-pub struct AgentDb(Database);
+pub struct AgentDb {
+    database: Database,
+    /// The archives of events that were opened, by their session.
+    cold: BTreeMap<String, Cold>,
+}
 
 /// A row of `session_nodes`.
 #[derive(Debug, Clone, PartialEq)]
@@ -83,21 +83,6 @@ pub struct Node {
     pub stamp: String,
 }
 
-/// A row of `session_transcript_cold_archives`: the events of a session that were moved out of the table.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cold {
-    /// `session_id`.
-    pub session_id: Box<str>,
-    /// `archive_name`.
-    pub name: Box<str>,
-    /// `event_count`.
-    pub events: u64,
-    /// `raw_bytes`.
-    pub bytes: u64,
-    /// Whether they are in a file, and not in the table.
-    pub in_file: bool,
-}
-
 impl AgentDb {
     /// Opens a copy.
     ///
@@ -105,22 +90,22 @@ impl AgentDb {
     ///
     /// [`DatabaseError`].
     pub fn open(snapshot: &Snapshot) -> Result<Self, DatabaseError> {
-        Database::open(snapshot, KNOWN).map(Self)
+        Database::open(snapshot, KNOWN).map(|database| Self { database, cold: BTreeMap::new() })
     }
 
     /// What it says about itself.
     pub fn info(&self) -> &Info {
-        &self.0.info
+        &self.database.info
     }
 
     /// See [`Database::integrity`].
     pub fn integrity(&self, limit: u32) -> Vec<String> {
-        self.0.integrity(limit)
+        self.database.integrity(limit)
     }
 
     /// Hands on the nodes.
     pub fn nodes(&self, each: &mut dyn FnMut(Node)) -> Tally {
-        self.0.rows(NODES, &mut |row| {
+        self.database.rows(NODES, &mut |row| {
             each(node(row)?);
             Ok(())
         })
@@ -128,7 +113,7 @@ impl AgentDb {
 
     /// Hands on the windows, also those whose node is gone.
     pub fn windows(&self, each: &mut dyn FnMut(Window)) -> Tally {
-        self.0.rows(WINDOWS, &mut |row| {
+        self.database.rows(WINDOWS, &mut |row| {
             each(Window {
                 session_id: row.needed("session_id")?.into(),
                 key: row.needed("session_key")?.into(),
@@ -146,7 +131,7 @@ impl AgentDb {
 
     /// Hands on the archives with the size of their bytes as they are stored, and without these.
     pub fn archives(&self, each: &mut dyn FnMut(DbArchive, u64)) -> Tally {
-        self.0.rows(ARCHIVES, &mut |row| {
+        self.database.rows(ARCHIVES, &mut |row| {
             let bytes = row.count("archive_blob").ok_or("archive_blob is not there")?;
             each(archive(row)?, bytes);
             Ok(())
@@ -165,25 +150,7 @@ impl AgentDb {
     ) -> Result<Option<Vec<u8>>, DatabaseError> {
         let query = "SELECT archive_blob FROM session_transcript_archives \
              WHERE session_id = ?1 AND generation = ?2";
-        self.0.blob(query, &[session_id, generation])
-    }
-
-    /// Hands on which transcripts were moved out of the table.
-    pub fn cold(&self, each: &mut dyn FnMut(Cold)) -> Tally {
-        self.0.rows(COLD, &mut |row| {
-            each(Cold {
-                session_id: row.needed("session_id")?.into(),
-                name: row.needed("archive_name")?.into(),
-                events: row.count("event_count").ok_or("event_count is no number")?,
-                bytes: row.count("raw_bytes").unwrap_or(0),
-                in_file: match row.needed("storage")? {
-                    "file" => true,
-                    "sqlite" => false,
-                    other => return Err(format!("storage {other} is not known")),
-                },
-            });
-            Ok(())
-        })
+        self.database.blob(query, &[session_id, generation])
     }
 }
 

@@ -1,11 +1,13 @@
 //! An agent's database: nodes, windows, archives and events, healthy and sick.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use sexton_openclaw::model::{Encoding, Status};
 use sexton_openclaw::read::agent_db::{Event, stamp};
 use sha2::{Digest as _, Sha256};
 
+use crate::cold::move_out;
 use crate::make::{Db, JOB, SESSION, add_event, places, run_id};
 
 fn events(db: &Db) -> (Vec<Event>, Vec<String>) {
@@ -115,7 +117,8 @@ fn the_events_of_the_healthy_one_are_read() {
     db.read_agent().events_of(SESSION, &mut |event| one.push(event.seq));
     assert_eq!(one, seqs);
     assert_eq!(db.read_agent().events_of("nobody", &mut |_| panic!()).read, 0);
-    assert_eq!(db.read_agent().cold(&mut |_| panic!()).read, 0);
+    let (tally, ..) = db.read_agent().open_cold(Path::new("/"), Path::new("none"));
+    assert_eq!(tally.read, 0);
 }
 
 #[test]
@@ -155,20 +158,67 @@ fn events_without_a_window_and_windows_without_a_node_are_handed_on() {
     assert_eq!((nodes.len(), windows.len(), transcripts.len()), (3, 3, 4));
 }
 
+/// All of them, or all but the newest.
 #[test]
-fn transcripts_that_were_moved_out_are_told() {
+fn events_that_were_moved_out_come_before_those_of_the_table() {
+    let texts = |all: &[Event]| {
+        all.iter().map(|event| (event.seq, event.json.clone().unwrap())).collect::<Vec<_>>()
+    };
+    let (whole, _) = events(&Db::agent());
+    for up_to in [5, 3] {
+        let db = Db::agent();
+        db.add_runs(1);
+        move_out(&db.path(), SESSION, up_to, false);
+        assert_eq!(db.number("SELECT count(*) FROM transcript_events"), 3 + 5 - up_to);
+        let mut read = db.read_agent();
+        let (tally, opened, failed) = read.open_cold(Path::new("/"), Path::new("none"));
+        assert_eq!((tally.read, opened.len(), failed.len()), (1, 1, 0));
+        let mut all = Vec::new();
+        assert_eq!(read.events(&mut |event| all.push(event)).read, 6 + 3);
+        all.retain(|event| event.session_id == SESSION);
+        assert_eq!(texts(&all), texts(&whole));
+        let mut one = Vec::new();
+        assert_eq!(read.events_of(SESSION, &mut |event| one.push(event)).read, 6);
+        assert_eq!(texts(&one), texts(&whole));
+        assert_eq!(one[0].created_at, whole[0].created_at);
+    }
+}
+
+#[test]
+fn an_archive_that_is_not_what_the_database_says_is_not_opened() {
+    for (change, said) in [
+        ("archive_blob = x'28'", "it is damaged"),
+        (
+            "archive_sha256 = replace(archive_sha256, substr(archive_sha256, 1, 1), 'z')",
+            "it is damaged",
+        ),
+        ("event_count = 7", "it has 6 events, the database says 7"),
+        (
+            "archive_blob = zeroblob(3), archive_sha256 = '709e80c88487a2411e1ee4dfb9f22a861492d20c4765150c0c794abd70f8147c'",
+            "unpack it",
+        ),
+        ("session_id = 'another'", "names another session"),
+        ("storage = 'file', archive_blob = NULL", "it is not there"),
+    ] {
+        let db = Db::agent();
+        move_out(&db.path(), SESSION, 5, false);
+        let table = "session_transcript_cold_archives";
+        db.sql(&format!("PRAGMA foreign_keys = OFF; UPDATE {table} SET {change}"));
+        let mut read = db.read_agent();
+        let (_, opened, failed) = read.open_cold(Path::new("/nowhere"), Path::new("none"));
+        assert_eq!(opened, []);
+        assert!(failed[0].1.contains(said), "{change}: {failed:?}");
+        assert_eq!(read.events(&mut |_| panic!()).read, 0);
+    }
     let db = Db::agent();
-    db.sql(&format!(
-        "INSERT INTO session_transcript_cold_archives (session_id, generation, archive_name, archive_sha256,
-           event_count, raw_bytes, archive_bytes, last_seq, archived_at, storage)
-         VALUES ('{SESSION}', 'g', 'cold.zst', '{}', 6, 2786, 900, 5, 1795198000000, 'file')",
-        "0".repeat(64)
-    ));
-    let mut cold = Vec::new();
-    let tally = db.read_agent().cold(&mut |one| cold.push(one));
-    assert_eq!((tally.read, tally.dropped.len()), (1, 0));
-    assert_eq!((&*cold[0].name, cold[0].events, cold[0].bytes), ("cold.zst", 6, 2786));
-    assert!(cold[0].in_file);
+    move_out(&db.path(), SESSION, 5, false);
+    db.sql(
+        "PRAGMA ignore_check_constraints = ON;
+         UPDATE session_transcript_cold_archives
+         SET storage = 'file', archive_blob = NULL, archive_name = '../../etc/passwd'",
+    );
+    let (tally, ..) = db.read_agent().open_cold(Path::new("/"), Path::new("none"));
+    assert!(tally.dropped[0].reason.contains("not one of theirs"), "{tally:?}");
 }
 
 /// Adds an event that is compressed, with a size that may be wrong.

@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on stops")]
 
 mod agent;
+#[path = "../fixtures/cold.rs"]
+mod cold;
 mod damaged;
 mod fuzz;
 mod make;

@@ -11,7 +11,7 @@ use crate::folder::{AGENT, Copy, SESSIONS, STATE, own_start, source};
 use crate::{JOB, RESET};
 
 /// The account when everything that was handed on is stored; every source must add up.
-fn stored(mut found: Gathered) -> Gathered {
+pub fn stored(mut found: Gathered) -> Gathered {
     let records = found.runs.iter().flat_map(|ran| &ran.records);
     let rows = found.generations.iter().flat_map(|generation| &generation.rows);
     let jobs = found.jobs.iter().map(|new| &new.source);

@@ -5,6 +5,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
+use cold::move_out;
 use folder::{AGENT, Copy, SESSIONS, STATE, source};
 use serde_json::{Value, json};
 use sexton_domain::job::{Job, Target};
@@ -13,6 +14,8 @@ use sexton_openclaw::import::ids::id;
 use sexton_openclaw::model::Place;
 
 mod account;
+#[path = "../fixtures/cold.rs"]
+mod cold;
 mod folder;
 mod rows;
 mod under_way;
@@ -218,23 +221,52 @@ fn events_that_cannot_be_read_are_quarantined_with_their_place() {
 }
 
 #[test]
-fn events_that_were_moved_to_a_cold_archive_are_quarantined_by_its_name() {
+fn events_that_were_moved_to_a_cold_archive_come_with_those_of_the_table() {
+    let lines = |folder: &Copy| {
+        let found = account::stored(folder.gather());
+        let first = Place::Row(format!("{SESSION}, 0"));
+        let mut texts = found.generations.iter().filter_map(|one| one.text.clone());
+        let text = texts.find(|text| text.place(1) == first).unwrap();
+        let mut lines = Vec::new();
+        found
+            .texts
+            .read(&text, &mut |number, line| lines.push((number, line.unwrap().raw.to_string())))
+            .unwrap();
+        (lines, found)
+    };
+    let (whole, _) = lines(&Copy::of("2026.9.6-plain"));
+    for (up_to, in_file) in [(5, true), (5, false), (2, true)] {
+        let folder = Copy::of("2026.9.6-plain");
+        let file = move_out(&folder.path(AGENT), SESSION, up_to, in_file);
+        let (moved, found) = lines(&folder);
+        assert_eq!(moved, whole);
+        let cold = source(&found, &format!("{AGENT}#session_transcript_cold_archives"));
+        assert_eq!((cold.read, cold.done.imported), (1, 1), "{cold:?}");
+        if !in_file {
+            continue;
+        }
+        // Without it the rest of the session comes, and the archive is named.
+        fs::remove_file(&file).unwrap();
+        let found = account::stored(folder.gather());
+        let cold = source(&found, &format!("{AGENT}#session_transcript_cold_archives"));
+        assert_eq!(cold.done.quarantined[0].place, Place::Row(SESSION.to_owned()));
+        assert!(cold.done.quarantined[0].reason.contains("it is not there"), "{cold:?}");
+        let events = source(&found, &format!("{AGENT}#transcript_events"));
+        assert_eq!(events.read, 5 - u64::try_from(up_to).unwrap());
+    }
+}
+
+/// A link could lead to any file of the machine.
+#[test]
+fn a_cold_archive_that_leads_out_of_the_folder_is_not_read() {
     let folder = Copy::of("2026.9.6-plain");
-    folder.sql(
-        AGENT,
-        &format!(
-            "DELETE FROM transcript_events;
-             INSERT INTO session_transcript_cold_archives (session_id, generation, archive_name,
-               archive_sha256, event_count, raw_bytes, archive_bytes, last_seq, archived_at, storage)
-             VALUES ('{SESSION}', 'g', 'cold.zst', '{}', 6, 2786, 900, 5, 1795198000000, 'file')",
-            "0".repeat(64)
-        ),
-    );
+    let file = move_out(&folder.path(AGENT), SESSION, 5, true);
+    let out = tempfile::tempdir().unwrap();
+    fs::rename(&file, out.path().join("archive")).unwrap();
+    symlink(out.path().join("archive"), &file).unwrap();
     let found = folder.gather();
     let cold = source(&found, &format!("{AGENT}#session_transcript_cold_archives"));
-    assert_eq!(cold.done.quarantined.len(), 1, "{cold:?}");
-    assert_eq!(cold.done.quarantined[0].place, Place::Row(SESSION.to_owned()));
-    assert!(cold.done.quarantined[0].reason.contains("cold.zst"), "{cold:?}");
+    assert!(cold.done.quarantined[0].reason.contains("leads out of the folder"), "{cold:?}");
 }
 
 #[test]

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use sexton_openclaw::finding::Code;
 use sexton_openclaw::inspect::Report;
 
+use crate::cold::move_out;
 use crate::folder::{AGENT, STATE, Sick, sqlite};
 use crate::unpack::unpack;
 
@@ -429,6 +430,22 @@ fn jobs_of_persons_that_only_old_files_and_copies_have_are_found_beside_declared
     for item in &finding.unwrap().items {
         assert!(item.evidence.starts_with("1 job here"), "{}", item.evidence);
     }
+}
+
+#[test]
+fn transcripts_in_cold_archives_are_read_and_archives_that_are_gone_are_found() {
+    let sick = sqlite();
+    let (node, events) = events(&sick);
+    let file = move_out(&sick.path(AGENT), &node, 3, true);
+    sick.is(&[]);
+    // What is in an archive is no text that the database has not.
+    fs::write(sick.session_file(&format!("{node}.jsonl")), events.join("\n") + "\n").unwrap();
+    sick.is(&[]);
+    fs::remove_file(sick.session_file(&format!("{node}.jsonl"))).unwrap();
+    fs::remove_file(file).unwrap();
+    sick.is(&[(Code::RecordUnreadable, 1)]);
+    let evidence = sick.evidence(Code::RecordUnreadable);
+    assert!(evidence.starts_with("4 events moved to"), "{evidence}");
 }
 
 /// Who put the migrated files away is not known: they were found in such folders, with the only copy of 37 jobs

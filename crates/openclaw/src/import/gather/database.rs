@@ -1,6 +1,7 @@
 //! Sessions of the SQLite era: nodes, windows, events and archives.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use serde_json::{Value, json};
 
@@ -31,15 +32,15 @@ impl Gather<'_, '_> {
     pub(super) fn database(&mut self, agent: usize) {
         let Some(path) = self.folder.agents[agent].database.clone() else { return };
         let Some((snapshot, source)) = self.snapshot(&path) else { return };
-        let database = match AgentDb::open(&snapshot) {
+        let mut database = match AgentDb::open(&snapshot) {
             Ok(database) => database,
             Err(error) => return self.unread(&path, &error),
         };
         let agent = self.folder.agents[agent].id.clone();
         let mut known: BTreeMap<String, Known> = BTreeMap::new();
         self.rows(&database, &source, &mut known);
+        self.cold(&mut database, &path, &source, &mut known);
         let surveyed = survey(&database, &mut known);
-        self.cold(&database, &source);
         let mut archives = Vec::new();
         let read = database.archives(&mut |archive, _| archives.push(archive));
         let archived = self.table(&source, "session_transcript_archives", read);
@@ -66,14 +67,22 @@ impl Gather<'_, '_> {
         }
     }
 
-    /// Transcripts that were moved out of the table: what is in their archives is not read.
-    fn cold(&mut self, database: &AgentDb, source: &Source) {
-        let mut archives = Vec::new();
-        let read = database.cold(&mut |cold| archives.push(cold));
+    /// Transcripts that were moved out of the table: their events count as those of the table.
+    fn cold(
+        &mut self,
+        database: &mut AgentDb,
+        path: &Path,
+        source: &Source,
+        known: &mut BTreeMap<String, Known>,
+    ) {
+        let (read, opened, failed) = database.open_cold(&self.folder.root, path);
         let at = self.table(source, "session_transcript_cold_archives", read);
-        for Cold { session_id, name, events, .. } in archives {
+        for cold in opened {
+            known.entry(cold.session_id.into()).or_default().rows.push(at);
+        }
+        for (Cold { session_id, name, events, .. }, reason) in failed {
             let reason = format!(
-                "its events ({events}) were moved to the cold archive {name}, which is not read"
+                "its events ({events}) were moved to the cold archive {name}, which cannot be read: {reason}"
             );
             self.found.sources[at].done.quarantine(Place::Row(session_id.into()), reason);
         }

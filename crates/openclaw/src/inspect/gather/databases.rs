@@ -12,7 +12,7 @@ use crate::finding::{Code, Cure, Item, Subject};
 use crate::folder::copies;
 use crate::inspect::survey::{AgentSeen, DatabaseSeen, Row, TranscriptSeen};
 use crate::model::{JobRecord, ReceiptStatus, Tally};
-use crate::read::agent_db::AgentDb;
+use crate::read::agent_db::{AgentDb, Cold};
 use crate::read::database::DatabaseError;
 use crate::read::jobs;
 use crate::read::snapshot::{Quality, Snapshot};
@@ -149,7 +149,7 @@ impl Gatherer<'_, '_> {
         agent: &mut AgentSeen,
     ) -> Option<DatabaseSeen> {
         let snapshot = self.snapshot(path)?;
-        let database = match AgentDb::open(&snapshot) {
+        let mut database = match AgentDb::open(&snapshot) {
             Ok(database) => database,
             Err(error) => {
                 self.refused(path, &error);
@@ -190,10 +190,12 @@ impl Gatherer<'_, '_> {
         self.dropped_rows(path, &tally);
         let tally = database.archives(&mut |archive, _| seen.archives.push(archive));
         self.dropped_rows(path, &tally);
-        let tally = database.cold(&mut |cold| {
-            seen.cold.insert(cold.session_id);
-        });
+        let (tally, _, failed) = database.open_cold(self.root(), path);
         self.dropped_rows(path, &tally);
+        for (cold, reason) in failed {
+            self.cold_unreadable(path, &cold, &reason);
+            seen.cold.insert(cold.session_id);
+        }
         let events = self.transcripts_in(&database, &mut seen.transcripts);
         seen.all_transcripts = tally.dropped.is_empty() && events.dropped.is_empty();
         self.dropped_rows(path, &events);
@@ -291,6 +293,18 @@ impl Gatherer<'_, '_> {
         let cure = Cure::Person(self.with_copy(path, help));
         let subject = Subject::File(path.to_owned());
         self.survey.note(Code::DatabaseUnreadable, Item { subject, evidence, bytes: None, cure });
+    }
+
+    fn cold_unreadable(&mut self, database: &Path, cold: &Cold, reason: &str) {
+        let subject = Subject::DbRow {
+            database: database.to_owned(),
+            table: "session_transcript_cold_archives".to_owned(),
+            id: cold.session_id.to_string(),
+        };
+        let events = counted(cold.events, "event");
+        let evidence = format!("{events} moved to {}, which cannot be read: {reason}", cold.name);
+        let cure = Cure::Person("bring the archive back from a backup".to_owned());
+        self.survey.note(Code::RecordUnreadable, Item { subject, evidence, bytes: None, cure });
     }
 
     fn dropped_rows(&mut self, path: &Path, tally: &Tally) {

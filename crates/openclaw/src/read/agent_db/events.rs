@@ -3,6 +3,8 @@
 //! Sessions are looked up one after another in the index, so that what is damaged in one is no loss to
 //! another.
 
+use std::collections::{BTreeSet, HashSet};
+
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _};
 
@@ -40,11 +42,17 @@ pub fn place_of(session: &str) -> Place {
 
 impl AgentDb {
     /// Hands on every event, session by session, in order: behind damage from the other end. An event
-    /// whose JSON cannot be read counts as read: it is handed on with the reason.
+    /// whose JSON cannot be read counts as read: it is handed on with the reason. Those of archives that were
+    /// opened come before those of the table.
     pub fn events(&self, each: &mut dyn FnMut(Event)) -> Tally {
         self.walk(&mut |found, walk| {
-            let mut session = |session: &str| self.take(found, session, each, walk);
-            let stops = sessions(&self.0.connection, &mut session);
+            let mut cold: BTreeSet<&str> = self.cold.keys().map(String::as_str).collect();
+            let mut session = |session: &str| {
+                cold.remove(session);
+                self.take(found, session, each, walk);
+            };
+            let stops = sessions(&self.database.connection, &mut session);
+            cold.into_iter().for_each(|session| self.take(found, session, each, walk));
             stops.into_iter().for_each(|reason| walk.stop(reason));
         })
     }
@@ -55,8 +63,8 @@ impl AgentDb {
     }
 
     fn walk(&self, read: &mut dyn FnMut(&Found, &mut Walk)) -> Tally {
-        let mut walk = Walk::new(&self.0, EVENTS);
-        match self.0.find(EVENTS) {
+        let mut walk = Walk::new(&self.database, EVENTS);
+        match self.database.find(EVENTS) {
             Ok(Some(found)) => read(&found, &mut walk),
             Ok(None) => {}
             Err(reason) => walk.stop(reason),
@@ -65,6 +73,18 @@ impl AgentDb {
     }
 
     fn take(&self, found: &Found, session: &str, each: &mut dyn FnMut(Event), walk: &mut Walk) {
+        if let Some(cold) = self.cold.get(session) {
+            let hot = self.seqs(session).map_err(|error| error.to_string());
+            let read = hot.and_then(|hot| {
+                self.take_cold(cold, hot, &mut |event| {
+                    walk.tally.read += 1;
+                    each(event);
+                })
+            });
+            if let Err(reason) = read {
+                walk.tally.dropped.push(Dropped { place: place_of(session), reason });
+            }
+        }
         let read = self.in_order(found, session, walk, &mut |row| {
             each(event(row)?);
             Ok(())
@@ -72,6 +92,13 @@ impl AgentDb {
         if let Err(reason) = read {
             walk.tally.dropped.push(Dropped { place: place_of(session), reason });
         }
+    }
+
+    /// The numbers of the events of a session in the table.
+    fn seqs(&self, session: &str) -> rusqlite::Result<HashSet<i64>> {
+        let query = "SELECT seq FROM transcript_events WHERE session_id = ?1 ORDER BY seq";
+        let mut statement = self.database.connection.prepare_cached(query)?;
+        statement.query_map([session], |row| row.get(0))?.collect()
     }
 
     /// Reads the rows of a session. Their order also keeps SQLite to the index, whatever its statistics
@@ -85,7 +112,7 @@ impl AgentDb {
     ) -> Result<(), String> {
         let query = found.query("seq", "WHERE session_id = ?1 ORDER BY seq");
         let mut statement =
-            self.0.connection.prepare_cached(&query).map_err(|error| error.to_string())?;
+            self.database.connection.prepare_cached(&query).map_err(|error| error.to_string())?;
         walk.read(&mut statement, [session], Way::Up, each)
     }
 }
