@@ -54,7 +54,7 @@ codes! {
     JobRowOrphaned = "job_row_orphaned", "session rows of deleted jobs";
     /// A row whose transcript is not there.
     TranscriptMissing = "transcript_missing", "rows without a transcript";
-    /// A row that names a file outside of its folder, or that of another row.
+    /// A row that names a file outside of its folder, that of another row, or one that is gone.
     PointerWrong = "pointer_wrong", "rows that name a wrong file";
     /// A transcript that no row and no lineage knows.
     TranscriptOrphaned = "transcript_orphaned", "transcripts that belong to nothing";
@@ -64,8 +64,8 @@ codes! {
     ToolUnpaired = "tool_unpaired", "tool records without their other half";
     /// Lines of a transcript that cannot be read.
     LinesDamaged = "lines_damaged", "transcripts with lines that cannot be read";
-    /// Both eras are there, and the older one has text that the newer one has not.
-    HalfMigrated = "half_migrated", "files that were never migrated";
+    /// Both eras are there, and the older one has text that the newer one has not, or is not as it has to stay.
+    HalfMigrated = "half_migrated", "files that were not migrated, or changed since";
     /// A row far above the usual size.
     RowOversized = "row_oversized", "oversized session rows";
     /// A total that comes near a limit of OpenClaw.

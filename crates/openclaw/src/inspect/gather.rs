@@ -20,7 +20,8 @@ use crate::folder::{self, Folder};
 use crate::heal::cut_off_holders;
 use crate::heal::owner::{self, Claims, Liveness};
 use crate::model::{
-    JobRecord, Lock, Process, Receipt, ReceiptStatus, RunEntry, RunStatus, Status, Tally, Task,
+    JobRecord, Lock, Place, Process, Receipt, ReceiptStatus, RunEntry, RunStatus, Status, Tally,
+    Task,
 };
 use crate::read::config::Retention;
 use crate::read::{jobs, runs};
@@ -58,6 +59,7 @@ pub(super) fn gather(folder: &Folder, options: Options<'_>) -> Gathered {
     gatherer.run_logs();
     gatherer.state_database();
     gatherer.task_database();
+    gatherer.job_quarantine();
     for agent in &folder.agents {
         gatherer.agent(agent);
     }
@@ -195,7 +197,7 @@ impl Gatherer<'_, '_> {
         };
         let (records, tally) = jobs::jobs(&bytes);
         let help = "mend the file by hand; openclaw doctor moves such jobs to jobs-quarantine.json";
-        let whole = tally.dropped.iter().any(|dropped| dropped.place == crate::model::Place::Whole);
+        let whole = tally.dropped.iter().any(|dropped| dropped.place == Place::Whole);
         let help = if whole { self.with_copy(&path, help) } else { help.to_owned() };
         self.dropped(Code::RecordUnreadable, &path, &tally, Cure::Person(help));
         let states = self.folder.job_states.clone().and_then(|path| {
@@ -211,6 +213,34 @@ impl Gatherer<'_, '_> {
         }
         self.survey.all_jobs = tally.dropped.is_empty() && self.folder.job_quarantine.is_none();
         self.earlier_jobs();
+    }
+
+    /// Jobs that OpenClaw put aside because it could not run them, unless they are back.
+    fn job_quarantine(&mut self) {
+        let Some(path) = self.folder.job_quarantine.clone() else { return };
+        self.reading(&path);
+        let bytes = fs::read(self.root().join(&path)).unwrap_or_default();
+        let (entries, tally) = jobs::quarantined(&bytes);
+        let help = "look into it: OpenClaw goes by no such file".to_owned();
+        self.dropped(Code::RecordUnreadable, &path, &tally, Cure::Person(help));
+        for (entry, index) in entries.into_iter().zip(0..) {
+            let why = entry.reason.unwrap_or_else(|| "it does not say why".to_owned());
+            let (subject, name) = match entry.job {
+                Ok(job) if self.survey.has_job(&job.id) == Some(true) => continue,
+                Ok(job) => {
+                    let subject = Subject::Job { source: path.clone(), id: job.id.clone() };
+                    (subject, job.name.unwrap_or(job.id))
+                }
+                Err(reason) => {
+                    let place = Place::Index(index);
+                    (Subject::Part { path: path.clone(), place }, reason)
+                }
+            };
+            let evidence = format!("{name}: OpenClaw put it aside: {why}");
+            let help = "make it anew (openclaw cron add), or bring the folder over and enable it";
+            let cure = Cure::Person(help.to_owned());
+            self.survey.note(Code::JobNeverFires, Item { subject, evidence, bytes: None, cure });
+        }
     }
 
     /// OpenClaw keeps what the file of jobs held before it wrote it.

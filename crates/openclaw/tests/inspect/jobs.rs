@@ -122,6 +122,30 @@ fn a_job_that_was_gone_before_the_file_was_last_written_came_back() {
     assert_eq!(sick.found(), []);
 }
 
+/// OpenClaw loads the others, and nothing there tells of it.
+#[test]
+fn jobs_that_openclaw_put_aside_are_found_unless_they_are_back() {
+    for sick in [plain(), sqlite()] {
+        fs::create_dir_all(sick.path("cron")).unwrap();
+        let aside = sick.path("cron/jobs-quarantine.json");
+        let entry = json!({"reason": "invalid schedule", "job": {"id": "aside", "name": "weekly"}});
+        fs::write(&aside, json!({"jobs": [entry, {"reason": "no id", "job": {}}]}).to_string())
+            .unwrap();
+        sick.is(&[(Code::JobNeverFires, 2)]);
+        let report = sick.report_at(crate::folder::NOW);
+        let said: Vec<&str> =
+            report.findings[0].items.iter().map(|item| item.evidence.as_str()).collect();
+        assert!(said.contains(&"weekly: OpenClaw put it aside: invalid schedule"), "{said:?}");
+        assert!(said.iter().any(|said| said.ends_with("put it aside: no id")), "{said:?}");
+    }
+    let sick = plain();
+    let mut job = json!(null);
+    sick.edit("cron/jobs.json", |file| job = file["jobs"][0]["id"].clone());
+    fs::write(sick.path("cron/jobs-quarantine.json"), json!([{"job": {"id": job}}]).to_string())
+        .unwrap();
+    sick.is(&[]);
+}
+
 #[test]
 fn the_copy_of_a_file_of_jobs_says_nothing_of_the_table() {
     let sick = sqlite();
