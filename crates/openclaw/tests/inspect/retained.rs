@@ -32,7 +32,7 @@ fn retained() -> Sick {
         "dev": "1", "ino": "2", "mtimeNs": "3",
         "size": HELD.len(), "sha256": hash,
     });
-    let path = format!("/home/user/.openclaw/{SESSIONS}/{FILE}");
+    let path = format!("/srv/.openclaw/{SESSIONS}/{FILE}");
     let sources = json!([{"path": path, "identity": identity}]);
     let report = json!({"databaseIdentity": "1:2", "pluginIds": ["codex"], "sources": sources});
     with("deferred-plugin-session-import", &report)
@@ -63,7 +63,7 @@ fn a_file_that_stays_and_is_gone_is_found_unless_it_was_put_aside() {
     let own = sick.path(&format!("{SESSIONS}/{FILE}"));
     let database = Connection::open(sick.path(STATE)).unwrap();
     let moved = "UPDATE migration_sources SET report_json = replace(report_json, ?1, ?2)";
-    let there = format!("/home/user/.openclaw/{SESSIONS}/{FILE}");
+    let there = format!("/srv/.openclaw/{SESSIONS}/{FILE}");
     database.execute(moved, params![there, own.to_str()]).unwrap();
     database.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
     sick.is(&[(Code::HalfMigrated, 1)]);
@@ -83,7 +83,7 @@ fn a_file_that_stays_and_is_gone_is_found_unless_it_was_put_aside() {
 /// Of other kinds the hash may be that of a record, and one that cannot be read is no row without sources.
 #[test]
 fn other_migrations_say_nothing_of_files_and_a_damaged_one_is_named() {
-    let changed = json!({"sources": [{"path": "/home/user/.openclaw/openclaw.json",
+    let changed = json!({"sources": [{"path": "/srv/.openclaw/openclaw.json",
         "identity": {"size": 1, "sha256": "0"}}]});
     with("acp-session-metadata", &changed).is(&[]);
     let damaged = with("deferred-plugin-session-import", &json!({"sources": [{"path": 7}]}));
