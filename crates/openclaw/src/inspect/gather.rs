@@ -16,7 +16,7 @@ use super::survey::{
 use crate::address::Address;
 use crate::address::cron_id;
 use crate::finding::{Code, Cure, Item, Subject};
-use crate::folder::{self, Folder};
+use crate::folder::{self, Era, Folder};
 use crate::heal::cut_off_holders;
 use crate::heal::owner::{self, Claims, Liveness};
 use crate::model::{
@@ -90,8 +90,8 @@ fn blank(folder: &Folder, now: Timestamp) -> Survey {
             Retention::After(retention) => Some(retention).filter(|retention| !retention.is_zero()),
         },
         max_entries: config.max_entries.unwrap_or(match folder.era() {
-            crate::folder::Era::Json | crate::folder::Era::Empty => 500,
-            crate::folder::Era::Sqlite | crate::folder::Era::Both => 5000,
+            Era::Json | Era::Mixed | Era::Empty => 500,
+            Era::Sqlite | Era::Both => 5000,
         }),
         cron_enabled: config.cron_enabled,
         longest_run: Duration::from_secs(DEFAULT_RUN_SECS),
@@ -298,11 +298,7 @@ impl Gatherer<'_, '_> {
             let mut entries = Vec::new();
             let read = runs::runs(BufReader::new(file), &mut |_, entry| entries.push(entry));
             for entry in entries {
-                let key = entry.session_key.as_deref().and_then(|key| SessionKey::parse(key).ok());
-                let agent = key.as_ref().and_then(|key| Some(key.agent()?.to_owned()));
-                self.survey.told_agents.extend(agent.filter(|_| !is_migrated));
-                self.run(&entry, "run log");
-                self.ended(&entry, "run log");
+                self.logged(&entry, !is_migrated);
             }
             match read {
                 Ok(tally) => {
@@ -314,6 +310,15 @@ impl Gatherer<'_, '_> {
                 Err(error) => self.unreadable(&path, &error),
             }
         }
+    }
+
+    /// An entry of a run log, which may tell which agents there are.
+    fn logged(&mut self, entry: &RunEntry, tells_agents: bool) {
+        let key = entry.session_key.as_deref().and_then(|key| SessionKey::parse(key).ok());
+        let agent = key.as_ref().and_then(|key| Some(key.agent()?.to_owned()));
+        self.survey.told_agents.extend(agent.filter(|_| tells_agents));
+        self.run(entry, "run log");
+        self.ended(entry, "run log");
     }
 
     /// A finished run: how its session ended, and whose history the session is.

@@ -7,12 +7,14 @@ use serde_json::Value;
 use super::database::{Database, DatabaseError, Info};
 use super::snapshot::Snapshot;
 use super::table::Table;
-use super::{jobs, tasks};
+use super::{jobs, runs, tasks};
 use crate::finding::Stamp;
-use crate::model::{Boot, JobRecord, Lease, Place, Receipt, ReceiptStatus, Retained, Tally, Task};
+use crate::model::{
+    Boot, JobRecord, Lease, Place, Receipt, ReceiptStatus, Retained, RunEntry, Tally, Task,
+};
 
-/// 18 was seen, 17 is described.
-const KNOWN: RangeInclusive<i64> = 17..=18;
+/// From 2026.6.1 on. 18 was seen; what is read of jobs and runs stands in 1, 12, 13 and 17 as it does there.
+const KNOWN: RangeInclusive<i64> = 1..=18;
 /// The versions of the task database of the JSON era are not described.
 const TASKS_KNOWN: RangeInclusive<i64> = 0..=i64::MAX;
 
@@ -20,6 +22,13 @@ const JOBS: Table = Table {
     name: "cron_jobs",
     key: &["store_key", "job_id"],
     columns: &["job_json", "state_json", "updated_at"],
+    sizes: &[],
+};
+/// Until 2026.8, beside tasks that do not tell of their run.
+const RUN_LOG: Table = Table {
+    name: "cron_run_logs",
+    key: &["store_key", "job_id", "seq"],
+    columns: &["entry_json"],
     sizes: &[],
 };
 const RECEIPTS: Table = Table {
@@ -101,6 +110,17 @@ impl StateDb {
             let mut job = jobs::job(raw, state.as_ref(), place)?;
             job.updated_at = job.updated_at.or_else(|| row.time("updated_at"));
             each(job);
+            Ok(())
+        })
+    }
+
+    /// Hands on the finished runs of the log, each with the name of its row.
+    pub fn run_log(&self, each: &mut dyn FnMut(String, RunEntry)) -> Tally {
+        self.0.rows(RUN_LOG, &mut |row| {
+            let (job, seq) = (row.needed("job_id")?, row.number("seq"));
+            let raw = row.json("entry_json")?.ok_or("entry_json is not there")?;
+            let entry = runs::entry(&raw, Some(job))?;
+            each(format!("{job}, {}", seq.ok_or("seq is no number")?), entry);
             Ok(())
         })
     }

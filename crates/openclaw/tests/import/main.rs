@@ -2,11 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on stops")]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::symlink;
 
 use cold::move_out;
 use folder::{AGENT, Copy, SESSIONS, STATE, source};
+use mixed::migrate_jobs;
 use serde_json::{Value, json};
 use sexton_domain::job::{Job, Target};
 use sexton_openclaw::import::gather::{Agent, Gathered, Generation, Options};
@@ -17,6 +19,8 @@ mod account;
 #[path = "../fixtures/cold.rs"]
 mod cold;
 mod folder;
+#[path = "../fixtures/mixed.rs"]
+mod mixed;
 mod rows;
 mod under_way;
 #[path = "../fixtures/unpack.rs"]
@@ -254,6 +258,28 @@ fn events_that_were_moved_to_a_cold_archive_come_with_those_of_the_table() {
         let events = source(&found, &format!("{AGENT}#transcript_events"));
         assert_eq!(events.read, 5 - u64::try_from(up_to).unwrap());
     }
+}
+
+/// Jobs and runs of the table, sessions of the files: the same as before the jobs were migrated.
+#[test]
+fn a_folder_whose_jobs_alone_were_migrated_comes_whole() {
+    let before = account::stored(Copy::of("2026.5.6-plain").gather());
+    let folder = Copy::of("2026.5.6-plain");
+    migrate_jobs(&folder.path(""));
+    let found = account::stored(folder.gather());
+    let ids = |found: &Gathered| {
+        let jobs = found.jobs.iter().map(|new| new.job.id.to_string());
+        let runs = found.runs.iter().map(|ran| ran.run.id.to_string());
+        let sessions = found.generations.iter().map(|one| one.session.id.to_string());
+        jobs.chain(runs).chain(sessions).collect::<BTreeSet<_>>()
+    };
+    assert_eq!(ids(&found), ids(&before));
+    assert_eq!(jobs(&found)[0].1, format!("{STATE}#cron_jobs"));
+    let log = source(&found, &format!("{STATE}#cron_run_logs"));
+    assert_eq!((log.read, log.done.imported), (11, 11));
+    let odd = found.sources.iter().filter(|source| !source.done.quarantined.is_empty());
+    assert_eq!(odd.count(), 0, "{:?}", found.sources);
+    assert!(found.left_out.iter().any(|left| left.contains("no sessions were kept in it yet")));
 }
 
 /// A link could lead to any file of the machine.

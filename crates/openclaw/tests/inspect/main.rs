@@ -11,6 +11,8 @@ mod jobs;
 mod json_era;
 mod links;
 mod lost;
+#[path = "../fixtures/mixed.rs"]
+mod mixed;
 mod retained;
 mod sqlite_era;
 mod stores;

@@ -34,6 +34,10 @@ impl Gather<'_, '_> {
         let Some((snapshot, source)) = self.snapshot(&path) else { return };
         let mut database = match AgentDb::open(&snapshot) {
             Ok(database) => database,
+            Err(error) if error.is_older() => {
+                let why = "no sessions were kept in it yet";
+                return self.found.left_out.push(format!("{}: {why}", path.display()));
+            }
             Err(error) => return self.unread(&path, &error),
         };
         let agent = self.folder.agents[agent].id.clone();

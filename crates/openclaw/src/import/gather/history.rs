@@ -92,6 +92,16 @@ impl Gather<'_, '_> {
             let past = Past::of_task(task, &source.path, row.to_string());
             self.past(past, row, at, stands);
         }
+        let mut entries = Vec::new();
+        let read = database.run_log(&mut |row, entry| entries.push((Place::Row(row), entry)));
+        // Newer versions have no such table.
+        if read.read > 0 || !read.dropped.is_empty() {
+            let at = self.table(source, "cron_run_logs", read);
+            for (row, entry) in entries {
+                let past = Past::of_entry(entry, &source.path, row.to_string());
+                self.past(past, row, at, Stands::Ended);
+            }
+        }
         let read = database.receipts(&mut |receipt| receipts.push(receipt));
         let at = self.table(source, "cron_run_receipts", read);
         for receipt in receipts {

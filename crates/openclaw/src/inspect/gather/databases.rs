@@ -10,7 +10,7 @@ use sexton_domain::key::SessionKey;
 use super::Gatherer;
 use crate::finding::{Code, Cure, Item, Subject};
 use crate::folder::copies;
-use crate::inspect::survey::{AgentSeen, DatabaseSeen, Row, TranscriptSeen};
+use crate::inspect::survey::{Absent, AgentSeen, DatabaseSeen, Row, TranscriptSeen};
 use crate::model::{JobRecord, ReceiptStatus, Tally};
 use crate::read::agent_db::{AgentDb, Cold};
 use crate::read::database::DatabaseError;
@@ -46,6 +46,8 @@ impl Gatherer<'_, '_> {
         self.take_jobs(found);
         self.survey.all_jobs = tally.dropped.is_empty();
         self.history(&path, &database);
+        let tally = database.run_log(&mut |_, entry| self.logged(&entry, true));
+        self.dropped_rows(&path, &tally);
         let tally = database.receipts(&mut |receipt| {
             self.alive_at(receipt.finished_at.or(receipt.started_at));
             let agent = self.survey.agent_of(&receipt.job_id).map(str::to_owned);
@@ -151,6 +153,10 @@ impl Gatherer<'_, '_> {
         let snapshot = self.snapshot(path)?;
         let mut database = match AgentDb::open(&snapshot) {
             Ok(database) => database,
+            Err(error) if error.is_older() => {
+                agent.no_database = Some(Absent { path: path.to_owned(), copies: Vec::new() });
+                return None;
+            }
             Err(error) => {
                 self.refused(path, &error);
                 return None;
@@ -265,12 +271,8 @@ impl Gatherer<'_, '_> {
                 let evidence = "it is no database of OpenClaw: its version is 0".to_owned();
                 self.database_sick(path, evidence, DOCTOR);
             }
-            DatabaseError::UnknownVersion { found, known } => {
-                let help = if found < known.start() {
-                    "let a newer OpenClaw bring it up to date (`openclaw doctor --fix`); nothing in it was read"
-                } else {
-                    "use a newer version of Sexton; nothing in it was read"
-                };
+            DatabaseError::UnknownVersion { .. } => {
+                let help = "use a newer version of Sexton; nothing in it was read";
                 self.database_sick(path, error.to_string(), help);
             }
             DatabaseError::NotADatabase | DatabaseError::Malformed(_) => {

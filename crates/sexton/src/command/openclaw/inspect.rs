@@ -104,6 +104,7 @@ fn show(report: &Report, all: bool, output: Output) -> Result<(), Failure> {
 fn era(era: Era) -> &'static str {
     match era {
         Era::Json => "JSON files (until 2026.7.1)",
+        Era::Mixed => "sessions in JSON files, jobs in SQLite (2026.6.1 to 2026.7.1)",
         Era::Sqlite => "SQLite (since 2026.7.2)",
         Era::Both => "SQLite, with an index of the JSON era beside it",
         Era::Empty => "none: nothing was ever stored here",
