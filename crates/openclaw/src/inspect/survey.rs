@@ -332,7 +332,7 @@ pub struct DatabaseSeen {
     pub windows: HashMap<Box<str>, (Box<str>, Option<Status>)>,
     /// The transcripts in it.
     pub transcripts: HashMap<Box<str>, TranscriptSeen>,
-    /// Whether these are all: each event and each session that was moved out could be read.
+    /// Whether these are all, but for those in archives that cannot be read: each event could be read.
     pub all_transcripts: bool,
     /// The archives in it.
     pub archives: Vec<DbArchive>,

@@ -299,11 +299,9 @@ fn in_database(agent: &AgentSeen) -> Vec<(Code, Item)> {
         .map(|(id, _)| &**id)
         .collect();
     let mut found = Vec::new();
-    // What is left of one whose beginning cannot be read has no fault of its own.
-    let whole = database.transcripts.iter().filter(|(id, _)| !database.cold.contains(&**id));
-    let mut whole: Vec<_> = whole.collect();
-    whole.sort_by_key(|(id, _)| *id);
-    for (id, seen) in whole {
+    let mut all: Vec<_> = database.transcripts.iter().collect();
+    all.sort_by_key(|(id, _)| *id);
+    for (id, seen) in all {
         let item = |evidence: String, help: &str| Item {
             subject: subject(id),
             evidence,
@@ -314,6 +312,10 @@ fn in_database(agent: &AgentSeen) -> Vec<(Code, Item)> {
             let evidence =
                 format!("{} of a session without a window", counted(seen.lines, "event"));
             found.push((Code::TranscriptOrphaned, item(evidence, "run `openclaw doctor --fix`")));
+        }
+        if database.cold.contains(&**id) {
+            // What is left of one whose beginning cannot be read has no fault of its own.
+            continue;
         }
         if let Some((seq, reason)) = seen.damaged.first() {
             let evidence =

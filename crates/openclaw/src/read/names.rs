@@ -216,7 +216,8 @@ fn is_generation(text: &str) -> bool {
     text.len() == 32 && is_hex(text)
 }
 
-fn is_hex(text: &str) -> bool {
+/// Whether a text is of hexadecimal digits alone.
+pub fn is_hex(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 

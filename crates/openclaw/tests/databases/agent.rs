@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use serde_json::json;
 use sexton_openclaw::model::{Encoding, Status};
-use sexton_openclaw::read::agent_db::{Event, stamp};
+use sexton_openclaw::read::agent_db::{AgentDb, Cold, Event, stamp};
 use sha2::{Digest as _, Sha256};
 
 use crate::cold::move_out;
@@ -117,8 +118,7 @@ fn the_events_of_the_healthy_one_are_read() {
     db.read_agent().events_of(SESSION, &mut |event| one.push(event.seq));
     assert_eq!(one, seqs);
     assert_eq!(db.read_agent().events_of("nobody", &mut |_| panic!()).read, 0);
-    let (tally, ..) = db.read_agent().open_cold(Path::new("/"), Path::new("none"));
-    assert_eq!(tally.read, 0);
+    assert_eq!(cold(&mut db.read_agent()).0, []);
 }
 
 #[test]
@@ -158,6 +158,12 @@ fn events_without_a_window_and_windows_without_a_node_are_handed_on() {
     assert_eq!((nodes.len(), windows.len(), transcripts.len()), (3, 3, 4));
 }
 
+fn cold(db: &mut AgentDb) -> (Vec<Cold>, Vec<String>) {
+    let mut all = Vec::new();
+    let tally = db.cold(Path::new("/nowhere"), Path::new("none"), &mut |cold| all.push(cold));
+    (all, tally.dropped.iter().map(|dropped| dropped.reason.clone()).collect())
+}
+
 /// All of them, or all but the newest.
 #[test]
 fn events_that_were_moved_out_come_before_those_of_the_table() {
@@ -171,8 +177,9 @@ fn events_that_were_moved_out_come_before_those_of_the_table() {
         move_out(&db.path(), SESSION, up_to, false);
         assert_eq!(db.number("SELECT count(*) FROM transcript_events"), 3 + 5 - up_to);
         let mut read = db.read_agent();
-        let (tally, opened, failed) = read.open_cold(Path::new("/"), Path::new("none"));
-        assert_eq!((tally.read, opened.len(), failed.len()), (1, 1, 0));
+        let (archives, _) = cold(&mut read);
+        assert_eq!(archives.len(), 1);
+        archives.into_iter().for_each(|archive| read.open_cold(archive).unwrap());
         let mut all = Vec::new();
         assert_eq!(read.events(&mut |event| all.push(event)).read, 6 + 3);
         all.retain(|event| event.session_id == SESSION);
@@ -186,30 +193,66 @@ fn events_that_were_moved_out_come_before_those_of_the_table() {
 
 #[test]
 fn an_archive_that_is_not_what_the_database_says_is_not_opened() {
+    let lines = |lines: &[String]| {
+        let header =
+            json!({"kind": "header", "version": 1, "sessionId": SESSION, "generation": "g"});
+        zstd::encode_all(format!("{header}\n{}\n", lines.join("\n")).as_bytes(), 3).unwrap()
+    };
+    let event = |seq: i64| {
+        json!({"kind": "event", "row": {"seq": seq, "event_json": "{}", "created_at": 1}})
+            .to_string()
+    };
+    let bomb = lines(&vec![" ".repeat(1024 * 1024); 65]);
+    let many: Vec<(&str, Vec<u8>, &str)> = vec![
+        ("", b"(".to_vec(), "unpack it"),
+        ("", lines(&[event(0), event(1)]), "it has 2 events, the database says 6"),
+        ("event_count = 2", lines(&[event(1), event(1)]), "out of order"),
+        ("event_count = 1", lines(&[event(0), "[".to_owned()]), "line 3"),
+        ("", bomb, "it unpacks to more than"),
+        ("", vec![0; 66 * 1024 * 1024], "more than they can be"),
+        ("session_id = 'another', event_count = 1", lines(&[event(0)]), "names another session"),
+    ];
+    for (change, bytes, said) in many {
+        let db = Db::agent();
+        move_out(&db.path(), SESSION, 5, false);
+        let hash: String = Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect();
+        let set = if change.is_empty() { String::new() } else { format!(", {change}") };
+        let update = format!(
+            "UPDATE session_transcript_cold_archives SET archive_blob = ?1, archive_sha256 = ?2{set}"
+        );
+        let connection = db.connect();
+        connection.execute_batch("PRAGMA foreign_keys = OFF").unwrap();
+        connection.execute(&update, rusqlite::params![bytes, hash]).unwrap();
+        refused(&db, said);
+    }
     for (change, said) in [
         ("archive_blob = x'28'", "it is damaged"),
-        (
-            "archive_sha256 = replace(archive_sha256, substr(archive_sha256, 1, 1), 'z')",
-            "it is damaged",
-        ),
-        ("event_count = 7", "it has 6 events, the database says 7"),
-        (
-            "archive_blob = zeroblob(3), archive_sha256 = '709e80c88487a2411e1ee4dfb9f22a861492d20c4765150c0c794abd70f8147c'",
-            "unpack it",
-        ),
-        ("session_id = 'another'", "names another session"),
         ("storage = 'file', archive_blob = NULL", "it is not there"),
     ] {
         let db = Db::agent();
         move_out(&db.path(), SESSION, 5, false);
-        let table = "session_transcript_cold_archives";
-        db.sql(&format!("PRAGMA foreign_keys = OFF; UPDATE {table} SET {change}"));
-        let mut read = db.read_agent();
-        let (_, opened, failed) = read.open_cold(Path::new("/nowhere"), Path::new("none"));
-        assert_eq!(opened, []);
-        assert!(failed[0].1.contains(said), "{change}: {failed:?}");
-        assert_eq!(read.events(&mut |_| panic!()).read, 0);
+        db.sql(&format!("UPDATE session_transcript_cold_archives SET {change}"));
+        refused(&db, said);
     }
+    let db = Db::agent();
+    move_out(&db.path(), SESSION, 5, false);
+    add_event(&db.connect(), SESSION, 5, "{}");
+    let mut read = db.read_agent();
+    let (mut archives, _) = cold(&mut read);
+    let (_, reason) = read.open_cold(archives.remove(0)).unwrap_err();
+    assert!(reason.contains("the table has events that it has, too"), "{reason}");
+}
+
+fn refused(db: &Db, said: &str) {
+    let mut read = db.read_agent();
+    let (mut archives, _) = cold(&mut read);
+    let (_, reason) = read.open_cold(archives.remove(0)).unwrap_err();
+    assert!(reason.contains(said), "{said}: {reason}");
+    assert_eq!(read.events(&mut |_| panic!()).read, 0);
+}
+
+#[test]
+fn the_name_of_an_archive_leads_nowhere_else() {
     let db = Db::agent();
     move_out(&db.path(), SESSION, 5, false);
     db.sql(
@@ -217,8 +260,8 @@ fn an_archive_that_is_not_what_the_database_says_is_not_opened() {
          UPDATE session_transcript_cold_archives
          SET storage = 'file', archive_blob = NULL, archive_name = '../../etc/passwd'",
     );
-    let (tally, ..) = db.read_agent().open_cold(Path::new("/"), Path::new("none"));
-    assert!(tally.dropped[0].reason.contains("not one of theirs"), "{tally:?}");
+    let (archives, dropped) = cold(&mut db.read_agent());
+    assert!(archives.is_empty() && dropped[0].contains("not one of theirs"), "{dropped:?}");
 }
 
 /// Adds an event that is compressed, with a size that may be wrong.

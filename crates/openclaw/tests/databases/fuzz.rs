@@ -15,12 +15,14 @@ use sexton_openclaw::read::agent_db::AgentDb;
 use sexton_openclaw::read::snapshot::beside;
 use sexton_openclaw::read::state_db::StateDb;
 
+use crate::cold::move_out;
 use crate::make::{Db, JOB, PAGE, SESSION};
 
 /// The real ones without their free pages, with enough rows for several levels.
 static AGENT: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let db = Db::agent();
     db.add_runs(60);
+    move_out(&db.path(), SESSION, 3, false);
     db.sql("VACUUM");
     db.bytes()
 });
@@ -86,7 +88,11 @@ fn damaged(file: &'static LazyLock<Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
 fn read_agent(db: &Db) -> Result<(), TestCaseError> {
     let Ok(mut read) = AgentDb::open(&db.snapshot()) else { return Ok(()) };
     read.integrity(10);
-    read.open_cold(Path::new("/"), Path::new("none"));
+    let mut cold = Vec::new();
+    read.cold(Path::new("/nowhere"), Path::new("none"), &mut |one| cold.push(one));
+    for one in cold {
+        let _ = read.open_cold(one);
+    }
     let mut stamps = 0;
     let nodes = read.nodes(&mut |node| stamps += node.stamp.len() / 64);
     prop_assert_eq!(nodes.read, stamps as u64);

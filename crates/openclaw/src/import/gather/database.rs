@@ -24,6 +24,8 @@ struct Known {
     glance: Option<Glance>,
     /// How many events it has.
     events: u64,
+    /// The archive of its first events, if that cannot be read.
+    waits_for: Option<Box<str>>,
     rows: Vec<usize>,
 }
 
@@ -71,7 +73,8 @@ impl Gather<'_, '_> {
         }
     }
 
-    /// Transcripts that were moved out of the table: their events count as those of the table.
+    /// Transcripts that were moved out of the table: their events count as those of the table. Where an archive
+    /// cannot be read, what is left of its session waits for it: the lines of a transcript have numbers.
     fn cold(
         &mut self,
         database: &mut AgentDb,
@@ -79,16 +82,39 @@ impl Gather<'_, '_> {
         source: &Source,
         known: &mut BTreeMap<String, Known>,
     ) {
-        let (read, opened, failed) = database.open_cold(&self.folder.root, path);
+        let mut archives = Vec::new();
+        let read = database.cold(&self.folder.root, path, &mut |cold| archives.push(cold));
         let at = self.table(source, "session_transcript_cold_archives", read);
-        for cold in opened {
-            known.entry(cold.session_id.into()).or_default().rows.push(at);
+        for cold in archives {
+            if let Some(file) = &cold.file {
+                let size = std::fs::metadata(self.at(file)).map_or(0, |meta| meta.len());
+                (self.options.progress)(file, size);
+            }
+            let known = known.entry(cold.session_id.to_string()).or_default();
+            match database.open_cold(cold) {
+                Ok(()) => known.rows.push(at),
+                Err((Cold { session_id, name, events, .. }, reason)) => {
+                    known.waits_for = Some(name.clone());
+                    let reason = format!(
+                        "its events ({events}) were moved to the cold archive {name}, which cannot be read: {reason}"
+                    );
+                    self.found.sources[at].done.quarantine(Place::Row(session_id.into()), reason);
+                }
+            }
         }
-        for (Cold { session_id, name, events, .. }, reason) in failed {
+    }
+
+    /// What is left in the table of a session whose archive cannot be read.
+    fn wait(&mut self, database: usize, session: &str, archive: &str, source: usize) {
+        let mut places = Vec::new();
+        self.found.texts.database(database).events_of(session, &mut |event| {
+            places.push(Place::Row(format!("{session}, {}", event.seq)));
+        });
+        for place in places {
             let reason = format!(
-                "its events ({events}) were moved to the cold archive {name}, which cannot be read: {reason}"
+                "what comes before it is in the cold archive {archive}, which cannot be read"
             );
-            self.found.sources[at].done.quarantine(Place::Row(session_id.into()), reason);
+            self.found.sources[source].done.quarantine(place, reason);
         }
     }
 
@@ -143,7 +169,7 @@ impl Gather<'_, '_> {
     }
 
     fn window(&mut self, agent: &str, path: &str, session: String, known: Known, events: Events) {
-        let Known { window, node, glance, events: written, rows } = known;
+        let Known { window, node, glance, events: written, waits_for, rows } = known;
         let node_row = node.as_ref().map(|node| &node.row);
         let key = window.as_ref().map(|window| &*window.key).or(node_row.map(|row| &*row.key));
         let said = |of: fn(&Window) -> Option<jiff::Timestamp>| window.as_ref().and_then(of);
@@ -181,7 +207,10 @@ impl Gather<'_, '_> {
             id: session.clone(),
         };
         let Events { database, source } = events;
-        let text = glance.map(|_| Text {
+        if let Some(archive) = &waits_for {
+            self.wait(database, &session, archive, source);
+        }
+        let text = glance.filter(|_| waits_for.is_none()).map(|_| Text {
             source,
             records: written,
             from: From::Events { database, session },

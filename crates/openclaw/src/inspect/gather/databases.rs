@@ -196,11 +196,15 @@ impl Gatherer<'_, '_> {
         self.dropped_rows(path, &tally);
         let tally = database.archives(&mut |archive, _| seen.archives.push(archive));
         self.dropped_rows(path, &tally);
-        let (tally, _, failed) = database.open_cold(self.root(), path);
+        let mut archives = Vec::new();
+        let tally = database.cold(self.root(), path, &mut |cold| archives.push(cold));
         self.dropped_rows(path, &tally);
-        for (cold, reason) in failed {
-            self.cold_unreadable(path, &cold, &reason);
-            seen.cold.insert(cold.session_id);
+        for cold in archives {
+            cold.file.iter().for_each(|file| self.reading(file));
+            if let Err((cold, reason)) = database.open_cold(cold) {
+                self.cold_unreadable(path, &cold, &reason);
+                seen.cold.insert(cold.session_id);
+            }
         }
         let events = self.transcripts_in(&database, &mut seen.transcripts);
         seen.all_transcripts = tally.dropped.is_empty() && events.dropped.is_empty();

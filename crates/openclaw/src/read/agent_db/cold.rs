@@ -2,12 +2,12 @@
 //! file beside the sessions, or bytes in its row: lines of JSON behind Zstandard. The first names the session; some
 //! of the others are events, the rest is made from them.
 
-use std::collections::HashSet;
 use std::fs;
-use std::io::{self, BufReader};
+use std::io::{self, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::AgentDb;
 use super::events::Event;
@@ -15,6 +15,7 @@ use crate::folder::is_inside;
 use crate::model::Tally;
 use crate::read::field::instant;
 use crate::read::lines::{Line, lines};
+use crate::read::names::is_hex;
 use crate::read::table::Table;
 use crate::stamp::sha256;
 
@@ -24,8 +25,10 @@ const COLD: Table = Table {
     columns: &["archive_name", "archive_sha256", "event_count", "storage"],
     sizes: &[],
 };
-/// The largest, in bytes as they are stored: what they unpack at most, and 1 MiB.
-const MAX_BYTES: u64 = 65 * 1024 * 1024;
+/// How much an archive of theirs unpacks to at most, in bytes.
+const MAX_UNPACKED: u64 = 64 * 1024 * 1024;
+/// The largest, in bytes as they are stored.
+const MAX_STORED: u64 = MAX_UNPACKED + 1024 * 1024;
 
 /// The archive of a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,25 +39,22 @@ pub struct Cold {
     pub name: Box<str>,
     /// `event_count`.
     pub events: u64,
+    /// Where its file is, relative to the folder; none if the bytes are in the row.
+    pub file: Option<PathBuf>,
     /// `archive_sha256`, of the bytes as they are stored.
     sha256: Box<str>,
-    /// Where its file is; none if the bytes are in the row.
-    file: Option<PathBuf>,
+    /// The folder.
+    root: PathBuf,
 }
 
 /// A line of an archive.
 #[derive(Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-enum Record {
-    #[serde(rename_all = "camelCase")]
-    Header {
-        session_id: String,
-    },
-    Event {
-        row: EventRow,
-    },
-    #[serde(other)]
-    Other,
+#[serde(rename_all = "camelCase")]
+struct Record<'a> {
+    kind: String,
+    session_id: Option<String>,
+    #[serde(borrow)]
+    row: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -70,97 +70,104 @@ impl Cold {
         let Line::Bytes { bytes, .. } = line else {
             return Err(format!("line {number} is too long"));
         };
-        match (number, serde_json::from_slice(bytes)) {
-            (_, Err(error)) => Err(format!("line {number}: {error}")),
-            (1, Ok(Record::Header { session_id })) if session_id == *self.session_id => Ok(None),
-            (1, Ok(_)) => Err("its header names another session".to_owned()),
-            (_, Ok(Record::Event { row })) => Ok(Some(row)),
-            (_, Ok(_)) => Ok(None),
+        let invalid = |error: serde_json::Error| format!("line {number}: {error}");
+        let record: Record<'_> = serde_json::from_slice(bytes).map_err(invalid)?;
+        match (number, record.kind.as_str(), record.row) {
+            (1, "header", _) if record.session_id.as_deref() == Some(&*self.session_id) => Ok(None),
+            (1, ..) => Err("its header names another session".to_owned()),
+            (_, "event", Some(row)) => serde_json::from_str(row.get()).map(Some).map_err(invalid),
+            _ => Ok(None),
         }
     }
 }
 
 impl AgentDb {
-    /// Opens the archives of a database that lies at `path` of the folder `root`, so that their events come with
-    /// those of the table. Returns the rows that were read, those that were opened, and those that were not, with
-    /// the reason.
-    pub fn open_cold(
-        &mut self,
-        root: &Path,
-        path: &Path,
-    ) -> (Tally, Vec<Cold>, Vec<(Cold, String)>) {
-        let mut all = Vec::new();
-        let tally = self.database.rows(COLD, &mut |row| {
+    /// Hands on the archives of a database that lies at `path` of the folder `root`.
+    pub fn cold(&self, root: &Path, path: &Path, each: &mut dyn FnMut(Cold)) -> Tally {
+        self.database.rows(COLD, &mut |row| {
             let name = row.needed("archive_name")?;
-            all.push(Cold {
+            each(Cold {
                 session_id: row.needed("session_id")?.into(),
                 events: row.count("event_count").ok_or("event_count is no number")?,
                 sha256: row.needed("archive_sha256")?.into(),
                 file: match row.needed("storage")? {
-                    "file" => Some(root.join(folder_of(path)).join(file_name(name)?)),
+                    "file" => Some(folder_of(path).join(file_name(name)?)),
                     "sqlite" => None,
                     other => return Err(format!("storage {other} is not known")),
                 },
                 name: name.into(),
+                root: root.to_owned(),
             });
             Ok(())
-        });
-        let (mut opened, mut failed) = (Vec::new(), Vec::new());
-        for cold in all {
-            let leads_out =
-                cold.file.as_ref().is_some_and(|file| file.exists() && !is_inside(root, file));
-            let read = match leads_out {
-                true => Err("it leads out of the folder by a link".to_owned()),
-                false => self.read_cold(&cold, &mut |_| {}),
-            };
-            match read {
-                Err(reason) => failed.push((cold, reason)),
-                Ok(()) => {
-                    self.cold.insert(cold.session_id.to_string(), cold.clone());
-                    opened.push(cold);
-                }
-            }
-        }
-        (tally, opened, failed)
-    }
-
-    /// Hands on the events of an archive in order, except those of numbers that are known.
-    pub(super) fn take_cold(
-        &self,
-        cold: &Cold,
-        mut known: HashSet<i64>,
-        each: &mut dyn FnMut(Event),
-    ) -> Result<(), String> {
-        self.read_cold(cold, &mut |row| {
-            if known.insert(row.seq) {
-                each(Event {
-                    session_id: cold.session_id.to_string(),
-                    seq: row.seq,
-                    created_at: row.created_at.and_then(instant),
-                    json: Ok(row.event_json),
-                });
-            }
         })
     }
 
+    /// Opens an archive, so that its events come before those of the table.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be read: it is not there, or not what the database says.
+    pub fn open_cold(&mut self, cold: Cold) -> Result<(), (Cold, String)> {
+        let mut last = i64::MIN;
+        let read = self.read_cold(&cold, &mut |row| last = row.seq);
+        match read.and_then(|()| self.has_none_until(&cold.session_id, last)) {
+            Ok(()) => drop(self.cold.insert(cold.session_id.to_string(), cold)),
+            Err(reason) => return Err((cold, reason)),
+        }
+        Ok(())
+    }
+
+    /// Hands on the events of an archive.
+    pub(super) fn take_cold(&self, cold: &Cold, each: &mut dyn FnMut(Event)) -> Result<(), String> {
+        self.read_cold(cold, &mut |row| {
+            each(Event {
+                session_id: cold.session_id.to_string(),
+                seq: row.seq,
+                created_at: row.created_at.and_then(instant),
+                json: Ok(row.event_json),
+            });
+        })
+    }
+
+    fn has_none_until(&self, session: &str, last: i64) -> Result<(), String> {
+        let query = "SELECT count(*) FROM (SELECT 1 FROM transcript_events
+                     WHERE session_id = ?1 AND seq <= ?2 LIMIT 1)";
+        let ask = |statement: &mut rusqlite::CachedStatement<'_>| {
+            statement.query_row(rusqlite::params![session, last], |row| row.get::<_, i64>(0))
+        };
+        match self.database.connection.prepare_cached(query).and_then(|mut query| ask(&mut query)) {
+            Ok(0) => Ok(()),
+            Ok(_) => Err("the table has events that it has, too".to_owned()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// Hands on the events of an archive, whose numbers rise.
     fn read_cold(&self, cold: &Cold, each: &mut dyn FnMut(EventRow)) -> Result<(), String> {
         let bytes = self.cold_bytes(cold)?;
         if sha256(&bytes) != *cold.sha256 {
             return Err("it is damaged: its bytes are not those that the database knows".to_owned());
         }
-        let (mut events, mut reason) = (0, None);
+        let (mut events, mut last, mut reason) = (0, None, None);
         let unpacked = zstd::stream::read::Decoder::new(bytes.as_slice());
         let read = unpacked.and_then(|unpacked| {
-            lines(BufReader::new(unpacked), &mut |number, line| match cold.event(number, line) {
-                Ok(Some(row)) => {
-                    events += 1;
+            let unpacked = BufReader::new(unpacked.take(MAX_UNPACKED + 1));
+            lines(unpacked, &mut |number, line| match cold.event(number, line) {
+                Ok(Some(row)) if last.is_none_or(|last| row.seq > last) => {
+                    (events, last) = (events + 1, Some(row.seq));
                     each(row);
+                }
+                Ok(Some(_)) => {
+                    reason = reason.take().or(Some("its events are out of order".to_owned()))
                 }
                 Ok(None) => {}
                 Err(error) => reason = reason.take().or(Some(error)),
             })
         });
-        read.map_err(|error| format!("unpack it: {error}"))?;
+        let unpacked = read.map_err(|error| format!("unpack it: {error}"))?;
+        if unpacked > MAX_UNPACKED {
+            return Err(format!("it unpacks to more than {MAX_UNPACKED} bytes"));
+        }
         let miscounted = format!("it has {events} events, the database says {}", cold.events);
         match reason.or((events != cold.events).then_some(miscounted)) {
             Some(reason) => Err(reason),
@@ -169,24 +176,28 @@ impl AgentDb {
     }
 
     fn cold_bytes(&self, cold: &Cold) -> Result<Vec<u8>, String> {
-        let Some(file) = &cold.file else {
-            let query =
-                "SELECT archive_blob FROM session_transcript_cold_archives WHERE session_id = ?1";
-            let bytes = self.database.blob(query, &[&cold.session_id]);
-            return bytes.map(Option::unwrap_or_default).map_err(|error| error.to_string());
+        let Some(file) = cold.file.as_ref().map(|file| cold.root.join(file)) else {
+            let query = format!(
+                "SELECT archive_blob FROM {} WHERE session_id = ?1 AND length(archive_blob) <= {MAX_STORED}",
+                COLD.name
+            );
+            let bytes = self.database.blob(&query, &[&cold.session_id]);
+            let bytes = bytes.map_err(|error| error.to_string())?;
+            return bytes.ok_or_else(|| "its bytes are gone, or more than they can be".to_owned());
         };
-        let size = |meta: fs::Metadata| {
-            if meta.is_file() { Ok(meta.len()) } else { Err(io::ErrorKind::NotFound.into()) }
-        };
-        match fs::metadata(file).and_then(size) {
-            Ok(size) if size > MAX_BYTES => {
-                Err(format!("it has {size} bytes, more than they can have"))
-            }
-            Ok(_) => fs::read(file).map_err(|error| error.to_string()),
+        match fs::metadata(&file) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 Err("it is not there".to_owned())
             }
             Err(error) => Err(error.to_string()),
+            Ok(_) if !is_inside(&cold.root, &file) => {
+                Err("it leads out of the folder by a link".to_owned())
+            }
+            Ok(meta) if !meta.is_file() => Err("it is no file".to_owned()),
+            Ok(meta) if meta.len() > MAX_STORED => {
+                Err(format!("it has {} bytes, more than they can have", meta.len()))
+            }
+            Ok(_) => fs::read(file).map_err(|error| error.to_string()),
         }
     }
 }
@@ -202,7 +213,6 @@ fn folder_of(database: &Path) -> PathBuf {
 
 /// A name that theirs can have, which leads nowhere else.
 fn file_name(name: &str) -> Result<&str, String> {
-    let hash = name.strip_suffix(".jsonl.zst").filter(|hash| hash.len() == 64);
-    let is_hash = hash.is_some_and(|hash| hash.bytes().all(|byte| byte.is_ascii_hexdigit()));
-    is_hash.then_some(name).ok_or_else(|| format!("archive_name {name} is not one of theirs"))
+    let hash = name.strip_suffix(".jsonl.zst").filter(|hash| hash.len() == 64 && is_hex(hash));
+    hash.map(|_| name).ok_or_else(|| format!("archive_name {name} is not one of theirs"))
 }

@@ -3,7 +3,7 @@
 //! Sessions are looked up one after another in the index, so that what is damaged in one is no loss to
 //! another.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _};
@@ -74,12 +74,9 @@ impl AgentDb {
 
     fn take(&self, found: &Found, session: &str, each: &mut dyn FnMut(Event), walk: &mut Walk) {
         if let Some(cold) = self.cold.get(session) {
-            let hot = self.seqs(session).map_err(|error| error.to_string());
-            let read = hot.and_then(|hot| {
-                self.take_cold(cold, hot, &mut |event| {
-                    walk.tally.read += 1;
-                    each(event);
-                })
+            let read = self.take_cold(cold, &mut |event| {
+                walk.tally.read += 1;
+                each(event);
             });
             if let Err(reason) = read {
                 walk.tally.dropped.push(Dropped { place: place_of(session), reason });
@@ -92,13 +89,6 @@ impl AgentDb {
         if let Err(reason) = read {
             walk.tally.dropped.push(Dropped { place: place_of(session), reason });
         }
-    }
-
-    /// The numbers of the events of a session in the table.
-    fn seqs(&self, session: &str) -> rusqlite::Result<HashSet<i64>> {
-        let query = "SELECT seq FROM transcript_events WHERE session_id = ?1 ORDER BY seq";
-        let mut statement = self.database.connection.prepare_cached(query)?;
-        statement.query_map([session], |row| row.get(0))?.collect()
     }
 
     /// Reads the rows of a session. Their order also keeps SQLite to the index, whatever its statistics
