@@ -84,8 +84,8 @@ codes! {
     OneShotInterrupted = "one_shot_interrupted", "one-shot jobs that were cut off";
     /// A job whose slot passed a good while ago, under a living gateway.
     JobOverdue = "job_overdue", "overdue jobs";
-    /// Jobs in old files and copies that the table has not.
-    JobsNotMigrated = "jobs_not_migrated", "jobs that were never migrated";
+    /// Jobs in old files and copies that the table has not, or has without their agent.
+    JobsNotMigrated = "jobs_not_migrated", "jobs that were not migrated, or not whole";
     /// A database with a large log or many free pages.
     DatabaseBloated = "database_bloated", "bloated databases";
     /// A database that is damaged or of an unknown version.

@@ -347,18 +347,26 @@ fn agent(config: &Config, id: String, look: &mut Look<'_>) -> Agent {
 /// What migrations of jobs left: the file of that name, those with a number behind it, and the same in the folders
 /// that they were put away in (openclaw/openclaw#97422), the newest first.
 fn migrated_jobs(look: &mut Look<'_>, usual: &Path) -> Vec<PathBuf> {
-    let (folder, name) = (usual.with_file_name(""), usual.file_name().unwrap_or_default());
-    let entries = look.entries(&folder).into_iter().map(|entry| entry.file_name());
-    let away = entries.filter(|name| name.to_string_lossy().starts_with("_archived-seeds-"));
-    let mut folders: Vec<PathBuf> = away.map(|away| folder.join(away)).collect();
-    folders.sort();
-    folders.push(folder);
-    let files = folders.into_iter().rev().flat_map(|folder| {
-        let first = folder.join(name);
+    let folder = usual.parent().unwrap_or(Path::new("")).to_owned();
+    let entries = look.entries(&folder).into_iter();
+    let away = entries
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with("_archived-seeds-"))
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .map(|entry| folder.join(entry.file_name()));
+    let named = away.chain([folder.clone()]).flat_map(|folder| {
+        let first = folder.join(usual.file_name().unwrap_or_default());
         let rest = copies(look.root, &first);
         std::iter::once(first).chain(rest)
     });
-    files.collect::<Vec<_>>().into_iter().filter_map(|path| look.there(path)).collect()
+    let named: Vec<PathBuf> = named.collect();
+    let there: Vec<PathBuf> = named.into_iter().filter_map(|path| look.there(path)).collect();
+    let dated = there.into_iter().map(|path| {
+        let meta = fs::metadata(look.root.join(&path));
+        (meta.map_or(Timestamp::UNIX_EPOCH, |meta| modified(&meta)), path)
+    });
+    let mut files: Vec<(Timestamp, PathBuf)> = dated.collect();
+    files.sort_unstable_by(|a, b| b.cmp(a));
+    files.into_iter().map(|(_, path)| path).collect()
 }
 
 /// Copies of a file that lie beside it by their names (`.bak`, `.corrupt-…` and the like), the newest first.
@@ -432,6 +440,30 @@ mod tests {
             assert!(!is_copy("jobs.json", other), "{other}");
         }
         assert!(!is_copy("openclaw.sqlite", "openclaw.sqlite-wal"));
+    }
+
+    #[test]
+    fn migrated_jobs_come_the_newest_first_from_wherever_they_were_put() {
+        let dir = tempfile::tempdir().unwrap();
+        let names = [
+            "cron/jobs.json.migrated",
+            "cron/_archived-seeds-20260625T204233/jobs.json.migrated.3",
+            "cron/jobs.json.migrated.2",
+        ];
+        for (name, day) in names.into_iter().zip(1..) {
+            let path = dir.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            let file = fs::File::create(&path).unwrap();
+            let at = std::time::UNIX_EPOCH + std::time::Duration::from_secs(day * 86400);
+            io::Write::write_all(&mut &file, b"[]").unwrap();
+            file.set_modified(at).unwrap();
+        }
+        // Somebody packed one.
+        fs::write(dir.path().join("cron/_archived-seeds-1.tar.gz"), "x").unwrap();
+        let folder = Folder::open(dir.path()).unwrap();
+        let newest_first: Vec<&Path> = names.iter().rev().map(Path::new).collect();
+        assert_eq!(folder.migrated_jobs, newest_first);
+        assert_eq!(folder.unreadable, []);
     }
 
     #[test]

@@ -215,30 +215,34 @@ impl Gatherer<'_, '_> {
         self.earlier_jobs();
     }
 
-    /// Jobs that OpenClaw put aside because it could not run them, unless they are back.
+    /// Jobs that OpenClaw put aside because it could not run them, unless they are back, or nobody misses them.
     fn job_quarantine(&mut self) {
         let Some(path) = self.folder.job_quarantine.clone() else { return };
         self.reading(&path);
-        let bytes = fs::read(self.root().join(&path)).unwrap_or_default();
+        let bytes = match fs::read(self.root().join(&path)) {
+            Ok(bytes) => bytes,
+            Err(error) => return self.unreadable(&path, &error),
+        };
         let (entries, tally) = jobs::quarantined(&bytes);
         let help = "look into it: OpenClaw goes by no such file".to_owned();
         self.dropped(Code::RecordUnreadable, &path, &tally, Cure::Person(help));
-        for (entry, index) in entries.into_iter().zip(0..) {
-            let why = entry.reason.unwrap_or_else(|| "it does not say why".to_owned());
+        for entry in entries {
+            let why = entry.why();
             let (subject, name) = match entry.job {
+                Ok(job) if !job.enabled || job.system_mark().is_some() => continue,
                 Ok(job) if self.survey.has_job(&job.id) == Some(true) => continue,
                 Ok(job) => {
                     let subject = Subject::Job { source: path.clone(), id: job.id.clone() };
                     (subject, job.name.unwrap_or(job.id))
                 }
-                Err(reason) => {
-                    let place = Place::Index(index);
-                    (Subject::Part { path: path.clone(), place }, reason)
-                }
+                Err(reason) => (Subject::Part { path: path.clone(), place: entry.place }, reason),
             };
-            let evidence = format!("{name}: OpenClaw put it aside: {why}");
-            let help = "make it anew (openclaw cron add), or bring the folder over and enable it";
-            let cure = Cure::Person(help.to_owned());
+            let evidence = format!("{name}: {why}");
+            let help = format!(
+                "make it anew (openclaw cron add) and take it out of {}; or bring the folder over and enable it",
+                path.display()
+            );
+            let cure = Cure::Person(help);
             self.survey.note(Code::JobNeverFires, Item { subject, evidence, bytes: None, cure });
         }
     }

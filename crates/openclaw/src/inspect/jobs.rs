@@ -195,8 +195,12 @@ fn name(job: &JobRecord) -> &str {
 /// by the agent never start it.
 fn lost_agent(survey: &Survey, job: &JobRecord) -> Option<(String, String)> {
     let (path, agent) = survey.agents_before.get(&job.id).filter(|_| job.agent.is_none())?;
-    let evidence = format!("it names no agent, in {} it named {agent}", path.display());
-    let help = format!("if that still holds: openclaw cron edit {} --agent {agent}", job.id);
+    let (path, agent) = (path.display(), agent.as_ref()?);
+    let evidence = format!("it names no agent, in {path} it named {agent}");
+    let help = format!(
+        "openclaw cron edit {} --agent {agent}; or move {path} away if it has no agent on purpose",
+        job.id
+    );
     (!agent.eq_ignore_ascii_case(&survey.default_agent)).then_some((evidence, help))
 }
 

@@ -291,14 +291,17 @@ impl Seen<'_> {
         address::transcript(key, named.as_deref(), Some(session_id), has)
     }
 
-    /// Iff it names a session, nothing of that session is there, and the row is not fresh or running.
-    fn without_transcript(&self) -> Option<(Code, Item)> {
-        // By the clock: a gateway that cannot be seen may be about to write it.
+    /// Whether its transcript may be about to be written. By the clock: a gateway that cannot be seen may do it.
+    fn is_at_work(&self) -> bool {
         let fresh = self.row.updated_at.is_some_and(|at| {
             Duration::between(at, self.survey.now) <= Duration::from_secs(FRESH_SECS)
         });
-        let running = self.row.status == Some(Status::Running);
-        if self.row.session_id.is_empty() || fresh || running || self.has_transcript() {
+        fresh || self.row.status == Some(Status::Running)
+    }
+
+    /// Iff it names a session, nothing of that session is there, and the row is not fresh or running.
+    fn without_transcript(&self) -> Option<(Code, Item)> {
+        if self.row.session_id.is_empty() || self.is_at_work() || self.has_transcript() {
             return None;
         }
         let used = if self.row.has_usage { "it counts tokens" } else { "it counts no tokens" };
@@ -390,12 +393,15 @@ impl Seen<'_> {
         Some(self.item(Code::PointerWrong, evidence, cure))
     }
 
-    /// The file that it names is gone, and that of its session is there.
+    /// The file that it names is gone, and that of its session, which no other row has, is there.
     fn to_nothing(&self, store: &StoreSeen) -> Option<(Code, Item)> {
         let named = self.row.named.as_deref()?;
         let file = names::named(named).filter(|file| !self.lineage.files.contains(file))?;
         let own = format!("{}.jsonl", self.row.session_id);
-        self.lineage.files.get(own.as_str())?;
+        let is_own = self.lineage.files.contains(own.as_str());
+        if !is_own || self.is_at_work() || self.other_of(&self.row.session_id).is_some() {
+            return None;
+        }
         let evidence = format!("it names {file}, which is not there; that of its session is {own}");
         let cure = self.pointed_to(store, beside(named, &own));
         Some(self.item(Code::PointerWrong, evidence, cure))

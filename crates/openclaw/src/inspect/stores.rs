@@ -13,8 +13,9 @@ use crate::model::JobRecord;
 use crate::read::names::FileKind;
 use sexton_domain::words::counted;
 
-/// What helps with a file that was imported and has changed since.
-const PUT_BACK: &str = "`openclaw doctor --fix` stops at it: put back a copy that is as it was then; or bring the folder over: `sexton openclaw import PATH` reads both";
+/// What helps with a file that was imported and is not as it was.
+const PUT_BACK: &str =
+    "`openclaw doctor --fix` stops at it: put back a copy that is as it was then";
 
 /// Runs count as young for as long where their rows are kept for ever.
 const DAY_SECS: u64 = 24 * 60 * 60;
@@ -136,8 +137,14 @@ pub fn changed_sources(survey: &Survey, found: &[(Code, Item)]) -> Vec<(Code, It
         let evidence = format!(
             "it was imported {at} with {was} bytes, has to stay like that for a plugin, {now}"
         );
-        let subject = Subject::File(path.clone());
-        Item { subject, evidence, bytes: *is, cure: Cure::Person(PUT_BACK.to_owned()) }
+        let help = match is {
+            None => PUT_BACK.to_owned(),
+            Some(_) => format!(
+                "{PUT_BACK}; or bring the folder over: `sexton openclaw import PATH` reads both"
+            ),
+        };
+        let (subject, cure) = (Subject::File(path.clone()), Cure::Person(help));
+        Item { subject, evidence, bytes: *is, cure }
     };
     changed.map(|source| (Code::HalfMigrated, item(source))).collect()
 }

@@ -72,8 +72,8 @@ pub struct Survey {
     pub told_agents: BTreeSet<String>,
     /// Jobs in files that the SQLite era does not read any more.
     pub unmigrated_jobs: Vec<(PathBuf, usize)>,
-    /// The agents that jobs had before they were migrated, by the job, and which file says so.
-    pub agents_before: BTreeMap<String, (PathBuf, String)>,
+    /// The agents that jobs had when they were migrated, by the job, and which file says so.
+    pub agents_before: BTreeMap<String, (PathBuf, Option<String>)>,
     /// Files of sessions that were imported, have to stay as they were, and have not.
     pub changed_sources: Vec<ChangedSource>,
     /// The jobs of the file of jobs before it was last written, if that could be read as a whole.

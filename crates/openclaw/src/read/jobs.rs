@@ -30,6 +30,16 @@ pub struct Quarantined {
     pub reason: Option<String>,
     /// The job, if it is one by our reading.
     pub job: Result<JobRecord, String>,
+    /// Where in the file.
+    pub place: Place,
+}
+
+impl Quarantined {
+    /// That it was put aside, and why.
+    pub fn why(&self) -> String {
+        let reason = self.reason.as_deref().unwrap_or("it does not say why");
+        format!("OpenClaw put it aside: {reason}")
+    }
 }
 
 /// The jobs of `jobs.json`: `{version, jobs: […]}`, or a list alone.
@@ -78,8 +88,9 @@ pub fn quarantined(bytes: &[u8]) -> (Vec<Quarantined>, Tally) {
         let inner = raw.get("job").filter(|job| job.is_object()).unwrap_or(&raw).clone();
         entries.push(Quarantined {
             reason: text(raw.get("reason")).or_else(|| text(raw.get("error"))),
-            job: job(inner, raw.get("state"), place),
+            job: job(inner, raw.get("state"), place.clone()),
             raw,
+            place,
         });
     }
     tally.read = entries.len() as u64;

@@ -101,6 +101,17 @@ fn jobs_come_from_the_table_and_from_files_only_where_it_has_none() {
     assert_eq!(found.jobs.len(), 3 + 2);
     folder.sql(STATE, "DELETE FROM cron_jobs");
     assert_eq!(jobs(&folder.gather()), of("cron/jobs.json"));
+    // Nor do they hide those in an older file.
+    fs::rename(folder.path("cron/jobs.json"), folder.path("cron/jobs.json.migrated")).unwrap();
+    let anew = json!({"jobs": [{"id": "anew", "name": "Memory Dreaming Promotion",
+        "declarationKey": "memory-core:memory-dreaming-promotion",
+        "schedule": {"kind": "cron", "expr": "0 3 * * *"},
+        "payload": {"kind": "agentTurn", "message": "x"}}]});
+    folder.write("cron/jobs.json", &anew.to_string());
+    let found = folder.gather();
+    let ids: Vec<&str> = jobs(&found).into_iter().map(|(id, ..)| id).collect();
+    assert_eq!(ids, ["anew", JOB, "gone"]);
+    fs::rename(folder.path("cron/jobs.json.migrated"), folder.path("cron/jobs.json")).unwrap();
     fs::rename(folder.path("cron/jobs.json"), folder.path("cron/jobs.json.migrated")).unwrap();
     assert_eq!(jobs(&folder.gather()), of("cron/jobs.json.migrated"));
     folder.write(STATE, "no database");

@@ -137,6 +137,12 @@ fn jobs_that_openclaw_put_aside_are_found_unless_they_are_back() {
             report.findings[0].items.iter().map(|item| item.evidence.as_str()).collect();
         assert!(said.contains(&"weekly: OpenClaw put it aside: invalid schedule"), "{said:?}");
         assert!(said.iter().any(|said| said.ends_with("put it aside: no id")), "{said:?}");
+        fs::write(&aside, json!({"jobs": [7, {"reason": "no id", "job": {}}]}).to_string())
+            .unwrap();
+        sick.is(&[(Code::RecordUnreadable, 1), (Code::JobNeverFires, 1)]);
+        let report = sick.report_at(crate::folder::NOW);
+        let place = format!("{:?}", report.findings[1].items[0].subject);
+        assert!(place.contains("Index(1)"), "{place}");
     }
     let sick = plain();
     let mut job = json!(null);

@@ -109,6 +109,21 @@ fn a_row_that_names_a_file_that_is_gone_is_found_and_pointed_to_its_transcript()
     let Cure::Steps(steps) = &report.findings[0].items[0].cure else { panic!("{report:?}") };
     assert!(format!("{steps:?}").contains(&own), "{steps:?}");
 
+    // It may be about to be written.
+    let now: jiff::Timestamp = NOW.parse().unwrap();
+    sick.edit_rows(|rows| rows[&key]["updatedAt"] = json!(now.as_millisecond()));
+    assert!(!sick.found().iter().any(|(code, _)| *code == Code::PointerWrong));
+
+    // Which of two conversations the file holds is for a person to say.
+    let sick = reset();
+    sick.edit_rows(|rows| {
+        let key = "agent:main:other";
+        rows.insert(key.to_owned(), rows["agent:main:bench1"].clone());
+        pointed_to(rows, key, gone);
+    });
+    sick.is(&[(Code::PointerWrong, 2)]);
+    assert!(sick.help(Code::PointerWrong).contains("decide which of the two"));
+
     // Some versions named the files of runs after the run, whatever the rows said.
     let (sick, run) = (plain(), "21111111-2222-4333-8444-555555555555");
     let of_run = format!("agent:main:cron:{JOB}:run:{run}");

@@ -80,6 +80,44 @@ fn a_file_that_stays_and_is_gone_is_found_unless_it_was_put_aside() {
     sick.is(&[(Code::HalfMigrated, 1)]);
 }
 
+/// Paths in a database lead anywhere, and so may a link in the place of what the runs wrote down.
+#[test]
+fn nothing_outside_of_the_folder_is_looked_at() {
+    let out = tempfile::tempdir().unwrap();
+    fs::write(out.path().join("secret"), HELD).unwrap();
+    let hash: String = Sha256::digest(HELD).iter().map(|byte| format!("{byte:02x}")).collect();
+    let gone = |sick: &Sick, to: &std::path::Path| {
+        let own = sick.session_file("gone.jsonl");
+        let identity = json!({"size": HELD.len(), "sha256": hash});
+        let sources: Vec<Value> =
+            [own.to_str().unwrap(), "/srv/.openclaw/../../etc/passwd", "/etc/passwd"]
+                .iter()
+                .map(|path| json!({"path": path, "identity": identity}))
+                .collect();
+        let update = "UPDATE migration_sources SET report_json = ?1";
+        let database = Connection::open(sick.path(STATE)).unwrap();
+        database.execute(update, [json!({"sources": sources}).to_string()]).unwrap();
+        database.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+        json!({"targets": [{"plannedMoves": [{"sourcePath": own, "archivePath": to}]}]}).to_string()
+    };
+    let runs = "session-sqlite-migration-runs";
+    let sick = retained();
+    let manifest = gone(&sick, &out.path().join("secret"));
+    fs::create_dir_all(sick.path(runs)).unwrap();
+    fs::write(sick.path(runs).join("a.json"), &manifest).unwrap();
+    sick.is(&[(Code::HalfMigrated, 1)]);
+
+    let sick = retained();
+    fs::write(sick.path("archived"), HELD).unwrap();
+    let manifest = gone(&sick, &sick.path("archived"));
+    fs::create_dir_all(sick.path(runs)).unwrap();
+    fs::write(sick.path(runs).join("a.json"), &manifest).unwrap();
+    sick.is(&[]);
+    fs::rename(sick.path(runs), out.path().join("runs")).unwrap();
+    std::os::unix::fs::symlink(out.path().join("runs"), sick.path(runs)).unwrap();
+    sick.is(&[(Code::HalfMigrated, 1)]);
+}
+
 /// Of other kinds the hash may be that of a record, and one that cannot be read is no row without sources.
 #[test]
 fn other_migrations_say_nothing_of_files_and_a_damaged_one_is_named() {

@@ -466,8 +466,8 @@ fn a_folder_whose_jobs_alone_were_migrated_is_healthy_and_what_is_sick_in_it_is_
     assert!(sick.evidence(Code::Zombie).starts_with("the run log says"));
 }
 
-/// Who put the migrated files away is not known: they were found in such folders, with the only copy of 37 jobs
-/// (openclaw/openclaw#97422). Jobs that OpenClaw makes for itself are not missing.
+/// Migrated files were found in such folders (openclaw/openclaw#97422). Jobs that OpenClaw makes for itself are not
+/// missing.
 #[test]
 fn jobs_that_only_files_have_that_were_put_away_are_found() {
     let sick = sqlite();
@@ -507,8 +507,13 @@ fn a_job_that_lost_its_agent_on_the_way_is_found() {
         let job = json!({"id": JOB, "name": "t1", "enabled": true, "agentId": agent,
             "schedule": {"kind": "every", "everyMs": 3_600_000}, "payload": {"kind": "agentTurn"}});
         let jobs = json!({"version": 1, "jobs": [job]}).to_string();
-        fs::write(sick.path("cron/jobs.json.migrated"), jobs).unwrap();
+        fs::write(sick.path("cron/jobs.json.migrated"), &jobs).unwrap();
         sick.is(found);
+        // What an older one says was changed before the migration.
+        let without = jobs.replace("agentId", "agentWas");
+        fs::write(sick.path("cron/jobs.json.migrated.2"), without).unwrap();
+        sick.is(&[]);
+        fs::remove_file(sick.path("cron/jobs.json.migrated.2")).unwrap();
         sql(
             &sick,
             STATE,

@@ -36,7 +36,7 @@ pub struct NewJob {
 }
 
 impl Gather<'_, '_> {
-    /// The jobs of the files, where the state database has none: of the first one that has some.
+    /// The jobs of the files, where the state database has none that a person made: of the first one that has some.
     pub(super) fn job_files(&mut self) {
         let backup = self.folder.job_backup.iter().map(|path| path.display().to_string());
         self.found.left_out.extend(backup);
@@ -56,8 +56,8 @@ impl Gather<'_, '_> {
             } else if has_jobs {
                 self.leave_jobs_out(Some(path));
             } else {
-                let found = self.job_file(path, &known);
-                has_jobs = !found.is_empty();
+                let (found, is_of_persons) = self.job_file(path, &known);
+                has_jobs = is_of_persons;
                 of.extend(found);
             }
         }
@@ -114,16 +114,21 @@ impl Gather<'_, '_> {
     }
 
     /// The jobs of a file; their ids.
-    fn job_file(&mut self, path: &Path, known: &BTreeMap<String, StateRecord>) -> Vec<String> {
-        let Some((bytes, mut source)) = self.bytes(path) else { return Vec::new() };
+    fn job_file(
+        &mut self,
+        path: &Path,
+        known: &BTreeMap<String, StateRecord>,
+    ) -> (Vec<String>, bool) {
+        let Some((bytes, mut source)) = self.bytes(path) else { return (Vec::new(), false) };
         let (records, tally) = jobs(&bytes);
         let ids = records.iter().map(|record| record.id.clone()).collect();
+        let is_of_persons = records.iter().any(|record| record.system_mark().is_none());
         source.found(tally);
         let at = self.source(source);
         for record in join(records, known) {
             self.job(record, at);
         }
-        ids
+        (ids, is_of_persons)
     }
 
     /// The jobs that OpenClaw put aside because it could not run them.
@@ -133,14 +138,13 @@ impl Gather<'_, '_> {
         let (entries, tally) = quarantined(&bytes);
         source.found(tally);
         let at = self.source(source);
-        for (entry, index) in entries.into_iter().zip(0..) {
-            let why = entry.reason.unwrap_or_else(|| "it does not say why".to_owned());
-            let why = format!("OpenClaw put it aside: {why}");
+        for entry in entries {
+            let why = entry.why();
             match entry.job {
                 Ok(record) => self.put_aside(JobRecord { enabled: false, ..record }, why, at),
-                Err(reason) => self.found.sources[at]
-                    .done
-                    .quarantine(Place::Index(index), format!("{reason}; {why}")),
+                Err(reason) => {
+                    self.found.sources[at].done.quarantine(entry.place, format!("{reason}; {why}"))
+                }
             }
         }
     }

@@ -154,8 +154,9 @@ impl<'a> Draft<'a> {
 
     pub(super) fn enabled(&mut self) -> bool {
         if let Some(mark) = self.record.system_mark() {
+            let by_key = self.record.declaration_key.as_deref() == Some(mark);
             self.hold(
-                "declarationKey",
+                if by_key { "declarationKey" } else { "description" },
                 format!("OpenClaw declared it for itself ({mark}); here nothing needs it"),
             );
         }

@@ -150,6 +150,9 @@ fn a_job_is_enabled_only_if_it_is_there_and_nothing_holds_it() {
         let imported = import(&turn(json!({"declarationKey": system})));
         assert!(!imported.spec.enabled && about(&imported).contains(&"declarationKey"), "{system}");
     }
+    let by_plugin = json!({"description": "[managed-by=memory-core.short-term-promotion] x"});
+    let imported = import(&turn(by_plugin));
+    assert!(!imported.spec.enabled && about(&imported).contains(&"description"));
     let mut failing = turn(json!({}));
     failing.state.auto_disabled = true;
     assert!(!import(&failing).spec.enabled);

@@ -114,10 +114,8 @@ impl Gatherer<'_, '_> {
             let bytes = fs::read(self.root().join(&path)).unwrap_or_default();
             let (there, _) = jobs::jobs(&bytes);
             for job in &there {
-                if let Some(agent) = &job.agent {
-                    let before = (path.clone(), agent.clone());
-                    self.survey.agents_before.entry(job.id.clone()).or_insert(before);
-                }
+                let before = (path.clone(), job.agent.clone());
+                self.survey.agents_before.entry(job.id.clone()).or_insert(before);
             }
             let count = there.iter().filter(|job| is_read && lacks(job)).count();
             if count > 0 {

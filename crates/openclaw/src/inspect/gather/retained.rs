@@ -2,7 +2,7 @@
 //! are as they were.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use serde_json::Value;
 
@@ -15,56 +15,74 @@ use crate::stamp::stamp;
 
 /// Where the migration writes down what it moved: a file for each run.
 const RUNS: &str = "session-sqlite-migration-runs";
+/// The largest of those files that is read, in bytes: 200 bytes for each of 80,000 moves.
+const MAX_RUN_BYTES: u64 = 16 * 1024 * 1024;
 
 impl Gatherer<'_, '_> {
-    /// Takes down which of them are not as they were.
+    /// Takes down which of them are not as they were. Of what lies outside of the folder nothing is known.
     pub(super) fn retained(&mut self, all: &[Retained]) {
-        let moves = if all.is_empty() { Vec::new() } else { moves(&self.root().join(RUNS)) };
+        let moves = if all.is_empty() { Vec::new() } else { moves(self.root()) };
         for Retained { imported_at, sources } in all {
             for (named, was) in sources {
-                let path = placed(self.root(), named, None);
+                let Some(path) = within(self.root(), named) else { continue };
                 let mut archives = moves.iter().filter(|(from, _)| from == named);
-                // Of what lies outside of the folder nothing is known.
-                if path.is_absolute() || self.holds(&path, was) {
-                    continue;
+                let full = self.root().join(&path);
+                let is = fs::symlink_metadata(full).map(|meta| meta.len()).ok();
+                let is_kept = match is {
+                    Some(_) => self.holds(&path, was),
+                    None => archives.any(|(_, to)| {
+                        within(self.root(), to).is_some_and(|archive| self.holds(&archive, was))
+                    }),
+                };
+                if !is_kept {
+                    let (imported_at, was) = (*imported_at, was.bytes);
+                    let changed = ChangedSource { path, imported_at, was, is };
+                    self.survey.changed_sources.push(changed);
                 }
-                let is = fs::symlink_metadata(self.root().join(&path)).map(|meta| meta.len()).ok();
-                if is.is_none() && archives.any(|(_, to)| self.holds(to, was)) {
-                    continue;
-                }
-                let changed = ChangedSource { path, imported_at: *imported_at, was: was.bytes, is };
-                self.survey.changed_sources.push(changed);
             }
         }
     }
 
     /// Whether a file of the folder holds what it held.
     fn holds(&mut self, path: &Path, was: &Stamp) -> bool {
-        let path = placed(self.root(), &path.to_string_lossy(), None);
-        let full = self.root().join(&path);
-        let has_size =
-            fs::symlink_metadata(&full).is_ok_and(|meta| meta.is_file() && meta.len() == was.bytes);
-        if !has_size || !is_inside(self.root(), &full) {
+        let full = self.root().join(path);
+        if plain_file(self.root(), &full) != Some(was.bytes) {
             return false;
         }
-        self.reading(&path);
+        self.reading(path);
         stamp(&full)
             .is_ok_and(|is| is.is_some_and(|is| is.sha256.eq_ignore_ascii_case(&was.sha256)))
     }
 }
 
+/// Where a path that they wrote down lies in the folder; none if it is elsewhere.
+fn within(root: &Path, named: &str) -> Option<PathBuf> {
+    let path = placed(root, named, None);
+    path.components().all(|part| matches!(part, Component::Normal(_))).then_some(path)
+}
+
+/// The size of a file, if it is one and no link is in the way.
+fn plain_file(root: &Path, full: &Path) -> Option<u64> {
+    let meta = fs::symlink_metadata(full).ok().filter(fs::Metadata::is_file)?;
+    is_inside(root, full).then_some(meta.len())
+}
+
 /// What was moved by the runs that are written down: from where, and where to.
-fn moves(runs: &Path) -> Vec<(String, PathBuf)> {
-    let files = fs::read_dir(runs).into_iter().flatten().flatten();
+fn moves(root: &Path) -> Vec<(String, String)> {
+    let files = fs::read_dir(root.join(RUNS)).into_iter().flatten().flatten();
+    let files = files.map(|file| file.path()).filter(|path| {
+        path.extension().is_some_and(|ending| ending == "json")
+            && plain_file(root, path).is_some_and(|bytes| bytes <= MAX_RUN_BYTES)
+    });
     let manifests =
-        files.filter_map(|file| serde_json::from_slice::<Value>(&fs::read(file.path()).ok()?).ok());
+        files.filter_map(|path| serde_json::from_slice::<Value>(&fs::read(path).ok()?).ok());
     let mut moves = Vec::new();
     for manifest in manifests {
         let targets = manifest["targets"].as_array().into_iter().flatten();
         for planned in targets.filter_map(|target| target["plannedMoves"].as_array()).flatten() {
             let ends = (planned["sourcePath"].as_str(), planned["archivePath"].as_str());
             if let (Some(from), Some(to)) = ends {
-                moves.push((from.to_owned(), PathBuf::from(to)));
+                moves.push((from.to_owned(), to.to_owned()));
             }
         }
     }
