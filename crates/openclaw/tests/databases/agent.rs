@@ -118,7 +118,7 @@ fn the_events_of_the_healthy_one_are_read() {
     db.read_agent().events_of(SESSION, &mut |event| one.push(event.seq));
     assert_eq!(one, seqs);
     assert_eq!(db.read_agent().events_of("nobody", &mut |_| panic!()).read, 0);
-    assert_eq!(cold(&mut db.read_agent()).0, []);
+    assert_eq!(cold(&db.read_agent()).0, []);
 }
 
 #[test]
@@ -158,7 +158,7 @@ fn events_without_a_window_and_windows_without_a_node_are_handed_on() {
     assert_eq!((nodes.len(), windows.len(), transcripts.len()), (3, 3, 4));
 }
 
-fn cold(db: &mut AgentDb) -> (Vec<Cold>, Vec<String>) {
+fn cold(db: &AgentDb) -> (Vec<Cold>, Vec<String>) {
     let mut all = Vec::new();
     let tally = db.cold(Path::new("/nowhere"), Path::new("none"), &mut |cold| all.push(cold));
     (all, tally.dropped.iter().map(|dropped| dropped.reason.clone()).collect())
@@ -177,9 +177,9 @@ fn events_that_were_moved_out_come_before_those_of_the_table() {
         move_out(&db.path(), SESSION, up_to, false);
         assert_eq!(db.number("SELECT count(*) FROM transcript_events"), 3 + 5 - up_to);
         let mut read = db.read_agent();
-        let (archives, _) = cold(&mut read);
+        let (archives, _) = cold(&read);
         assert_eq!(archives.len(), 1);
-        archives.into_iter().for_each(|archive| read.open_cold(archive).unwrap());
+        read.open_cold(&archives[0]).unwrap();
         let mut all = Vec::new();
         assert_eq!(read.events(&mut |event| all.push(event)).read, 6 + 3);
         all.retain(|event| event.session_id == SESSION);
@@ -238,15 +238,13 @@ fn an_archive_that_is_not_what_the_database_says_is_not_opened() {
     move_out(&db.path(), SESSION, 5, false);
     add_event(&db.connect(), SESSION, 5, "{}");
     let mut read = db.read_agent();
-    let (mut archives, _) = cold(&mut read);
-    let (_, reason) = read.open_cold(archives.remove(0)).unwrap_err();
+    let reason = read.open_cold(&cold(&read).0[0]).unwrap_err();
     assert!(reason.contains("the table has events that it has, too"), "{reason}");
 }
 
 fn refused(db: &Db, said: &str) {
     let mut read = db.read_agent();
-    let (mut archives, _) = cold(&mut read);
-    let (_, reason) = read.open_cold(archives.remove(0)).unwrap_err();
+    let reason = read.open_cold(&cold(&read).0[0]).unwrap_err();
     assert!(reason.contains(said), "{said}: {reason}");
     assert_eq!(read.events(&mut |_| panic!()).read, 0);
 }
@@ -260,7 +258,7 @@ fn the_name_of_an_archive_leads_nowhere_else() {
          UPDATE session_transcript_cold_archives
          SET storage = 'file', archive_blob = NULL, archive_name = '../../etc/passwd'",
     );
-    let (archives, dropped) = cold(&mut db.read_agent());
+    let (archives, dropped) = cold(&db.read_agent());
     assert!(archives.is_empty() && dropped[0].contains("not one of theirs"), "{dropped:?}");
 }
 

@@ -91,7 +91,7 @@ fn read_agent(db: &Db) -> Result<(), TestCaseError> {
     let mut cold = Vec::new();
     read.cold(Path::new("/nowhere"), Path::new("none"), &mut |one| cold.push(one));
     for one in cold {
-        let _ = read.open_cold(one);
+        let _ = read.open_cold(&one);
     }
     let mut stamps = 0;
     let nodes = read.nodes(&mut |node| stamps += node.stamp.len() / 64);

@@ -91,16 +91,16 @@ impl Gather<'_, '_> {
                 (self.options.progress)(file, size);
             }
             let known = known.entry(cold.session_id.to_string()).or_default();
-            match database.open_cold(cold) {
-                Ok(()) => known.rows.push(at),
-                Err((Cold { session_id, name, events, .. }, reason)) => {
-                    known.waits_for = Some(name.clone());
-                    let reason = format!(
-                        "its events ({events}) were moved to the cold archive {name}, which cannot be read: {reason}"
-                    );
-                    self.found.sources[at].done.quarantine(Place::Row(session_id.into()), reason);
-                }
-            }
+            let Err(reason) = database.open_cold(&cold) else {
+                known.rows.push(at);
+                continue;
+            };
+            let Cold { session_id, name, events, .. } = cold;
+            let reason = format!(
+                "its events ({events}) were moved to the cold archive {name}, which cannot be read: {reason}"
+            );
+            known.waits_for = Some(name);
+            self.found.sources[at].done.quarantine(Place::Row(session_id.into()), reason);
         }
     }
 

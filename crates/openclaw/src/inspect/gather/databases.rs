@@ -199,7 +199,7 @@ impl Gatherer<'_, '_> {
         self.dropped_rows(path, &tally);
         for cold in archives {
             cold.file.iter().for_each(|file| self.reading(file));
-            if let Err((cold, reason)) = database.open_cold(cold) {
+            if let Err(reason) = database.open_cold(&cold) {
                 self.cold_unreadable(path, &cold, &reason);
                 seen.cold.insert(cold.session_id);
             }

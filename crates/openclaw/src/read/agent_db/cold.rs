@@ -107,13 +107,11 @@ impl AgentDb {
     /// # Errors
     ///
     /// Why it cannot be read: it is not there, or not what the database says.
-    pub fn open_cold(&mut self, cold: Cold) -> Result<(), (Cold, String)> {
+    pub fn open_cold(&mut self, cold: &Cold) -> Result<(), String> {
         let mut last = i64::MIN;
-        let read = self.read_cold(&cold, &mut |row| last = row.seq);
-        match read.and_then(|()| self.has_none_until(&cold.session_id, last)) {
-            Ok(()) => drop(self.cold.insert(cold.session_id.to_string(), cold)),
-            Err(reason) => return Err((cold, reason)),
-        }
+        self.read_cold(cold, &mut |row| last = row.seq)?;
+        self.has_none_until(&cold.session_id, last)?;
+        self.cold.insert(cold.session_id.to_string(), cold.clone());
         Ok(())
     }
 
