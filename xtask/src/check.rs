@@ -25,6 +25,7 @@ pub fn run() -> anyhow::Result<Verdict> {
     tests()?;
     step("examples in the documentation", &["test", "--doc", "--workspace", "--all-features"])?;
     documentation()?;
+    gateway::take_from_tests();
     heading("the demo");
     answer("the demo", demo::run(&Demo { once: true })?)?;
     heading("crash rounds");

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
@@ -35,10 +36,30 @@ pub enum Profile {
     Release,
 }
 
+/// Whether the tests were just built, and all programs with them.
+static TESTS_ARE_BUILT: AtomicBool = AtomicBool::new(false);
+
+/// From now on programs are those that were built with the tests. By themselves they would be compiled once more,
+/// with fewer features of what they need.
+pub fn take_from_tests() {
+    TESTS_ARE_BUILT.store(true, Ordering::Relaxed);
+}
+
+/// A program that was built with the tests.
+pub fn built_with_tests(name: &str) -> Option<PathBuf> {
+    let program = target().join("debug").join(name);
+    (TESTS_ARE_BUILT.load(Ordering::Relaxed) && program.exists()).then_some(program)
+}
+
 /// Builds the product and returns its program. `SEXTON_PROGRAM` names one that is there already.
 pub fn build(profile: Profile) -> anyhow::Result<PathBuf> {
     if let Some(program) = std::env::var_os("SEXTON_PROGRAM") {
         return std::path::absolute(program).context("find SEXTON_PROGRAM");
+    }
+    if profile == Profile::Dev
+        && let Some(program) = built_with_tests("sexton")
+    {
+        return Ok(program);
     }
     let mut command = Command::new(env!("CARGO"));
     command.args(["build", "--quiet", "--package", "sexton", "--bin", "sexton"]);
