@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
-use crate::read::agent_db::keeps_sessions;
 use crate::read::config::{Config, path_for};
 
 /// The folder that backups and plans of the healing lie in; nothing in it is OpenClaw's.
@@ -81,7 +80,7 @@ pub enum Era {
     Json,
     /// Databases.
     Sqlite,
-    /// Sessions in files, and jobs in a database.
+    /// Sessions in files, and jobs in a database: seen only by opening the databases.
     Mixed,
     /// Databases, and an index of the older era beside them.
     Both,
@@ -160,18 +159,15 @@ impl Folder {
         Ok(folder)
     }
 
-    /// Which era its files are of.
+    /// Which era its files are of, by their names.
     pub fn era(&self) -> Era {
         let index = self.agents.iter().any(|agent| agent.index.is_some());
-        let mut databases = self.agents.iter().filter_map(|agent| agent.database.as_ref());
-        let sessions = databases.any(|path| keeps_sessions(&self.root.join(path)));
-        match (index, sessions, self.state_database.is_some()) {
-            (true, true, _) => Era::Both,
-            (true, false, true) => Era::Mixed,
-            (false, true, _) | (false, false, true) => Era::Sqlite,
-            (true, false, false) => Era::Json,
-            (false, false, false) if self.jobs.is_some() => Era::Json,
-            (false, false, false) => Era::Empty,
+        let database = self.agents.iter().any(|agent| agent.database.is_some());
+        match (index || self.jobs.is_some(), database || self.state_database.is_some()) {
+            (true, true) if index => Era::Both,
+            (_, true) => Era::Sqlite,
+            (true, false) => Era::Json,
+            (false, false) => Era::Empty,
         }
     }
 }

@@ -129,7 +129,7 @@ pub fn inspect(path: &Path, options: Options<'_>) -> Result<Report, FolderError>
     found.extend(stores::find(survey));
     found.extend(stores::changed_sources(survey, &found));
     Ok(Report {
-        era: folder.era(),
+        era: survey.era,
         version: gathered.version,
         as_of: survey.as_of,
         gateway_pid: survey.owner.as_ref().map(|owner| owner.pid),

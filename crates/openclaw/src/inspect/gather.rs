@@ -89,10 +89,8 @@ fn blank(folder: &Folder, now: Timestamp) -> Survey {
             // A switch: the newer versions take it for off, and so does everybody who reads it.
             Retention::After(retention) => Some(retention).filter(|retention| !retention.is_zero()),
         },
-        max_entries: config.max_entries.unwrap_or(match folder.era() {
-            Era::Json | Era::Mixed | Era::Empty => 500,
-            Era::Sqlite | Era::Both => 5000,
-        }),
+        era: folder.era(),
+        max_entries: 0,
         cron_enabled: config.cron_enabled,
         longest_run: Duration::from_secs(DEFAULT_RUN_SECS),
         jobs_source: folder.jobs.clone().unwrap_or_default(),
@@ -415,6 +413,16 @@ impl Gatherer<'_, '_> {
 
     /// Who lives, since when nobody does, and what that makes of locks.
     fn finish(mut self) -> Gathered {
+        let keeps_none =
+            |agent: &AgentSeen| agent.no_database.is_some() || agent.has_older_database;
+        if self.survey.era == Era::Both && self.survey.agents.iter().all(keeps_none) {
+            self.survey.era = Era::Mixed;
+        }
+        let usual = match self.survey.era {
+            Era::Json | Era::Mixed | Era::Empty => 500,
+            Era::Sqlite | Era::Both => 5000,
+        };
+        self.survey.max_entries = self.folder.config.max_entries.unwrap_or(usual);
         for boot in self.survey.boots.iter().filter(|boot| boot.completed_at.is_none()) {
             self.processes.insert(Process { pid: boot.pid, started_ticks: None });
         }

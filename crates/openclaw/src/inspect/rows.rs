@@ -274,6 +274,11 @@ impl Seen<'_> {
                 }
                 Cure::Steps(steps)
             }
+            RowsOf::Database(database) if database.cold.contains_key(&self.row.session_id) => {
+                Cure::Person(
+                    "delete it in OpenClaw: its transcript is in a cold archive".to_owned(),
+                )
+            }
             RowsOf::Database(database) => Cure::Steps(vec![Step::ArchiveNode {
                 database: database.path.clone(),
                 key: self.row.key.to_string(),

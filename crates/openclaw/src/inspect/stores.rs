@@ -99,8 +99,8 @@ pub fn never_had_jobs(survey: &Survey) -> bool {
 /// Iff an agent has rows or transcripts and no database, and another agent has one: the migration makes that of
 /// all, and their gateway is not ready before. Where none has one, sessions still lie in files.
 fn never_migrated(survey: &Survey, agent: &AgentSeen) -> Option<(Code, Item)> {
-    agent.no_database.as_ref()?;
-    if survey.beside(agent).any(|other| other.database.is_some()) {
+    let keeps_none = agent.no_database.is_some() || agent.has_older_database;
+    if !keeps_none || survey.beside(agent).any(|other| other.database.is_some()) {
         return None;
     }
     let migrated = survey.agents.iter().find(|other| other.database.is_some())?;
@@ -109,7 +109,7 @@ fn never_migrated(survey: &Survey, agent: &AgentSeen) -> Option<(Code, Item)> {
     let store = agent.store.as_ref().map(|store| &store.path);
     let path = store.or(agent.sessions.as_ref()).filter(|_| rows + transcripts > 0)?;
     let evidence = format!(
-        "its index has {}, {} beside it, and there is no database of agent {}, while {} has one",
+        "its index has {}, {} beside it, and agent {} has no database of sessions, while {} has one",
         counted(rows as u64, "row"),
         counted(transcripts as u64, "transcript"),
         agent.id,
@@ -158,7 +158,8 @@ fn index(survey: &Survey, agent: &AgentSeen) -> Option<(Code, Item)> {
     let absent = agent.no_index.as_ref()?;
     let has_other = survey.beside(agent).any(|other| other.no_index.is_none());
     let transcripts = transcripts(agent);
-    (agent.no_database.is_some() && !has_other && transcripts > 0).then(|| {
+    let keeps_none = agent.no_database.is_some() || agent.has_older_database;
+    (keeps_none && !has_other && transcripts > 0).then(|| {
         let transcripts = counted(transcripts as u64, "transcript");
         missing(absent, format!("it is gone, with {transcripts} beside its place"))
     })
@@ -166,8 +167,13 @@ fn index(survey: &Survey, agent: &AgentSeen) -> Option<(Code, Item)> {
 
 /// Iff an agent has neither index nor database, and the history tells of sessions of it.
 fn database(survey: &Survey, agent: &AgentSeen) -> Option<(Code, Item)> {
-    let (database, index) = (agent.no_database.as_ref()?, agent.no_index.as_ref()?);
-    let absent = if survey.no_state_database.is_some() { index } else { database };
+    let index = agent.no_index.as_ref()?;
+    let older = survey.agents.iter().any(|other| other.has_older_database);
+    let absent = match &agent.no_database {
+        None if !agent.has_older_database => return None,
+        Some(database) if !older && survey.no_state_database.is_none() => database,
+        _ => index,
+    };
     let told = survey.told_agents.iter().any(|told| told.eq_ignore_ascii_case(&agent.id));
     told.then(|| {
         let evidence = format!("it is gone, and the history tells of runs of {}", agent.id);
@@ -190,7 +196,8 @@ fn emptied(agent: &AgentSeen) -> Option<(Code, Item)> {
 fn index_emptied(survey: &Survey, agent: &AgentSeen) -> Option<(Code, Item)> {
     let store = agent.store.as_ref()?;
     let is_whole = survey.beside(agent).all(|other| other.store.is_none() || other.is_indexed);
-    let has_database = survey.beside(agent).any(|other| other.no_database.is_none());
+    let has_database =
+        survey.beside(agent).any(|other| other.no_database.is_none() && !other.has_older_database);
     let young = agent.files.iter().filter(|file| is_of_young_run(survey, agent, file)).count();
     if !is_whole || has_database || young == 0 || names_any(survey, agent) {
         return None;

@@ -11,6 +11,7 @@ use sexton_domain::duration::Duration;
 use super::rows::MADE_ANEW;
 use crate::address::Address;
 use crate::finding::{Code, Item};
+use crate::folder::Era;
 use crate::heal::owner::{self, Liveness, Owner};
 use crate::model::{
     Boot, DbArchive, JobRecord, Lease, Lock, Process, Receipt, SessionRow, Status, Task, TaskStatus,
@@ -24,6 +25,8 @@ pub struct Survey {
     /// The instant that ages are counted to. Under a living gateway it is now. Else it is the newest
     /// time that the folder's records name: what nobody could do since then is no fault of theirs.
     pub as_of: Timestamp,
+    /// Of which era its files are.
+    pub era: Era,
     /// Where the folder lies.
     pub root: PathBuf,
     /// Stores, other than those in folders of sessions, that have more than one name, and how many.
@@ -55,7 +58,7 @@ pub struct Survey {
     pub jobs_source: PathBuf,
     /// The jobs; none if their source could not be read.
     pub jobs: Option<Vec<JobRecord>>,
-    /// Whether these are all: none was unreadable, and none is in quarantine.
+    /// Whether these are all: none was unreadable, none is in quarantine, and none was left behind by a migration.
     pub all_jobs: bool,
     /// The file of jobs, if it is not there.
     pub no_jobs: Option<Absent>,
@@ -201,6 +204,8 @@ pub struct AgentSeen {
     pub no_index: Option<Absent>,
     /// Its database, if it is not there.
     pub no_database: Option<Absent>,
+    /// Whether it has one of a version before sessions were kept in it.
+    pub has_older_database: bool,
     /// Whether all of its index could be read; without one, whether none is to be expected.
     pub is_indexed: bool,
     /// Sessions that its rows name as earlier ones of their keys.
@@ -326,8 +331,8 @@ pub struct DatabaseSeen {
     pub path: PathBuf,
     /// Its nodes: rows whose range is empty, each with its stamp.
     pub nodes: Vec<(Row, Box<str>)>,
-    /// Sessions whose events were moved out of the table, into an archive that cannot be read.
-    pub cold: HashSet<Box<str>>,
+    /// Sessions whose events were moved out of the table, and whether their archive can be read.
+    pub cold: HashMap<Box<str>, bool>,
     /// Its windows: id, key and status.
     pub windows: HashMap<Box<str>, (Box<str>, Option<Status>)>,
     /// The transcripts in it.
@@ -349,7 +354,7 @@ pub struct DatabaseSeen {
 impl DatabaseSeen {
     /// Whether it has the transcript of a session, in the table or moved out of it.
     pub fn has(&self, session: &str) -> bool {
-        self.transcripts.contains_key(session) || self.cold.contains(session)
+        self.transcripts.contains_key(session) || self.cold.contains_key(session)
     }
 
     /// Whether it is certain that it has no transcript of a session.

@@ -313,7 +313,7 @@ fn in_database(agent: &AgentSeen) -> Vec<(Code, Item)> {
                 format!("{} of a session without a window", counted(seen.lines, "event"));
             found.push((Code::TranscriptOrphaned, item(evidence, "run `openclaw doctor --fix`")));
         }
-        if database.cold.contains(&**id) {
+        if database.cold.get(&**id) == Some(&false) {
             // What is left of one whose beginning cannot be read has no fault of its own.
             continue;
         }

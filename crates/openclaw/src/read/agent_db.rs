@@ -2,10 +2,7 @@
 //! are a file of their own.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read as _;
 use std::ops::RangeInclusive;
-use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
 
@@ -67,14 +64,6 @@ const ARCHIVES: Table = Table {
     ],
     sizes: &["archive_blob"],
 };
-/// Whether a database is of a version that keeps sessions, by its header alone: agents had databases of other
-/// things before. One whose header cannot be read is taken for one that does.
-pub fn keeps_sessions(path: &Path) -> bool {
-    let mut header = [0; 64];
-    let read = File::open(path).and_then(|mut file| file.read_exact(&mut header));
-    let version = i32::from_be_bytes([header[60], header[61], header[62], header[63]]);
-    read.is_err() || i64::from(version) >= *KNOWN.start()
-}
 
 /// An agent's database.
 #[derive(Debug)]

@@ -40,8 +40,8 @@ impl From<rusqlite::Error> for DatabaseError {
 }
 
 impl DatabaseError {
-    /// Whether it is of theirs and of a version before those that are known. Agents had databases of other things
-    /// before their sessions were kept in them.
+    /// Whether its version is one before those that are known. Agents had databases of other things before their
+    /// sessions were kept in them.
     pub fn is_older(&self) -> bool {
         matches!(self, Self::UnknownVersion { found, known } if (1..*known.start()).contains(found))
     }

@@ -8,6 +8,7 @@ mod cold;
 mod folder;
 mod fuzz;
 mod jobs;
+mod jobs_alone;
 mod json_era;
 mod links;
 mod lost;

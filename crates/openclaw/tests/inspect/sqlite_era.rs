@@ -5,12 +5,10 @@ use std::fs;
 use rusqlite::{Connection, params};
 use serde_json::{Value, json};
 use sexton_openclaw::finding::Code;
-use sexton_openclaw::folder::Era;
 use sexton_openclaw::inspect::Report;
 
 use crate::cold::move_out;
-use crate::folder::{AGENT, STATE, Sick, plain, sqlite};
-use crate::mixed::migrate_jobs;
+use crate::folder::{AGENT, STATE, Sick, sqlite};
 use crate::unpack::unpack;
 
 const JOB: &str = "06556bc8-5dc4-4d2c-b101-9ea521072eb9";
@@ -448,22 +446,6 @@ fn transcripts_in_cold_archives_are_read_and_archives_that_are_gone_are_found() 
     sick.is(&[(Code::RecordUnreadable, 1)]);
     let evidence = sick.evidence(Code::RecordUnreadable);
     assert!(evidence.starts_with("4 events moved to"), "{evidence}");
-}
-
-/// Databases are there, and sessions lie in files: that was so from 2026.6.1 to 2026.7.1.
-#[test]
-fn a_folder_whose_jobs_alone_were_migrated_is_healthy_and_what_is_sick_in_it_is_found() {
-    let sick = plain();
-    migrate_jobs(&sick.path(""));
-    sick.is(&[]);
-    fs::remove_dir_all(sick.path("cron/runs")).unwrap();
-    let report = sick.report_at(crate::folder::NOW);
-    assert_eq!(report.era, Era::Mixed);
-    assert_eq!(report.version.as_deref(), Some("2026.7.1"));
-    assert_eq!(report.jobs.map(|jobs| jobs.total), Some(1));
-    sick.set_first("status", json!("running"));
-    sick.is(&[(Code::Zombie, 1)]);
-    assert!(sick.evidence(Code::Zombie).starts_with("the run log says"));
 }
 
 /// Migrated files were found in such folders (openclaw/openclaw#97422). Jobs that OpenClaw makes for itself are not

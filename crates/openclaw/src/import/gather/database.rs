@@ -170,6 +170,8 @@ impl Gather<'_, '_> {
 
     fn window(&mut self, agent: &str, path: &str, session: String, known: Known, events: Events) {
         let Known { window, node, glance, events: written, waits_for, rows } = known;
+        // Of what is left behind a beginning that cannot be read, nothing is the session's.
+        let glance = glance.filter(|_| waits_for.is_none());
         let node_row = node.as_ref().map(|node| &node.row);
         let key = window.as_ref().map(|window| &*window.key).or(node_row.map(|row| &*row.key));
         let said = |of: fn(&Window) -> Option<jiff::Timestamp>| window.as_ref().and_then(of);
@@ -210,7 +212,10 @@ impl Gather<'_, '_> {
         if let Some(archive) = &waits_for {
             self.wait(database, &session, archive, source);
         }
-        let text = glance.filter(|_| waits_for.is_none()).map(|_| Text {
+        if rows.is_empty() && glance.is_none() {
+            return;
+        }
+        let text = glance.map(|_| Text {
             source,
             records: written,
             from: From::Events { database, session },

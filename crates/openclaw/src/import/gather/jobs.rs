@@ -113,7 +113,7 @@ impl Gather<'_, '_> {
         Some((known, self.source(source)))
     }
 
-    /// The jobs of a file; their ids.
+    /// The jobs of a file; their ids, and whether a person made one of them.
     fn job_file(
         &mut self,
         path: &Path,

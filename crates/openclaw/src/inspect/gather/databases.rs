@@ -1,6 +1,6 @@
 //! The databases of a folder: each is copied, opened, and read into the survey.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use sexton_domain::key::SessionKey;
 use super::Gatherer;
 use crate::finding::{Code, Cure, Item, Subject};
 use crate::folder::copies;
-use crate::inspect::survey::{Absent, AgentSeen, DatabaseSeen, Row, TranscriptSeen};
+use crate::inspect::survey::{AgentSeen, DatabaseSeen, Row, TranscriptSeen};
 use crate::model::{JobRecord, ReceiptStatus, Tally};
 use crate::read::agent_db::{AgentDb, Cold};
 use crate::read::database::DatabaseError;
@@ -44,9 +44,12 @@ impl Gatherer<'_, '_> {
         self.survey.jobs_source.clone_from(&path);
         self.unmigrated_jobs(&path, &found);
         self.take_jobs(found);
-        self.survey.all_jobs = tally.dropped.is_empty();
+        self.survey.all_jobs = tally.dropped.is_empty()
+            && self.survey.unmigrated_jobs.is_empty()
+            && self.folder.job_quarantine.is_none();
         self.history(&path, &database);
-        let tally = database.run_log(&mut |_, entry| self.logged(&entry, true));
+        // Most of it was copied from files of a time before.
+        let tally = database.run_log(&mut |_, entry| self.logged(&entry, false));
         self.dropped_rows(&path, &tally);
         let tally = database.receipts(&mut |receipt| {
             self.alive_at(receipt.finished_at.or(receipt.started_at));
@@ -152,7 +155,7 @@ impl Gatherer<'_, '_> {
         let mut database = match AgentDb::open(&snapshot) {
             Ok(database) => database,
             Err(error) if error.is_older() => {
-                agent.no_database = Some(Absent { path: path.to_owned(), copies: Vec::new() });
+                agent.has_older_database = true;
                 return None;
             }
             Err(error) => {
@@ -167,7 +170,7 @@ impl Gatherer<'_, '_> {
         let mut seen = DatabaseSeen {
             path: path.to_owned(),
             nodes: Vec::new(),
-            cold: HashSet::new(),
+            cold: HashMap::new(),
             windows: HashMap::new(),
             transcripts: HashMap::new(),
             all_transcripts: false,
@@ -199,10 +202,13 @@ impl Gatherer<'_, '_> {
         self.dropped_rows(path, &tally);
         for cold in archives {
             cold.file.iter().for_each(|file| self.reading(file));
-            if let Err(reason) = database.open_cold(&cold) {
-                self.cold_unreadable(path, &cold, &reason);
-                seen.cold.insert(cold.session_id);
-            }
+            let opened = database.open_cold(&cold);
+            opened
+                .as_ref()
+                .err()
+                .into_iter()
+                .for_each(|why| self.cold_unreadable(path, &cold, why));
+            seen.cold.insert(cold.session_id, opened.is_ok());
         }
         let events = self.transcripts_in(&database, &mut seen.transcripts);
         seen.all_transcripts = tally.dropped.is_empty() && events.dropped.is_empty();

@@ -58,7 +58,10 @@ impl Gatherer<'_, '_> {
 /// Where a path that they wrote down lies in the folder; none if it is elsewhere.
 fn within(root: &Path, named: &str) -> Option<PathBuf> {
     let path = placed(root, named, None);
-    path.components().all(|part| matches!(part, Component::Normal(_))).then_some(path)
+    let stays = path.components().all(|part| matches!(part, Component::Normal(_)));
+    let folder = path.parent().map(|folder| root.join(folder));
+    let is_linked_out = folder.is_some_and(|folder| folder.exists() && !is_inside(root, &folder));
+    (stays && !is_linked_out).then_some(path)
 }
 
 /// The size of a file, if it is one and no link is in the way.

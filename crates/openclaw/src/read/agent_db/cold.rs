@@ -41,6 +41,8 @@ pub struct Cold {
     pub events: u64,
     /// Where its file is, relative to the folder; none if the bytes are in the row.
     pub file: Option<PathBuf>,
+    /// What is wrong with its row.
+    fault: Option<String>,
     /// `archive_sha256`, of the bytes as they are stored.
     sha256: Box<str>,
     /// The folder.
@@ -85,16 +87,18 @@ impl AgentDb {
     /// Hands on the archives of a database that lies at `path` of the folder `root`.
     pub fn cold(&self, root: &Path, path: &Path, each: &mut dyn FnMut(Cold)) -> Tally {
         self.database.rows(COLD, &mut |row| {
-            let name = row.needed("archive_name")?;
+            let name = row.text("archive_name").unwrap_or_default();
+            let file = match row.text("storage") {
+                Some("file") => file_name(name).map(|name| Some(folder_of(path).join(name))),
+                Some("sqlite") => Ok(None),
+                other => Err(format!("storage {} is not known", other.unwrap_or_default())),
+            };
             each(Cold {
                 session_id: row.needed("session_id")?.into(),
-                events: row.count("event_count").ok_or("event_count is no number")?,
-                sha256: row.needed("archive_sha256")?.into(),
-                file: match row.needed("storage")? {
-                    "file" => Some(folder_of(path).join(file_name(name)?)),
-                    "sqlite" => None,
-                    other => return Err(format!("storage {other} is not known")),
-                },
+                events: row.count("event_count").unwrap_or_default(),
+                sha256: row.text("archive_sha256").unwrap_or_default().into(),
+                fault: file.as_ref().err().cloned(),
+                file: file.unwrap_or_default(),
                 name: name.into(),
                 root: root.to_owned(),
             });
@@ -174,6 +178,9 @@ impl AgentDb {
     }
 
     fn cold_bytes(&self, cold: &Cold) -> Result<Vec<u8>, String> {
+        if let Some(fault) = &cold.fault {
+            return Err(fault.clone());
+        }
         let Some(file) = cold.file.as_ref().map(|file| cold.root.join(file)) else {
             let query = format!(
                 "SELECT archive_blob FROM {} WHERE session_id = ?1 AND length(archive_blob) <= {MAX_STORED}",

@@ -78,8 +78,9 @@ impl AgentDb {
                 walk.tally.read += 1;
                 each(event);
             });
+            // What comes behind it would have other numbers.
             if let Err(reason) = read {
-                walk.tally.dropped.push(Dropped { place: place_of(session), reason });
+                return walk.tally.dropped.push(Dropped { place: place_of(session), reason });
             }
         }
         let read = self.in_order(found, session, walk, &mut |row| {
