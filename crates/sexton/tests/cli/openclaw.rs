@@ -12,6 +12,8 @@ use crate::support::{CONFIG, Place, until};
 use crate::unpack::unpack;
 
 mod again;
+#[path = "../../../openclaw/tests/fixtures/cold.rs"]
+mod cold;
 mod jobs;
 mod killed;
 mod said;

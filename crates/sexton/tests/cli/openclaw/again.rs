@@ -378,3 +378,36 @@ fn a_session_without_a_key_has_its_own_once_the_index_can_be_read() {
     assert_eq!((&chat["id"], &chat["entry_count"]), (&sessions[0]["id"], &json!(11)));
     assert_eq!(chat["key"], "agent:main:telegram:direct:0");
 }
+
+/// The lines of a transcript have numbers: what is left behind a beginning that cannot be read has to wait for it.
+#[test]
+fn a_session_whose_cold_archive_comes_back_is_as_if_it_had_never_been_away() {
+    const AGENT: &str = "agents/main/agent/openclaw-agent.sqlite";
+    const SESSION: &str = "cfc1d97d-1aa1-442d-b3cf-12b3debe7b77";
+    let whole = Place::new(CONFIG);
+    import(&whole, &folder(&whole, "2026.9.6-plain"));
+    let place = Place::new(CONFIG);
+    let folder = folder(&place, "2026.9.6-plain");
+    let archive = cold::move_out(&folder.join(AGENT), SESSION, 2, true);
+    let away = place.dir.path().join("away");
+    fs::rename(&archive, &away).unwrap();
+    let (imported, _, left) = became(&place, &folder, "#transcript_events");
+    assert_eq!((imported, left.len()), (0, 3), "{left:?}");
+    fs::rename(&away, &archive).unwrap();
+    let receipt = import(&place, &folder);
+    let kept = &receipt["kept"];
+    assert_eq!((&kept["entries"], &kept["sessions"]), (&json!(6), &json!(0)), "{kept}");
+    // All but its id, which has the time that it was known by first.
+    let told = |place: &Place| {
+        let state = timeless(place);
+        let of = |session: &Value| {
+            let fields = ["key", "opened_at", "ended_at", "entry_count", "transcript"];
+            fields.map(|field| session[field].to_string())
+        };
+        let mut sessions: Vec<_> = state["sessions"].as_array().unwrap().iter().map(of).collect();
+        sessions.sort();
+        (sessions, state["usage"].clone())
+    };
+    assert_eq!(told(&place), told(&whole));
+    assert_eq!(import(&place, &folder)["kept"]["entries"], 0);
+}
