@@ -86,9 +86,9 @@ fn a_store_that_is_gone_is_named_by_what_the_era_keeps_it_in() {
 fn a_database_of_before_sessions_were_kept_in_it_is_no_migration() {
     let sick = sqlite();
     let from = mixed();
-    fs::create_dir_all(sick.path("agents/work")).unwrap();
-    crate::unpack::unpack(&from.path("agents/main"), &sick.path("agents/work"));
-    let older = Connection::open(sick.path("agents/work/agent/openclaw-agent.sqlite")).unwrap();
+    fs::create_dir_all(sick.path("agents/second")).unwrap();
+    crate::unpack::unpack(&from.path("agents/main"), &sick.path("agents/second"));
+    let older = Connection::open(sick.path("agents/second/agent/openclaw-agent.sqlite")).unwrap();
     older.execute_batch("PRAGMA user_version = 3").unwrap();
     drop(older);
     assert_eq!(sick.report_at(NOW).era, Era::Both);
