@@ -413,9 +413,7 @@ impl Gatherer<'_, '_> {
 
     /// Who lives, since when nobody does, and what that makes of locks.
     fn finish(mut self) -> Gathered {
-        let keeps_none =
-            |agent: &AgentSeen| agent.no_database.is_some() || agent.has_older_database;
-        if self.survey.era == Era::Both && self.survey.agents.iter().all(keeps_none) {
+        if self.survey.era == Era::Both && self.survey.agents.iter().all(AgentSeen::keeps_files) {
             self.survey.era = Era::Mixed;
         }
         let usual = match self.survey.era {

@@ -99,8 +99,7 @@ pub fn never_had_jobs(survey: &Survey) -> bool {
 /// Iff an agent has rows or transcripts and no database, and another agent has one: the migration makes that of
 /// all, and their gateway is not ready before. Where none has one, sessions still lie in files.
 fn never_migrated(survey: &Survey, agent: &AgentSeen) -> Option<(Code, Item)> {
-    let keeps_none = agent.no_database.is_some() || agent.has_older_database;
-    if !keeps_none || survey.beside(agent).any(|other| other.database.is_some()) {
+    if !agent.keeps_files() || survey.beside(agent).any(|other| other.database.is_some()) {
         return None;
     }
     let migrated = survey.agents.iter().find(|other| other.database.is_some())?;
@@ -158,8 +157,7 @@ fn index(survey: &Survey, agent: &AgentSeen) -> Option<(Code, Item)> {
     let absent = agent.no_index.as_ref()?;
     let has_other = survey.beside(agent).any(|other| other.no_index.is_none());
     let transcripts = transcripts(agent);
-    let keeps_none = agent.no_database.is_some() || agent.has_older_database;
-    (keeps_none && !has_other && transcripts > 0).then(|| {
+    (agent.keeps_files() && !has_other && transcripts > 0).then(|| {
         let transcripts = counted(transcripts as u64, "transcript");
         missing(absent, format!("it is gone, with {transcripts} beside its place"))
     })
@@ -170,7 +168,7 @@ fn database(survey: &Survey, agent: &AgentSeen) -> Option<(Code, Item)> {
     let index = agent.no_index.as_ref()?;
     let older = survey.agents.iter().any(|other| other.has_older_database);
     let absent = match &agent.no_database {
-        None if !agent.has_older_database => return None,
+        None if !agent.keeps_files() => return None,
         Some(database) if !older && survey.no_state_database.is_none() => database,
         _ => index,
     };
@@ -196,8 +194,7 @@ fn emptied(agent: &AgentSeen) -> Option<(Code, Item)> {
 fn index_emptied(survey: &Survey, agent: &AgentSeen) -> Option<(Code, Item)> {
     let store = agent.store.as_ref()?;
     let is_whole = survey.beside(agent).all(|other| other.store.is_none() || other.is_indexed);
-    let has_database =
-        survey.beside(agent).any(|other| other.no_database.is_none() && !other.has_older_database);
+    let has_database = survey.beside(agent).any(|other| !other.keeps_files());
     let young = agent.files.iter().filter(|file| is_of_young_run(survey, agent, file)).count();
     if !is_whole || has_database || young == 0 || names_any(survey, agent) {
         return None;

@@ -351,6 +351,13 @@ pub struct DatabaseSeen {
     pub free_bytes: u64,
 }
 
+impl AgentSeen {
+    /// Whether there is no database that its sessions could be kept in.
+    pub fn keeps_files(&self) -> bool {
+        self.no_database.is_some() || self.has_older_database
+    }
+}
+
 impl DatabaseSeen {
     /// Whether it has the transcript of a session, in the table or moved out of it.
     pub fn has(&self, session: &str) -> bool {

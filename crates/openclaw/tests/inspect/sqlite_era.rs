@@ -181,6 +181,16 @@ fn nodes_of_runs_beyond_their_retention_are_found() {
     sick.is(&[(Code::RunOverdue, 5)]);
 }
 
+/// OpenClaw alone can delete it with its archive: a healing offered what it could not do.
+#[test]
+fn an_overdue_run_whose_transcript_is_in_a_cold_archive_is_for_a_person() {
+    let sick = sqlite();
+    let id = add_run(&sick, 1, "done", LAST - 25 * 3_600_000);
+    move_out(&sick.path(AGENT), &id, 1_000, true);
+    sick.is(&[(Code::RunOverdue, 1)]);
+    assert!(sick.help(Code::RunOverdue).contains("cold archive"));
+}
+
 /// The window of a run may be of the job's own key. It was sought by the run's, and stayed as it was: every
 /// healing ended the same rows.
 #[test]
