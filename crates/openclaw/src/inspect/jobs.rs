@@ -70,7 +70,9 @@ pub fn find(survey: &Survey, zone: &Zone) -> Vec<(Code, Item)> {
         let is_copy = path.to_string_lossy().contains(".sqlite");
         let help = match is_copy {
             true => "put the copy in the place of the database if these are the real jobs",
-            false => "run `openclaw doctor --fix`, or bring the folder over",
+            false => {
+                "run `openclaw doctor --fix`; `sexton openclaw import PATH` brings them, or names those that may have been removed"
+            }
         };
         let cure = Cure::Person(help.to_owned());
         let subject = Subject::File(path.clone());

@@ -274,10 +274,12 @@ impl Seen<'_> {
                 }
                 Cure::Steps(steps)
             }
-            RowsOf::Database(database) if database.cold.contains_key(&self.row.session_id) => {
-                Cure::Person(
-                    "delete it in OpenClaw: its transcript is in a cold archive".to_owned(),
-                )
+            RowsOf::Database(database)
+                if database.cold.contains_key(&self.row.session_id)
+                    || database.cold_keys.contains(&self.row.key) =>
+            {
+                let help = "delete it in OpenClaw: a transcript of its is in a cold archive";
+                Cure::Person(help.to_owned())
             }
             RowsOf::Database(database) => Cure::Steps(vec![Step::ArchiveNode {
                 database: database.path.clone(),

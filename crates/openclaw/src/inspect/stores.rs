@@ -166,7 +166,9 @@ fn index(survey: &Survey, agent: &AgentSeen) -> Option<(Code, Item)> {
 /// Iff an agent has neither index nor database, and the history tells of sessions of it.
 fn database(survey: &Survey, agent: &AgentSeen) -> Option<(Code, Item)> {
     let index = agent.no_index.as_ref()?;
-    let older = survey.agents.iter().any(|other| other.has_older_database);
+    // Sessions lie in files where databases are older, and no agent has one for them.
+    let older = survey.agents.iter().any(|other| other.has_older_database)
+        && survey.agents.iter().all(AgentSeen::keeps_files);
     let absent = match &agent.no_database {
         None if !agent.keeps_files() => return None,
         Some(database) if !older && survey.no_state_database.is_none() => database,

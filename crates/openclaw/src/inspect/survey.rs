@@ -333,6 +333,8 @@ pub struct DatabaseSeen {
     pub nodes: Vec<(Row, Box<str>)>,
     /// Sessions whose events were moved out of the table, and whether their archive can be read.
     pub cold: HashMap<Box<str>, bool>,
+    /// The keys of their windows.
+    pub cold_keys: HashSet<Box<str>>,
     /// Its windows: id, key and status.
     pub windows: HashMap<Box<str>, (Box<str>, Option<Status>)>,
     /// The transcripts in it.

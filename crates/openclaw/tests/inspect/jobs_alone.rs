@@ -52,6 +52,8 @@ fn the_rows_of_jobs_that_were_left_behind_are_of_no_deleted_job() {
     sql(&sick, "DELETE FROM cron_jobs");
     old(&sick);
     assert!(!orphaned(&sick), "{:?}", sick.found());
+    fs::write(sick.path("cron/jobs.json.migrated"), r#"{"jobs": [{"id""#).unwrap();
+    assert!(!orphaned(&sick), "{:?}", sick.found());
     fs::remove_file(sick.path("cron/jobs.json.migrated")).unwrap();
     assert!(orphaned(&sick));
     fs::write(sick.path("cron/jobs-quarantine.json"), r#"{"jobs": [{"job": {"id": "x"}}]}"#)

@@ -189,6 +189,20 @@ fn an_overdue_run_whose_transcript_is_in_a_cold_archive_is_for_a_person() {
     move_out(&sick.path(AGENT), &id, 1_000, true);
     sick.is(&[(Code::RunOverdue, 1)]);
     assert!(sick.help(Code::RunOverdue).contains("cold archive"));
+
+    // An earlier window of its key.
+    let sick = sqlite();
+    add_run(&sick, 1, "done", LAST - 25 * 3_600_000);
+    let earlier = add_run(&sick, 2, "done", LAST - 26 * 3_600_000);
+    move_out(&sick.path(AGENT), &earlier, 1_000, true);
+    let window = format!(
+        "DELETE FROM session_nodes WHERE current_session_id = '{earlier}';
+         UPDATE session_windows SET session_key = (SELECT session_key FROM session_windows
+           WHERE session_id <> '{earlier}' AND session_key LIKE '%:run:%') WHERE session_id = '{earlier}'"
+    );
+    sql(&sick, AGENT, &format!("PRAGMA foreign_keys = OFF; {window}"));
+    sick.is(&[(Code::RunOverdue, 1)]);
+    assert!(sick.help(Code::RunOverdue).contains("cold archive"));
 }
 
 /// The window of a run may be of the job's own key. It was sought by the run's, and stayed as it was: every

@@ -1,6 +1,6 @@
 //! The databases of a folder: each is copied, opened, and read into the survey.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::Path;
 
@@ -42,9 +42,10 @@ impl Gatherer<'_, '_> {
         let tally = database.jobs(&mut |job| found.push(job));
         self.dropped_rows(&path, &tally);
         self.survey.jobs_source.clone_from(&path);
-        self.unmigrated_jobs(&path, &found);
+        let are_told = self.unmigrated_jobs(&path, &found);
         self.take_jobs(found);
         self.survey.all_jobs = tally.dropped.is_empty()
+            && are_told
             && self.survey.unmigrated_jobs.is_empty()
             && self.folder.job_quarantine.is_none();
         self.history(&path, &database);
@@ -106,16 +107,20 @@ impl Gatherer<'_, '_> {
 
     /// Jobs where this era does not read them, and that the table has not: in the file of the other era, and
     /// beside a table without a job that a person made in what was made of that, and in copies of the database.
-    fn unmigrated_jobs(&mut self, path: &Path, migrated: &[JobRecord]) {
+    /// Returns whether all of these could be read.
+    fn unmigrated_jobs(&mut self, path: &Path, migrated: &[JobRecord]) -> bool {
         let is_of_person = |job: &JobRecord| job.system_mark().is_none();
         let lacks =
             |job: &JobRecord| is_of_person(job) && migrated.iter().all(|other| other.id != job.id);
         let is_emptied = !migrated.iter().any(is_of_person);
+        let links = &self.folder.linked_out;
+        let mut are_told = !links.iter().any(|link| self.folder.jobs_at.starts_with(link));
         let (current, old) = (self.folder.jobs.clone(), self.folder.migrated_jobs.clone());
         let files = current.into_iter().map(|path| (path, true));
         for (path, is_read) in files.chain(old.into_iter().map(|path| (path, is_emptied))) {
-            let bytes = fs::read(self.root().join(&path)).unwrap_or_default();
-            let (there, _) = jobs::jobs(&bytes);
+            let bytes = fs::read(self.root().join(&path));
+            let (there, tally) = jobs::jobs(bytes.as_deref().unwrap_or_default());
+            are_told &= !is_read || bytes.is_ok() && tally.dropped.is_empty();
             for job in &there {
                 let before = (path.clone(), job.agent.clone());
                 self.survey.agents_before.entry(job.id.clone()).or_insert(before);
@@ -127,12 +132,14 @@ impl Gatherer<'_, '_> {
         }
         let copies = if is_emptied { copies(self.root(), path) } else { Vec::new() };
         for copy in copies {
-            let found = self.jobs_of(&copy).unwrap_or_default();
-            let count = found.iter().filter(|job| lacks(job)).count();
+            let found = self.jobs_of(&copy);
+            are_told &= found.is_some();
+            let count = found.iter().flatten().filter(|job| lacks(job)).count();
             if count > 0 {
                 self.survey.unmigrated_jobs.push((copy, count));
             }
         }
+        are_told
     }
 
     /// The jobs of a copy of the state database; none if it cannot be read.
@@ -171,6 +178,7 @@ impl Gatherer<'_, '_> {
             path: path.to_owned(),
             nodes: Vec::new(),
             cold: HashMap::new(),
+            cold_keys: HashSet::new(),
             windows: HashMap::new(),
             transcripts: HashMap::new(),
             all_transcripts: false,
@@ -203,11 +211,11 @@ impl Gatherer<'_, '_> {
         for cold in archives {
             cold.file.iter().for_each(|file| self.reading(file));
             let opened = database.open_cold(&cold);
-            opened
-                .as_ref()
-                .err()
-                .into_iter()
-                .for_each(|why| self.cold_unreadable(path, &cold, why));
+            if let Err(reason) = &opened {
+                self.cold_unreadable(path, &cold, reason);
+            }
+            let window = seen.windows.get(&cold.session_id);
+            seen.cold_keys.extend(window.map(|(key, _)| key.clone()));
             seen.cold.insert(cold.session_id, opened.is_ok());
         }
         let events = self.transcripts_in(&database, &mut seen.transcripts);

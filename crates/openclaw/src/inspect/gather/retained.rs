@@ -1,10 +1,11 @@
 //! Files of sessions that were imported and have to stay until a plugin has taken its part of them: whether they
 //! are as they were.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::BufReader;
 use std::path::{Component, Path, PathBuf};
 
-use serde_json::Value;
+use serde::Deserialize;
 
 use super::Gatherer;
 use crate::finding::Stamp;
@@ -15,8 +16,28 @@ use crate::stamp::stamp;
 
 /// Where the migration writes down what it moved: a file for each run.
 const RUNS: &str = "session-sqlite-migration-runs";
-/// The largest of those files that is read, in bytes: 200 bytes for each of 80,000 moves.
-const MAX_RUN_BYTES: u64 = 16 * 1024 * 1024;
+/// The largest of those files that is read, in bytes: a move, which stands in it twice, takes less than 1 KiB.
+const MAX_RUN_BYTES: u64 = 256 * 1024 * 1024;
+
+/// What is read of such a file.
+#[derive(Deserialize)]
+struct Run {
+    targets: Vec<Target>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Target {
+    planned_moves: Vec<Move>,
+}
+
+/// From where a file was moved, and where to.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Move {
+    source_path: String,
+    archive_path: String,
+}
 
 impl Gatherer<'_, '_> {
     /// Takes down which of them are not as they were. Of what lies outside of the folder nothing is known.
@@ -25,13 +46,14 @@ impl Gatherer<'_, '_> {
         for Retained { imported_at, sources } in all {
             for (named, was) in sources {
                 let Some(path) = within(self.root(), named) else { continue };
-                let mut archives = moves.iter().filter(|(from, _)| from == named);
+                let mut archives = moves.iter().filter(|moved| moved.source_path == *named);
                 let full = self.root().join(&path);
                 let is = fs::symlink_metadata(full).map(|meta| meta.len()).ok();
                 let is_kept = match is {
                     Some(_) => self.holds(&path, was),
-                    None => archives.any(|(_, to)| {
-                        within(self.root(), to).is_some_and(|archive| self.holds(&archive, was))
+                    None => archives.any(|moved| {
+                        let archive = within(self.root(), &moved.archive_path);
+                        archive.is_some_and(|archive| self.holds(&archive, was))
                     }),
                 };
                 if !is_kept {
@@ -64,30 +86,21 @@ fn within(root: &Path, named: &str) -> Option<PathBuf> {
     (stays && !is_linked_out).then_some(path)
 }
 
-/// The size of a file, if it is one and no link is in the way.
+/// The size of a file, if it is one, and no link leads out of the folder.
 fn plain_file(root: &Path, full: &Path) -> Option<u64> {
     let meta = fs::symlink_metadata(full).ok().filter(fs::Metadata::is_file)?;
     is_inside(root, full).then_some(meta.len())
 }
 
-/// What was moved by the runs that are written down: from where, and where to.
-fn moves(root: &Path) -> Vec<(String, String)> {
+/// What was moved by the runs that are written down.
+fn moves(root: &Path) -> Vec<Move> {
     let files = fs::read_dir(root.join(RUNS)).into_iter().flatten().flatten();
     let files = files.map(|file| file.path()).filter(|path| {
         path.extension().is_some_and(|ending| ending == "json")
             && plain_file(root, path).is_some_and(|bytes| bytes <= MAX_RUN_BYTES)
     });
-    let manifests =
-        files.filter_map(|path| serde_json::from_slice::<Value>(&fs::read(path).ok()?).ok());
-    let mut moves = Vec::new();
-    for manifest in manifests {
-        let targets = manifest["targets"].as_array().into_iter().flatten();
-        for planned in targets.filter_map(|target| target["plannedMoves"].as_array()).flatten() {
-            let ends = (planned["sourcePath"].as_str(), planned["archivePath"].as_str());
-            if let (Some(from), Some(to)) = ends {
-                moves.push((from.to_owned(), to.to_owned()));
-            }
-        }
-    }
-    moves
+    let runs = files.filter_map(|path| {
+        serde_json::from_reader::<_, Run>(BufReader::new(File::open(path).ok()?)).ok()
+    });
+    runs.flat_map(|run| run.targets).flat_map(|target| target.planned_moves).collect()
 }
