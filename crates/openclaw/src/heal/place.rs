@@ -7,14 +7,19 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::finding::Step;
 
+/// Whether a relative path names something below what it is relative to, as far as its words go.
+pub fn is_plain(path: &Path) -> bool {
+    let mut parts = path.components();
+    !path.as_os_str().is_empty() && parts.all(|part| matches!(part, Component::Normal(_)))
+}
+
 /// A path of a step within the folder: `root` has no links in the way itself.
 ///
 /// # Errors
 ///
 /// Why the path is left alone: it leads out of the folder, or is no plain file.
 pub fn inside(root: &Path, path: &Path) -> Result<PathBuf, String> {
-    let plain = path.components().all(|part| matches!(part, Component::Normal(_)));
-    if !plain || path.as_os_str().is_empty() {
+    if !is_plain(path) {
         return Err(format!("{} is not within the folder", path.display()));
     }
     let full = root.join(path);

@@ -186,13 +186,16 @@ impl Gatherer<'_, '_> {
         self.survey.note(code, Item { subject, evidence, bytes: None, cure });
     }
 
+    /// A file as a whole.
+    fn bytes(&mut self, path: &Path) -> Option<Vec<u8>> {
+        self.reading(path);
+        let read = fs::read(self.root().join(path));
+        read.inspect_err(|error| self.unreadable(path, error)).ok()
+    }
+
     fn jobs(&mut self) {
         let Some(path) = self.folder.jobs.clone() else { return };
-        self.reading(&path);
-        let bytes = match fs::read(self.root().join(&path)) {
-            Ok(bytes) => bytes,
-            Err(error) => return self.unreadable(&path, &error),
-        };
+        let Some(bytes) = self.bytes(&path) else { return };
         let (records, tally) = jobs::jobs(&bytes);
         let help = "mend the file by hand; openclaw doctor moves such jobs to jobs-quarantine.json";
         let whole = tally.dropped.iter().any(|dropped| dropped.place == Place::Whole);
@@ -216,11 +219,7 @@ impl Gatherer<'_, '_> {
     /// Jobs that OpenClaw put aside because it could not run them, unless they are back, or nobody misses them.
     fn job_quarantine(&mut self) {
         let Some(path) = self.folder.job_quarantine.clone() else { return };
-        self.reading(&path);
-        let bytes = match fs::read(self.root().join(&path)) {
-            Ok(bytes) => bytes,
-            Err(error) => return self.unreadable(&path, &error),
-        };
+        let Some(bytes) = self.bytes(&path) else { return };
         let (entries, tally) = jobs::quarantined(&bytes);
         let help = "look into it: OpenClaw goes by no such file".to_owned();
         self.dropped(Code::RecordUnreadable, &path, &tally, Cure::Person(help));

@@ -9,6 +9,7 @@ use sexton_openclaw::folder::Era;
 
 use crate::folder::{NOW, SESSIONS, STATE, Sick, plain, sqlite};
 use crate::mixed::migrate_jobs;
+use crate::sqlite_era::sql;
 
 const OLDER: &str = "agents/main/agent/openclaw-agent.sqlite";
 
@@ -16,10 +17,6 @@ fn mixed() -> Sick {
     let sick = plain();
     migrate_jobs(&sick.path(""));
     sick
-}
-
-fn sql(sick: &Sick, statements: &str) {
-    Connection::open(sick.path(STATE)).unwrap().execute_batch(statements).unwrap();
 }
 
 #[test]
@@ -49,7 +46,7 @@ fn the_rows_of_jobs_that_were_left_behind_are_of_no_deleted_job() {
     };
     let orphaned = |sick: &Sick| sick.found().iter().any(|(code, _)| *code == Code::JobRowOrphaned);
     let sick = mixed();
-    sql(&sick, "DELETE FROM cron_jobs");
+    sql(&sick, STATE, "DELETE FROM cron_jobs");
     old(&sick);
     assert!(!orphaned(&sick), "{:?}", sick.found());
     fs::write(sick.path("cron/jobs.json.migrated"), r#"{"jobs": [{"id""#).unwrap();
@@ -75,7 +72,7 @@ fn a_store_that_is_gone_is_named_by_what_the_era_keeps_it_in() {
     let sick = mixed();
     let task = "CREATE TABLE task_runs (task_id TEXT PRIMARY KEY, runtime TEXT, status TEXT, child_session_key TEXT);
                 INSERT INTO task_runs VALUES ('t', 'cron', 'succeeded', 'agent:main:cron:x')";
-    sql(&sick, task);
+    sql(&sick, STATE, task);
     fs::remove_dir_all(sick.path(SESSIONS)).unwrap();
     sick.is(&[(Code::StoreMissing, 1)]);
     let report = sick.report_at(NOW);

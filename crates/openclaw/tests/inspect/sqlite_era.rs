@@ -15,7 +15,7 @@ const JOB: &str = "06556bc8-5dc4-4d2c-b101-9ea521072eb9";
 const NEVER_PID: u32 = 4_000_000;
 
 /// Changes a database, and leaves no log behind.
-fn sql(sick: &Sick, database: &str, statements: &str) {
+pub fn sql(sick: &Sick, database: &str, statements: &str) {
     let connection = Connection::open(sick.path(database)).unwrap();
     connection.execute_batch(statements).unwrap();
     connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();

@@ -3,13 +3,14 @@
 
 use std::fs::{self, File};
 use std::io::BufReader;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
 use super::Gatherer;
 use crate::finding::Stamp;
 use crate::folder::{is_inside, placed};
+use crate::heal::place::is_plain;
 use crate::inspect::survey::ChangedSource;
 use crate::model::Retained;
 use crate::stamp::stamp;
@@ -80,10 +81,9 @@ impl Gatherer<'_, '_> {
 /// Where a path that they wrote down lies in the folder; none if it is elsewhere.
 fn within(root: &Path, named: &str) -> Option<PathBuf> {
     let path = placed(root, named, None);
-    let stays = path.components().all(|part| matches!(part, Component::Normal(_)));
     let folder = path.parent().map(|folder| root.join(folder));
     let is_linked_out = folder.is_some_and(|folder| folder.exists() && !is_inside(root, &folder));
-    (stays && !is_linked_out).then_some(path)
+    (is_plain(&path) && !is_linked_out).then_some(path)
 }
 
 /// The size of a file, if it is one, and no link leads out of the folder.
